@@ -1,0 +1,41 @@
+"""A task queue that is native to Django.
+
+The names below are loaded when they are first used: the package imports without Django being set up.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Backoff": "backoff",
+    "Discard": "exceptions",
+    "Result": "results",
+    "Retry": "exceptions",
+    "Task": "tasks",
+    "TaskContext": "results",
+    "TaskqBackend": "backend",
+    "task": "tasks",
+}
+
+if TYPE_CHECKING:
+    from .backend import TaskqBackend
+    from .backoff import Backoff
+    from .exceptions import Discard, Retry
+    from .results import Result, TaskContext
+    from .tasks import Task, task
+
+__all__ = ["Backoff", "Discard", "Result", "Retry", "Task", "TaskContext", "TaskqBackend", "task"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,27 @@
+"""The app: a default for TASKS, the tasks modules, the checks."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.utils.module_loading import autodiscover_modules
+from django.utils.translation import gettext_lazy as _
+
+DEFAULT_TASKS = {"default": {"BACKEND": "taskq_django.TaskqBackend", "QUEUES": []}}
+
+# Here and not in ready(): tasks are built when their modules are imported, and models.py of another app
+# may import one. This module is imported before any app's models.
+if not settings.is_overridden("TASKS"):
+    settings.TASKS = DEFAULT_TASKS
+
+
+class TaskqDjangoConfig(AppConfig):
+    name = "taskq_django"
+    label = "taskq_django"
+    verbose_name = _("Task queue")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from . import checks, compat  # noqa: F401 - both register what they declare
+
+        autodiscover_modules("tasks")

@@ -1,0 +1,116 @@
+"""The backend for django.tasks: translates between the framework's words and ours, and does nothing else.
+
+It is built while modules with tasks are imported, when models may not be there yet, so it imports what needs
+them when it is first used. The framework makes one per thread: it must stay cheap and own nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from functools import cached_property
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+
+from . import compat
+from .compat import BaseTaskBackend, InvalidTask, TaskResultDoesNotExist
+from .conf import BackendOptions, queue_name_problem, read_options
+from .registry import registry
+from .tasks import Task
+
+if TYPE_CHECKING:
+    from .brokers import Broker
+    from .results import Result
+
+# Far enough for everybody; beyond lie the limits of the databases' date arithmetic.
+LONGEST_DELAY = timedelta(days=36_500)
+
+
+class TaskqBackend(BaseTaskBackend):
+    """``TASKS = {"default": {"BACKEND": "taskq_django.TaskqBackend"}}``; without QUEUES any queue may be used."""
+
+    task_class = Task
+    supports_defer = True
+    supports_async_task = True
+    supports_get_result = True
+    supports_priority = True
+    # Does it take a timedelta as run_after, counted from the enqueue?
+    supports_relative_defer = True
+
+    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        super().__init__(alias, dict(params))
+        self.queues = set(params.get("QUEUES") or [])
+
+    @cached_property
+    def taskq_options(self) -> BackendOptions:
+        return read_options(self.alias, self.options)
+
+    @cached_property
+    def broker(self) -> Broker:
+        from .brokers import broker_for
+
+        return broker_for(self.alias, self.taskq_options.broker)
+
+    def validate_task(self, task: Any) -> None:
+        asked: Any = task
+        if isinstance(task.run_after, timedelta):
+            if abs(task.run_after) > LONGEST_DELAY:
+                raise InvalidTask(f"run_after is {task.run_after}, more than a hundred years.")
+            names = ("func", "priority", "queue_name", "takes_context")
+            asked = SimpleNamespace(run_after=None, **{name: getattr(task, name) for name in names})
+        super().validate_task(asked)
+        problem = queue_name_problem(task.queue_name)
+        if problem:
+            raise InvalidTask(problem)
+        registry.add(task)
+
+    def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Result[Any]:
+        from .client import enqueue
+
+        self.validate_task(task)  # again: the settings may have changed since the task was built
+        result = enqueue(task, (args, kwargs), self.broker, self.taskq_options)
+        if compat.is_heard(compat.task_enqueued, logging.DEBUG):
+            compat.task_enqueued.send(type(self), task_result=result)
+        return result
+
+    def enqueue_many(
+        self, task: Any, calls: Sequence[tuple[Sequence[Any], Mapping[str, Any]]]
+    ) -> Sequence[Result[Any]]:
+        from .client import enqueue_many
+
+        self.validate_task(task)
+        results = enqueue_many(task, calls, self.broker, self.taskq_options)
+        if compat.is_heard(compat.task_enqueued, logging.DEBUG):
+            for result in results:
+                compat.task_enqueued.send(type(self), task_result=result)
+        return results
+
+    def get_result(self, result_id: str) -> Result[Any]:
+        """One query, two for a job that has failed before. Raises TaskResultDoesNotExist."""
+        found = self.get_results([result_id])
+        if not found:
+            raise TaskResultDoesNotExist(result_id)
+        return found[0]
+
+    def get_results(self, result_ids: Iterable[str]) -> list[Result[Any]]:
+        """Those of the jobs that exist, by one query (two when some have failed before)."""
+        from .results import read_results
+
+        ids = [str(UUID(id_)) for id_ in map(str, result_ids) if _is_uuid(id_)]
+        found = read_results(ids, self.broker.database)
+        return [found[id_] for id_ in ids if id_ in found]
+
+    async def aget_results(self, result_ids: Iterable[str]) -> list[Result[Any]]:
+        return await sync_to_async(self.get_results)(result_ids)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

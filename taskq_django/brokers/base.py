@@ -1,0 +1,85 @@
+"""What a broker must do. Batches in, batches out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+
+from ..jobs import Claim, Job, Outcome
+
+
+class Bell(ABC):
+    """How a sleeping worker loop learns that there may be work. A hint only: the loop looks by itself as well.
+
+    Loop thread only. ``idle`` is how many seconds ago there was work.
+    """
+
+    @property
+    def fd(self) -> int | None:
+        """A file descriptor that becomes readable when it rings; None for a bell that has to be asked."""
+        return None
+
+    def glance(self, idle: float) -> float | None:
+        """Seconds between two calls of ``rang``; None for a bell with a file descriptor, or one that never rings."""
+        return None
+
+    @abstractmethod
+    def rang(self) -> bool:
+        """Has it rung since the last call?"""
+
+    @abstractmethod
+    def patience(self, idle: float) -> float:
+        """Seconds after which the queues must be looked at though it did not ring."""
+
+
+class Broker(ABC):
+    """Where the jobs of one TASKS alias wait.
+
+    Any thread may ``send``. The rest belongs to the one loop thread of a worker process.
+    Every method raises BrokerUnavailable when the store cannot be reached; nothing is then changed,
+    except that the end of ``send`` may be unknown.
+    """
+
+    # Do jobs sent inside the caller's transaction wait for its commit, and vanish with its rollback?
+    transactional = False
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+
+    @property
+    @abstractmethod
+    def database(self) -> str:
+        """Alias in DATABASES of the tables that results are written to."""
+
+    @abstractmethod
+    def send(self, jobs: Sequence[Job]) -> datetime:
+        """Hand over jobs, due or held, in one round trip; returns when, by the broker's clock."""
+
+    @abstractmethod
+    def ready_queues(self) -> list[str]:
+        """Names of the queues in which a job is ready to be claimed; paused ones left out."""
+
+    @abstractmethod
+    def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
+        """Take up to ``limit`` ready jobs of one queue, highest priority first, oldest first within one."""
+
+    @abstractmethod
+    def settle(self, outcomes: Sequence[Outcome], worker_id: str) -> list[Outcome]:
+        """Write down what came of claims: results and attempts, retries, releases.
+
+        Returns the outcomes that counted. One that is missing belongs to a claim which was lost to
+        another worker: it changed nothing.
+        """
+
+    @abstractmethod
+    def promote(self) -> float | None:
+        """Make held jobs ready whose time has come; returns seconds until the next is due, None for none."""
+
+    @abstractmethod
+    def bell(self) -> Bell:
+        """The bell for the calling thread's loop."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Drop the calling thread's connection; the next call opens another."""

@@ -1,0 +1,160 @@
+"""Jobs in the project's own database: enqueued in the caller's transaction, ended in one with their result."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TypeVar
+from uuid import uuid4
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connections, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError
+from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Retried, Returned, Succeeded
+from ...models import QueuedJob
+from ..base import Bell, Broker
+from .bells import RING_PAUSE
+from .dialect import Dialect
+from .postgresql import PostgreSQL
+from .sqlite import SQLite
+
+T = TypeVar("T")
+
+DIALECTS: dict[str, Dialect] = {"postgresql": PostgreSQL(), "sqlite": SQLite()}
+
+# Our own short transactions that lost against another's are tried again; sixteen with jitter are some seconds.
+TRIES = 16
+
+
+class DatabaseBroker(Broker):
+    transactional = True
+
+    def __init__(self, alias: str, database: str = "") -> None:
+        """``database``: the alias in DATABASES; "" asks the project's routers."""
+        super().__init__(alias)
+        self._database = database
+        self._rang_at = float("-inf")  # any thread; a lost race rings once more
+
+    @property
+    def database(self) -> str:
+        return self._database or router.db_for_write(QueuedJob)
+
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        """The calling thread's."""
+        connection: BaseDatabaseWrapper = connections[self.database]
+        return connection
+
+    @property
+    def dialect(self) -> Dialect:
+        vendor = self.connection.vendor
+        try:
+            return DIALECTS[vendor]
+        except KeyError:
+            raise ConfigurationError(
+                f"TASKS[{self.alias!r}] keeps its jobs in DATABASES[{self.database!r}], which is {vendor}; "
+                f"supported are {', '.join(DIALECTS)}."
+            ) from None
+
+    def send(self, jobs: Sequence[Job]) -> datetime:
+        connection = self.connection
+        with connection.cursor() as cursor:
+            try:
+                return self.dialect.insert(cursor, jobs, ring=self._may_ring(connection))
+            except DatabaseError as error:
+                self._explain_missing_table(error)
+                raise
+
+    def ready_queues(self) -> list[str]:
+        return self._own(lambda cursor: self.dialect.ready_queues(cursor, self.alias))
+
+    def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
+        token = uuid4().hex
+        return self._own(lambda cursor: self.dialect.claim(cursor, self.alias, queue_name, limit, worker_id, token))
+
+    def settle(self, outcomes: Sequence[Outcome], worker_id: str) -> list[Outcome]:
+        ended: list[Ended] = [o for o in outcomes if isinstance(o, Succeeded | Failed | Discarded)]
+        back: list[Retried | Returned] = [o for o in outcomes if isinstance(o, Retried | Returned)]
+
+        def write(cursor: CursorWrapper) -> list[Outcome]:
+            counted = self.dialect.end(cursor, ended) if ended else set()
+            if back:
+                counted |= self.dialect.put_back(cursor, back)
+            mine = [o for o in outcomes if o.claim.job.id in counted]
+            broken = [o for o in mine if isinstance(o, Failed | Retried)]
+            if broken:
+                self.dialect.record_attempts(cursor, broken, worker_id)
+            return mine
+
+        # One statement on PostgreSQL when all went well; it needs no transaction round it.
+        alone = not back and all(isinstance(o, Succeeded) for o in ended) and self.connection.vendor == "postgresql"
+        return self._own(write, atomic=not alone)
+
+    def promote(self) -> float | None:
+        return self._own(lambda cursor: self.dialect.promote(cursor, self.alias))
+
+    def bell(self) -> Bell:
+        return self.dialect.bell(self.connection)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def _may_ring(self, connection: BaseDatabaseWrapper) -> bool:
+        """Whether this send should wake workers.
+
+        NOTIFY serialises commits, so a burst rings once per RING_PAUSE; a worker that heard it looks by itself for
+        longer than that. Inside a transaction it always rings: the commit may be seconds away.
+        """
+        if connection.in_atomic_block:
+            return True
+        now = time.monotonic()
+        if now - self._rang_at < RING_PAUSE:
+            return False
+        self._rang_at = now
+        return True
+
+    def _own(self, act: Callable[[CursorWrapper], T], *, atomic: bool = False) -> T:
+        """Run a transaction that is ours, again when it lost against another's; never one of a caller's."""
+        connection = self.connection
+        for tries in range(1, TRIES + 1):
+            try:
+                if not atomic:
+                    with connection.cursor() as cursor:
+                        return act(cursor)
+                with transaction.atomic(using=self.database), connection.cursor() as cursor:
+                    return act(cursor)
+            except (OperationalError, InterfaceError, DatabaseError) as error:
+                self._explain_missing_table(error)
+                if connection.in_atomic_block:
+                    raise
+                if _lost_a_race(error) and tries < TRIES:
+                    time.sleep(random.uniform(0, 0.02 * tries))  # noqa: S311 - jitter
+                    continue
+                connection.close()
+                raise BrokerUnavailable(f"DATABASES[{self.database!r}] cannot be used: {_one_line(error)}") from error
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _explain_missing_table(self, error: Exception) -> None:
+        text = str(error)
+        if "no such table" in text or "no such column" in text or _sqlstate(error) in {"42P01", "42703"}:
+            raise BrokerError(
+                f"The tables of taskq_django in DATABASES[{self.database!r}] are missing or older than the code: "
+                f"run `manage.py migrate taskq_django --database {self.database}`. ({_one_line(error)})"
+            ) from error
+
+
+def _sqlstate(error: Exception) -> str | None:
+    return getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
+
+
+def _lost_a_race(error: Exception) -> bool:
+    """A serialization failure, a deadlock, or SQLite's one writer being busy."""
+    return _sqlstate(error) in {"40001", "40P01"} or "database is locked" in str(error)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

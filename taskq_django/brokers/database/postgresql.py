@@ -1,0 +1,180 @@
+"""PostgreSQL ≥ 14. Plans and timings behind each form: docs/explanation/database.rst."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from time import monotonic
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+from ...jobs import Claim, Ended, Failed, Job, Retried, Returned
+from ..base import Bell
+from .bells import ListenBell, PollBell
+from .dialect import (
+    ATTEMPT,
+    JOB,
+    PROMOTED_AT_ONCE,
+    RESULT,
+    Dialect,
+    as_json,
+    attempt_record,
+    ended_record,
+    put_back_record,
+)
+
+CHANNEL = "taskq_django"
+NOW = "statement_timestamp()"  # now() would be the start of the caller's transaction
+
+INSERT_ONE = f"""
+INSERT INTO {JOB} (id, task_path, backend, queue_name, status, rank, available_at, enqueued_at, payload, headers,
+                   tries, attempts, crashes)
+VALUES (%s, %s, %s, %s, 'READY', %s, {NOW}, {NOW}, %s, %s, %s, 0, 0) RETURNING enqueued_at"""
+
+INSERT_MANY = f"""
+WITH sent AS (
+  INSERT INTO {JOB} (id, task_path, backend, queue_name, status, rank, available_at, enqueued_at, run_after,
+                     expires_at, payload, headers, tries, attempts, crashes)
+  SELECT id, task_path, backend, queue_name, CASE WHEN due > {NOW} THEN 'SCHEDULED' ELSE 'READY' END, rank,
+         GREATEST(due, {NOW}), {NOW}, due, expires_at, payload, headers, tries, 0, 0
+  FROM (SELECT o.*, COALESCE(run_after, {NOW} + delay * interval '1 microsecond') AS due
+        FROM json_to_recordset(%s) AS o(id uuid, task_path text, backend text, queue_name text, rank smallint,
+             run_after timestamptz, delay bigint, expires_at timestamptz, payload text, headers text, tries int)) AS o)
+SELECT {NOW}"""
+
+# = ANY(ARRAY(…)) takes the primary key at every table size, where IN and a join fall back to a scan of the
+# hot table. An UPDATE's RETURNING has no order: the caller sorts.
+CLAIM = f"""
+UPDATE {JOB} SET status = 'RUNNING', attempts = attempts + 1, token = %s, worker_id = %s, claimed_at = {NOW}
+WHERE id = ANY(ARRAY(
+  SELECT id FROM {JOB} WHERE backend = %s AND status = 'READY' AND queue_name = %s
+  ORDER BY rank, available_at, id LIMIT %s FOR UPDATE SKIP LOCKED))
+RETURNING id::text, task_path, payload, rank, headers, tries, attempts, crashes,
+  EXTRACT(EPOCH FROM enqueued_at)::float8, EXTRACT(EPOCH FROM {NOW} - available_at)::float8,
+  EXTRACT(EPOCH FROM available_at)::float8"""
+
+# The row moves inside the server; = ANY(ARRAY(…)) again, so that a plain join cannot become a scan.
+END = f"""
+WITH o AS MATERIALIZED (
+  SELECT * FROM json_to_recordset(%s) AS o(id uuid, token uuid, status text, began bigint, ended bigint, keep boolean,
+                                           value text, class text, message text)),
+gone AS (
+  DELETE FROM {JOB} job USING o WHERE job.id = ANY(ARRAY(SELECT id FROM o)) AND job.id = o.id AND job.token = o.token
+  RETURNING job.*, o.status AS end_status, {NOW} - o.began * interval '1 microsecond' AS began_at,
+            {NOW} - o.ended * interval '1 microsecond' AS ended_at, o.keep, o.value, o.class, o.message),
+kept AS (
+  INSERT INTO {RESULT} (id, task_path, backend, queue_name, priority, status, enqueued_at, run_after, started_at,
+                        last_attempted_at, finished_at, payload, headers, tries, attempts, crashes, worker_id,
+                        return_value, exception_class, message)
+  SELECT id, task_path, backend, queue_name, -rank, end_status, enqueued_at, run_after,
+         COALESCE(started_at, began_at), began_at, ended_at, payload, headers,
+         tries + CASE WHEN end_status = 'FAILED' THEN 1 ELSE 0 END, attempts, crashes, worker_id, value, class, message
+  FROM gone WHERE keep)
+SELECT id::text FROM gone"""
+
+PUT_BACK = f"""
+WITH o AS MATERIALIZED (
+  SELECT * FROM json_to_recordset(%s) AS o(id uuid, token uuid, tried int, began int, delay bigint))
+UPDATE {JOB} job SET status = CASE WHEN o.delay > 0 THEN 'SCHEDULED' ELSE 'READY' END,
+  available_at = CASE WHEN o.tried = 1 THEN {NOW} + o.delay * interval '1 microsecond' ELSE job.available_at END,
+  tries = job.tries + o.tried, attempts = job.attempts - 1 + o.began,
+  started_at = CASE WHEN o.began = 1 THEN COALESCE(job.started_at, job.claimed_at) ELSE job.started_at END,
+  token = NULL, worker_id = NULL, claimed_at = NULL
+FROM o WHERE job.id = ANY(ARRAY(SELECT id FROM o)) AND job.id = o.id AND job.token = o.token
+RETURNING job.id::text"""
+
+RECORD_ATTEMPTS = f"""
+INSERT INTO {ATTEMPT} (job_id, number, worker_id, started_at, finished_at, exception_class, message, traceback)
+SELECT id, number, worker, {NOW} - began * interval '1 microsecond', {NOW} - ended * interval '1 microsecond',
+       class, message, traceback
+FROM json_to_recordset(%s) AS o(id uuid, number int, worker text, began bigint, ended bigint, class text, message text,
+                                traceback text)"""
+
+NEXT_DUE = f"""
+SELECT EXTRACT(EPOCH FROM MIN(available_at) - {NOW})::float8 FROM {JOB} WHERE backend = %s AND status = 'SCHEDULED'"""
+
+PROMOTE = f"""
+UPDATE {JOB} SET status = 'READY', available_at = {NOW} WHERE id = ANY(ARRAY(
+  SELECT id FROM {JOB} WHERE backend = %s AND status = 'SCHEDULED' AND available_at <= {NOW}
+  ORDER BY available_at LIMIT {PROMOTED_AT_ONCE} FOR UPDATE SKIP LOCKED))"""
+
+
+class PostgreSQL(Dialect):
+    def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime:
+        job = jobs[0]
+        if len(jobs) == 1 and job.run_after is None and job.delay_us is None and job.expires_at is None:
+            # The notification rides in the same statement: as a second one it would cost a quarter of the speed.
+            sql = f"{INSERT_ONE}, pg_notify('{CHANNEL}', '')" if ring else INSERT_ONE
+            cursor.execute(
+                sql,
+                (job.id, job.task_path, job.backend, job.queue_name, -job.priority, job.payload, job.headers, job.tries),
+            )
+        else:
+            sql = f"{INSERT_MANY}, pg_notify('{CHANNEL}', '')" if ring else INSERT_MANY
+            cursor.execute(sql, [as_json([_job_record(job) for job in jobs])])
+        sent_at: datetime = cursor.fetchone()[0]
+        return sent_at
+
+    def claim(
+        self, cursor: CursorWrapper, backend: str, queue_name: str, limit: int, worker_id: str, token: str
+    ) -> list[Claim]:
+        cursor.execute(CLAIM, (token, worker_id, backend, queue_name, limit))
+        rows = cursor.fetchall()
+        rows.sort(key=_claim_order)
+        return [
+            Claim(
+                Job(id_, path, payload, backend, queue_name, -rank, None, None, None, headers, tries),
+                token,
+                attempt,
+                crashes,
+                enqueued,
+                waited,
+            )
+            for id_, path, payload, rank, headers, tries, attempt, crashes, enqueued, waited, _ in rows
+        ]
+
+    def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended]) -> set[str]:
+        now = monotonic()
+        cursor.execute(END, [as_json([ended_record(outcome, now) for outcome in outcomes])])
+        return {id_ for (id_,) in cursor.fetchall()}
+
+    def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Returned]) -> set[str]:
+        cursor.execute(PUT_BACK, [as_json([put_back_record(outcome) for outcome in outcomes])])
+        return {id_ for (id_,) in cursor.fetchall()}
+
+    def record_attempts(self, cursor: CursorWrapper, outcomes: Sequence[Failed | Retried], worker_id: str) -> None:
+        now = monotonic()
+        cursor.execute(RECORD_ATTEMPTS, [as_json([attempt_record(outcome, worker_id, now) for outcome in outcomes])])
+
+    def promote(self, cursor: CursorWrapper, backend: str) -> float | None:
+        cursor.execute(NEXT_DUE, [backend])
+        due_in: float | None = cursor.fetchone()[0]
+        if due_in is not None and due_in <= 0:
+            cursor.execute(PROMOTE, [backend])
+        return due_in
+
+    def bell(self, connection: BaseDatabaseWrapper) -> Bell:
+        # psycopg2 keeps notifications elsewhere; such projects poll.
+        return ListenBell(connection, CHANNEL) if connection.Database.__name__ == "psycopg" else PollBell()
+
+
+def _claim_order(row: Any) -> tuple[int, float, str]:
+    return (row[3], row[10], row[0])
+
+
+def _job_record(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "task_path": job.task_path,
+        "backend": job.backend,
+        "queue_name": job.queue_name,
+        "rank": -job.priority,
+        "run_after": job.run_after,
+        "delay": job.delay_us,
+        "expires_at": job.expires_at,
+        "payload": job.payload,
+        "headers": job.headers,
+        "tries": job.tries,
+    }

@@ -1,0 +1,119 @@
+"""System checks: what is wrong in the settings and among the tasks, found before anything runs.
+
+E001 not a dict · E002 unknown key · E003 wrong value · E004 broker URL · E005 unknown database ·
+E006 missing extra · E007 QUEUES · E008 misspelt BACKEND · E009 no django.tasks · E010 two tasks of one path
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import django
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+from django.utils.module_loading import import_string
+
+from .conf import option_problems, problems, queue_name_problem
+from .declaration import Problem, described, nearest
+
+TAG = "taskq_django"
+BACKEND = "taskq_django.TaskqBackend"
+
+AppConfigs = Sequence[AppConfig] | None
+
+
+@register(TAG)
+def check_taskq(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    """The setting ``TASKQ``."""
+    return [_error(problem) for problem in problems()]
+
+
+@register(TAG)
+def check_framework(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    """Django 5.2 needs the backport of ``django.tasks``."""
+    if _has_framework():
+        return []
+    hint = 'Type: pip install "taskq-django[django52]", or upgrade to Django 6.0 or newer.'
+    message = "has no django.tasks (it came with 6.0), and its backport django-tasks is not installed."
+    return [_error(Problem(f"Django {django.get_version()}", message, hint, "E009"))]
+
+
+@register(TAG)
+def check_backends(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    """Each alias in ``TASKS`` that has our backend. The only place that reports on them."""
+    configured = getattr(settings, "TASKS", {})
+    if not isinstance(configured, Mapping) or not _has_framework():
+        return []
+    return [
+        _error(problem)
+        for alias, params in configured.items()
+        if isinstance(params, Mapping)
+        for problem in _backend_problems(alias, params)
+    ]
+
+
+@register(TAG)
+def check_tasks(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    """A path must lead to one task, for a job carries only the path."""
+    if not _has_framework():
+        return []
+    from .registry import registry
+
+    return [
+        _error(
+            Problem(
+                f"The task path {path}",
+                f"is taken twice: at {first} and at {second}.",
+                "Rename one of the two functions, or import the one where the other is.",
+                "E010",
+            )
+        )
+        for path, first, second in registry.duplicates
+    ]
+
+
+def _backend_problems(alias: str, params: Mapping[str, Any]) -> Iterator[Problem]:
+    path = params.get("BACKEND")
+    try:
+        backend = import_string(path) if isinstance(path, str) else None
+    except ImportError as error:
+        yield from _misspelt(alias, str(path), error)
+        return
+    # Here, because importing it fails where django.tasks is missing.
+    from .backend import TaskqBackend
+
+    if not (isinstance(backend, type) and issubclass(backend, TaskqBackend)):
+        return
+    yield from option_problems(alias, params.get("OPTIONS", {}))
+    yield from _queue_problems(alias, params.get("QUEUES", []))
+
+
+def _misspelt(alias: str, path: str, error: ImportError) -> Iterator[Problem]:
+    near = nearest(path, [BACKEND])
+    if near or path.partition(".")[0] == TAG:
+        message = f'is "{path}", which cannot be imported: {error}. Did you mean "{BACKEND}"?'
+        yield Problem(f'TASKS["{alias}"]["BACKEND"]', message, "", "E008")
+
+
+def _queue_problems(alias: str, queues: object) -> Iterator[Problem]:
+    where = f'TASKS["{alias}"]["QUEUES"]'
+    if not isinstance(queues, (list, tuple, set, frozenset)):
+        hint = 'Write a list, as ["default", "mail"]; an empty one or none at all means any queue.'
+        yield Problem(where, f"is {described(queues)}; it must be a list of queue names.", hint, "E007")
+        return
+    for name in queues:
+        if problem := queue_name_problem(name):
+            yield Problem(where, f"is wrong: {problem}.", "", "E007")
+
+
+def _has_framework() -> bool:
+    return django.VERSION >= (6, 0) or importlib.util.find_spec("django_tasks") is not None
+
+
+def _error(problem: Problem) -> Error:
+    return Error(
+        f"{problem.where} {problem.message}", hint=problem.hint or None, id=f"taskq_django.{problem.id}"
+    )

@@ -1,0 +1,153 @@
+"""From a call of ``enqueue`` to the broker: checks, hooks, send."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, overload
+
+import orjson
+from django.conf import settings
+from django.utils import timezone
+
+from . import codec, compat, signals
+from .brokers import Broker
+from .conf import BackendOptions
+from .exceptions import ArgumentError, Discard
+from .jobs import Job, new_id
+from .results import Result, record_veto, sent_result
+from .tasks import Task, check_arguments
+
+Call = tuple[Sequence[Any], Mapping[str, Any]]
+
+# Jobs sent in one statement: more gains nothing, and a statement of a thousand 1 KiB payloads is 1 MiB.
+SENT_AT_ONCE = 1000
+
+
+def enqueue(task: compat.Task, call: Call, broker: Broker, options: BackendOptions) -> Result[Any]:
+    """Check and send one job; the handle knows its id, and when the broker took it."""
+    job = _make_job(task, call, broker.alias, options)
+    if signals.before_enqueue.receivers:
+        try:
+            job = _ask_receivers(task, job)
+        except Discard as veto:
+            return record_veto(task, job, veto.reason, broker)
+    return _handle(task, job, _send(task, [job], broker))
+
+
+def enqueue_many(
+    task: compat.Task, calls: Sequence[Call], broker: Broker, options: BackendOptions
+) -> Sequence[Result[Any]]:
+    """Check all, then send them in batches. When a batch fails the ones before it have been sent."""
+    jobs = [_make_job(task, call, broker.alias, options) for call in calls]
+    vetoed: dict[str, Result[Any]] = {}
+    if signals.before_enqueue.receivers:
+        for position, job in enumerate(jobs):
+            try:
+                jobs[position] = _ask_receivers(task, job)
+            except Discard as veto:
+                vetoed[job.id] = record_veto(task, job, veto.reason, broker)
+    moments: list[datetime | None] = []
+    for start in range(0, len(jobs), SENT_AT_ONCE):
+        batch = [job for job in jobs[start : start + SENT_AT_ONCE] if job.id not in vetoed]
+        moments.append(_send(task, batch, broker) if batch else None)
+    return SentResults(task, jobs, moments, vetoed)
+
+
+class SentResults(Sequence[Result[Any]]):
+    """The handles of many jobs, each made when it is asked for: making all would cost more than sending them."""
+
+    def __init__(
+        self,
+        task: compat.Task,
+        jobs: Sequence[Job],
+        moments: Sequence[datetime | None],
+        vetoed: Mapping[str, Result[Any]],
+    ) -> None:
+        self._task, self._jobs, self._moments, self._vetoed = task, jobs, moments, vetoed
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @overload
+    def __getitem__(self, index: int) -> Result[Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Result[Any]]: ...
+    def __getitem__(self, index: int | slice) -> Result[Any] | Sequence[Result[Any]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        position = range(len(self))[index]
+        job, moment = self._jobs[position], self._moments[position // SENT_AT_ONCE]
+        if moment is None or job.id in self._vetoed:
+            return self._vetoed[job.id]
+        return _handle(self._task, job, moment)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} results of {self._task.module_path}>"
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all, without making a handle."""
+        return [job.id for job in self._jobs]
+
+
+def _make_job(task: compat.Task, call: Call, alias: str, options: BackendOptions) -> Job:
+    args, kwargs = call
+    if isinstance(task, Task) and task.native:
+        names = check_arguments(task, args, kwargs)
+        payload = codec.encode_call(args, kwargs, names=names, max_bytes=options.max_payload)
+    else:
+        payload = codec.encode_plain_call(args, kwargs, max_bytes=options.max_payload)
+    run_after, delay_us = task.run_after, None
+    if isinstance(run_after, timedelta):
+        run_after, delay_us = None, int(run_after.total_seconds() * 1e6)
+    elif run_after is not None and not timezone.is_aware(run_after):
+        run_after = timezone.make_aware(run_after)  # allowed under USE_TZ = False only; the backend has checked
+    metadata = getattr(task, "metadata", None)
+    return Job(
+        id=new_id(),
+        task_path=task.module_path,
+        payload=payload,
+        backend=alias,
+        queue_name=task.queue_name,
+        priority=task.priority,
+        run_after=run_after,
+        delay_us=delay_us,
+        headers=_headers_text({"metadata": metadata}) if metadata else "",
+    )
+
+
+def _headers_text(headers: Mapping[str, Any]) -> str:
+    try:
+        return orjson.dumps(headers).decode()
+    except TypeError as error:
+        raise ArgumentError(f"Metadata and headers must be JSON (dict, list, str, numbers): {error}.") from None
+
+
+def _ask_receivers(task: compat.Task, job: Job) -> Job:
+    """Ask the receivers of before_enqueue: they may add headers, or veto by raising Discard."""
+    headers: dict[str, Any] = orjson.loads(job.headers) if job.headers else {}
+    signals.before_enqueue.send(task.func, job=job, headers=headers)
+    return job._replace(headers=_headers_text(headers)) if headers else job
+
+
+def _send(task: compat.Task, jobs: Sequence[Job], broker: Broker) -> datetime:
+    try:
+        sent_at = broker.send(jobs)
+    except Exception as error:
+        for job in jobs:
+            signals.enqueue_failed.announce(task.func, job=job, exception=error)
+        raise
+    if signals.after_enqueue.receivers:
+        for job in jobs:
+            signals.after_enqueue.announce(task.func, job=job)
+    return sent_at
+
+
+def _handle(task: compat.Task, job: Job, sent_at: datetime) -> Result[Any]:
+    run_after = job.run_after
+    if job.delay_us is not None:
+        run_after = sent_at + timedelta(microseconds=job.delay_us)
+        task = task.using(run_after=run_after if settings.USE_TZ else timezone.make_naive(run_after))
+    return sent_result(task, job, sent_at, run_after)
+

@@ -1,0 +1,88 @@
+"""The one file that knows whether ``django.tasks`` is Django's (≥ 6.0) or the ``django-tasks`` backport (5.2)."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import django
+from django.dispatch import Signal
+
+if TYPE_CHECKING or django.VERSION >= (6, 0):
+    from django.tasks import TaskContext, TaskResult, TaskResultStatus, task_backends
+    from django.tasks.backends.base import BaseTaskBackend
+    from django.tasks.base import TASK_REFRESH_ATTRS, Task, TaskError
+    from django.tasks.exceptions import (
+        InvalidTask,
+        InvalidTaskBackend,
+        TaskResultDoesNotExist,
+        TaskResultMismatch,
+    )
+    from django.tasks.signals import task_enqueued, task_finished, task_started
+
+    FRAMEWORK = "django.tasks"
+else:
+    try:
+        # Its app registers these two in ready(); a project that installs only our app must have them too.
+        import django_tasks.checks
+        import django_tasks.signals  # noqa: F401
+    except ModuleNotFoundError as error:
+        from .exceptions import ConfigurationError
+
+        raise ConfigurationError(
+            "Django 5.2 has no django.tasks of its own and the backport is not installed: "
+            'pip install "taskq-django[django52]"'
+        ) from error
+    from django_tasks import TaskContext, TaskResult, TaskResultStatus, task_backends
+    from django_tasks import exceptions as _exceptions
+    from django_tasks.backends.base import BaseTaskBackend
+    from django_tasks.base import TASK_REFRESH_ATTRS, Task, TaskError
+    from django_tasks.exceptions import TaskResultDoesNotExist, TaskResultMismatch
+    from django_tasks.signals import task_enqueued, task_finished, task_started
+
+    # Renamed after 0.12 to the names that Django uses.
+    InvalidTask = getattr(_exceptions, "InvalidTask", None) or _exceptions.InvalidTaskError
+    InvalidTaskBackend = getattr(_exceptions, "InvalidTaskBackend", None) or _exceptions.InvalidTaskBackendError
+
+    FRAMEWORK = "django_tasks"
+
+
+def is_heard(signal: Signal, level: int) -> bool:
+    """Would anybody notice this signal of django.tasks?
+
+    Its own receiver only logs, at ``level``. A TaskResult and a signal cost more than all else that a job needs,
+    so they are left out when nobody listens and no log handler would write the line.
+    """
+    if len(signal.receivers) > 1:
+        return True
+    logger: logging.Logger | None = logging.getLogger(FRAMEWORK)
+    if not logger or not logger.isEnabledFor(level):
+        return False
+    record = logging.LogRecord(FRAMEWORK, level, "", 0, "", (), None)
+    while logger:
+        for output in logger.handlers:
+            if output.level <= level and output.filter(record) and not isinstance(output, logging.NullHandler):
+                return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
+
+__all__ = [
+    "FRAMEWORK",
+    "TASK_REFRESH_ATTRS",
+    "BaseTaskBackend",
+    "InvalidTask",
+    "InvalidTaskBackend",
+    "Task",
+    "TaskContext",
+    "TaskError",
+    "TaskResult",
+    "TaskResultDoesNotExist",
+    "TaskResultMismatch",
+    "TaskResultStatus",
+    "is_heard",
+    "task_backends",
+    "task_enqueued",
+    "task_finished",
+    "task_started",
+]

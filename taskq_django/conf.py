@@ -1,0 +1,235 @@
+"""Every setting, declared once: its type, default, flag, check and text.
+
+``TASKQ`` tunes our services; ``OPTIONS`` of an alias in ``TASKS`` tunes one backend. The system checks, the
+command line and the reference page of the docs read the declarations below.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+from .broker_url import BrokerAddress as BrokerAddress
+from .broker_url import address_problem
+from .broker_url import parse_broker as parse_broker
+from .declaration import Problem, option, options, read_section, shown, unknown_key
+from .exceptions import ConfigurationError
+
+QUEUE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}")
+
+
+def queue_name_problem(name: object) -> str | None:
+    """What is wrong with ``name`` as the name of a queue, as the end of a sentence; None when it is right."""
+    if isinstance(name, str) and QUEUE_NAME.fullmatch(name):
+        return None
+    return (
+        f"{shown(name)} is no queue name: 1 to 64 of the characters A-Z a-z 0-9 _ . : - "
+        "and the first one a letter, a digit or _"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    processes: int = option(
+        1, flag="--processes", short="-p", maximum=256, doc="Processes; 0 runs in the calling process."
+    )
+    threads: int = option(
+        4, flag="--threads", short="-t", minimum=1, maximum=1000, doc="Sync jobs one process runs at a time."
+    )
+    coroutines: int = option(
+        100,
+        flag="--coroutines",
+        short="-c",
+        minimum=1,
+        maximum=10_000,
+        doc="Async jobs one process runs at a time.",
+    )
+    queues: tuple[str, ...] = option(
+        (),
+        flag="--queues",
+        short="-Q",
+        minimum=1,
+        check=queue_name_problem,
+        doc="Only these queues; empty means all.",
+    )
+    exclude_queues: tuple[str, ...] = option(
+        (),
+        flag="--exclude-queues",
+        short="-X",
+        minimum=1,
+        check=queue_name_problem,
+        doc="All queues but these.",
+    )
+    grace: float = option(
+        25.0, flag="--grace", maximum=86_400, unit="s", doc="Time to finish running jobs after a stop signal."
+    )
+    connect_timeout: float = option(
+        60.0,
+        flag="--connect-timeout",
+        maximum=86_400,
+        unit="s",
+        doc="Time to wait at start for an unreachable broker.",
+    )
+    name: str | None = option(
+        None,
+        flag="--name",
+        minimum=1,
+        maximum=100,
+        doc="Shown in the admin and the log; None means host:pid.",
+    )
+    batch: int = option(100, minimum=1, maximum=1000, doc="Jobs claimed or settled in one round trip.")
+    lease: float = option(
+        30.0,
+        minimum=1,
+        maximum=3600,
+        unit="s",
+        doc="A worker silent for this long is dead: its jobs run again.",
+    )
+    heartbeat: float = option(
+        10.0, minimum=0.1, maximum=600, unit="s", doc="Time between renewals of the lease."
+    )
+
+    def conflict(self) -> str | None:
+        """What is wrong between settings that are right by themselves."""
+        if self.lease > 2 * self.heartbeat:
+            return None
+        # One lost renewal must not make a living worker dead.
+        return (
+            f"has LEASE {self.lease:g} and HEARTBEAT {self.heartbeat:g}; LEASE must be over twice HEARTBEAT."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """No settings yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """No settings yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admin:
+    page_size: int = option(50, minimum=1, maximum=1000, doc="Rows of a list page.")
+    count_limit: int = option(10_000, minimum=1, doc="Lists count no further than this.")
+    redact: tuple[str, ...] = option(
+        ("pass", "token", "secret", "key", "authorization"),
+        minimum=1,
+        doc="The value of an argument is masked where its name contains one of these, in any case.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskDefaults:
+    max_attempts: int = option(1, minimum=1, maximum=1000, doc="Runs before a job that raises has FAILED.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taskq:
+    """The whole of ``TASKQ``; its fields are the sections."""
+
+    worker: Worker = Worker()
+    beat: Beat = Beat()
+    results: Results = Results()
+    admin: Admin = Admin()
+    task_defaults: TaskDefaults = TaskDefaults()
+
+
+SECTIONS: dict[str, type[Any]] = {name.upper(): kind for name, kind in get_type_hints(Taskq).items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendOptions:
+    """``OPTIONS`` of an alias in ``TASKS``; lower-case keys."""
+
+    broker: str = option(
+        "database://", secret=True, minimum=1, maximum=2000, doc="Where jobs wait: database://[alias]."
+    )
+    max_payload: int = option(
+        1024 * 1024, minimum=1024, maximum=64 * 1024 * 1024, unit="bytes", doc="Limit of one job's arguments."
+    )
+
+
+@functools.cache
+def taskq_settings() -> Taskq:
+    """The settings in force. Raises ConfigurationError, with every mistake in it, when TASKQ is wrong.
+
+    Follows ``override_settings``; so read it where it is used and not when a module is imported.
+    """
+    sections, found = _read_taskq()
+    _refuse(found)
+    return Taskq(**sections)
+
+
+def problems() -> list[Problem]:
+    """Every mistake in ``TASKQ``."""
+    return _read_taskq()[1]
+
+
+def read_options(alias: str, given: Mapping[str, Any]) -> BackendOptions:
+    """The options of a backend. Raises ConfigurationError, with every mistake in it."""
+    values, found = _read_options(alias, given)
+    _refuse(found)
+    return BackendOptions(**values)
+
+
+def option_problems(alias: str, given: object) -> list[Problem]:
+    """Every mistake in ``TASKS[alias]["OPTIONS"]``."""
+    return _read_options(alias, given)[1]
+
+
+def _read_taskq() -> tuple[dict[str, Any], list[Problem]]:
+    given = getattr(settings, "TASKQ", {})
+    if not isinstance(given, Mapping):
+        return {}, read_section(Taskq, given, "TASKQ")[1]
+    sections: dict[str, Any] = {}
+    found = []
+    for key, value in given.items():
+        if key not in SECTIONS:
+            found.append(_unknown_section(key))
+            continue
+        where = f'TASKQ["{key}"]'
+        values, wrong = read_section(SECTIONS[key], value, where)
+        section = SECTIONS[key](**values)
+        if not wrong and isinstance(section, Worker) and (conflict := section.conflict()):
+            wrong.append(Problem(where, conflict, "", "E003"))
+        sections[key.lower()] = section
+        found += wrong
+    return sections, found
+
+
+def _unknown_section(key: object) -> Problem:
+    for name, section in SECTIONS.items():
+        if isinstance(key, str) and key.lower() in {each.name for each in options(section)}:
+            remedy = f'It belongs into a section: TASKQ["{name}"]["{key.upper()}"].'
+            return Problem("TASKQ", f"has no key {shown(key)}. {remedy}", "", "E002")
+    return unknown_key("TASKQ", key, SECTIONS)
+
+
+def _read_options(alias: str, given: object) -> tuple[dict[str, Any], list[Problem]]:
+    where = f'TASKS["{alias}"]["OPTIONS"]'
+    values, found = read_section(BackendOptions, given, where, str.lower)
+    broker = address_problem(
+        values.get("broker", BackendOptions().broker), f'{where}["broker"]', settings.DATABASES
+    )
+    return values, found + ([broker] if broker else [])
+
+
+def _refuse(found: list[Problem]) -> None:
+    if found:
+        raise ConfigurationError("\n".join(str(problem) for problem in found))
+
+
+def _forget(*, setting: str, **kwargs: object) -> None:
+    if setting == "TASKQ":
+        taskq_settings.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="taskq_django.conf")

@@ -1,0 +1,97 @@
+"""Every exception that taskq_django raises; each message says where, what, and the remedy.
+
+TaskqError
+├── ConfigurationError          a setting is wrong (also Django's ImproperlyConfigured)
+├── TaskNotFound                a task path names no registered task
+├── ArgumentError               an argument cannot travel (also TypeError and ValueError)
+│   └── PayloadTooLarge         all arguments together are over max_payload
+├── PayloadError                stored text of arguments or of a result cannot be read back
+├── ResultNotSerializable       a task returned what cannot be stored (also TypeError)
+│   └── ResultTooLarge
+├── BrokerError
+│   └── BrokerUnavailable       the store cannot be reached now; nothing was sent
+├── ResultError
+│   ├── ResultTimeout           the job did not end in time (also TimeoutError)
+│   └── TaskFailed              the job ended without a return value
+└── WorkerLost                  the process that ran the job died
+
+Retry and Discard are no errors: a task raises them to say how its run ends.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+class TaskqError(Exception):
+    """Root of the errors of this package."""
+
+
+class ConfigurationError(TaskqError, ImproperlyConfigured):
+    """A setting is wrong; the message names it and the remedy."""
+
+
+class TaskNotFound(TaskqError):
+    """No task is registered under this path."""
+
+
+class ArgumentError(TaskqError, TypeError, ValueError):
+    """An argument cannot be sent; the message names it, its type and the remedy."""
+
+
+class PayloadTooLarge(ArgumentError):
+    """The arguments together are larger than the backend's ``max_payload``."""
+
+
+class PayloadError(TaskqError):
+    """Stored arguments or a stored result cannot be read back."""
+
+
+class ResultNotSerializable(TaskqError, TypeError):
+    """A task returned a value that cannot be stored."""
+
+
+class ResultTooLarge(ResultNotSerializable):
+    """A task returned more than the backend's ``max_payload``."""
+
+
+class BrokerError(TaskqError):
+    """The broker refused or failed."""
+
+
+class BrokerUnavailable(BrokerError):
+    """The broker cannot be reached; what was to be sent was not sent."""
+
+
+class ResultError(TaskqError):
+    """The result of a job cannot be had."""
+
+
+class ResultTimeout(ResultError, TimeoutError):
+    """The job has not ended within the time given."""
+
+
+class TaskFailed(ResultError):
+    """The job has ended, and not with success."""
+
+
+class WorkerLost(TaskqError):
+    """The process that ran the job died before the job ended."""
+
+
+class Retry(Exception):
+    """Raised by a task: run me again, after ``delay`` seconds (or a timedelta; default: the task's backoff)."""
+
+    def __init__(self, delay: float | timedelta | None = None) -> None:
+        super().__init__("the task asked to be run again")
+        self.delay = delay.total_seconds() if isinstance(delay, timedelta) else delay
+
+
+class Discard(Exception):
+    """Raised by a task or by a receiver of a ``before_`` signal: end this job as CANCELLED, with a reason."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason

@@ -1,0 +1,115 @@
+"""The values that travel: Job, Claim and the Outcomes. Frozen; threads may share them.
+
+Job and Claim are named tuples and not frozen dataclasses because one of each is made for every job
+on the worker's loop thread, and a frozen dataclass of this size costs four times as much to make.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from .states import State
+
+
+class Job(NamedTuple):
+    """One request to run a task."""
+
+    id: str  # UUID text, made by the client, so that it is known before anything is sent
+    task_path: str
+    payload: str  # the codec's text of [args, kwargs]
+    backend: str  # alias in TASKS
+    queue_name: str
+    priority: int = 0  # -100 to 100, higher first
+    run_after: datetime | None = None  # aware
+    delay_us: int | None = None  # or: so many microseconds after the enqueue, by the broker's clock
+    expires_at: datetime | None = None
+    headers: str = ""  # JSON object, or "" for none; carries the user's metadata too
+    tries: int = 0  # failed runs that count against max_attempts
+
+
+class Claim(NamedTuple):
+    """A Job that this worker process holds."""
+
+    job: Job
+    receipt: str  # the broker's own; the database broker's token
+    attempt: int  # 1 for the first start; every start counts
+    crashes: int  # processes lost while running it
+    enqueued_at: float  # POSIX seconds, the broker's clock
+    waited: float  # seconds between being due and being claimed
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What is kept of an exception: text only, nothing that would have to be rebuilt."""
+
+    exception_class: str  # dotted path
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    claim: Claim
+    started: float  # monotonic seconds of this process, as `ended`
+    ended: float
+    value: str | None  # the codec's text; None: the task keeps no result
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    claim: Claim
+    started: float
+    ended: float
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    claim: Claim
+    started: float
+    ended: float
+    failure: Failure
+    delay: float  # seconds until it may run again
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    claim: Claim
+    started: float
+    ended: float
+    state: State  # CANCELLED or EXPIRED
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """Given back un-run, or cut off by a stop: costs no try."""
+
+    claim: Claim
+    began: bool  # False: its start does not count as an attempt either
+
+
+Ended = Succeeded | Failed | Discarded
+Outcome = Succeeded | Failed | Retried | Discarded | Returned
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562 §5.7) whose next twelve bits are the fraction of the millisecond (§6.2, method 3).
+
+    Ordered by time, so that rows are inserted at the index's end, and jobs of one batch stay in their order.
+    """
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    fraction = (rest << 12) // 1_000_000
+    value = (milliseconds << 80) | 0x7 << 76 | fraction << 64 | 0x2 << 62 | int.from_bytes(os.urandom(8), "big") >> 2
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def log_fields(claim: Claim, **more: Any) -> dict[str, Any]:
+    """The keys every log line about a job carries in ``extra``."""
+    job = claim.job
+    return {"task": job.task_path, "job_id": job.id, "queue": job.queue_name, "attempt": claim.attempt, **more}

@@ -1,0 +1,134 @@
+"""``manage.py taskq_worker``: options, banner, and the choice between a supervisor and one process."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from dataclasses import fields
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
+
+from ...conf import Worker
+from ...declaration import Option, options
+from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError, TaskqError
+from ...worker.banner import banner
+from ...worker.lease import Lease, default_name, new_worker_id
+from ...worker.logs import configure_logs
+from ...worker.process import WorkerOptions, brokers_of, our_backends, run_here
+
+UNREACHABLE = 69  # EX_UNAVAILABLE of sysexits.h
+
+
+class Command(BaseCommand):
+    help = "Run jobs until stopped. TERM or Ctrl-C: finish what runs; a second one: stop now."
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        for option in options(Worker):
+            if option.flag:
+                names = [option.short, option.flag] if option.short else [option.flag]
+                text = f"{option.doc} Default: {option.default_text}."
+                parser.add_argument(*names, dest=option.name, type=_reader(option), help=text.replace("%", "%%"))
+        parser.add_argument(
+            "--backend", action="append", help="Alias in TASKS; may be given more than once. Default: all of ours."
+        )
+        parser.add_argument("--burst", action="store_true", help="End when no job is ready.")
+        parser.add_argument("--max-tasks", type=_count, help="End after so many jobs (of each process).")
+        parser.add_argument("--log-format", choices=["text", "json"], default="text", help="Default: text.")
+
+    def handle(self, *args: Any, **given: Any) -> None:
+        from ...conf import taskq_settings
+
+        started = time.monotonic()
+        configure_logs(given["log_format"], given["verbosity"])
+        try:
+            settings = taskq_settings().worker
+            chosen = {
+                option.name: getattr(settings, option.name) if given.get(option.name) is None else given[option.name]
+                for option in options(Worker)
+            }
+            asked = _worker_options(chosen, given)
+            brokers = brokers_of(asked.backends)
+            self._wait_for(brokers, asked.connect_timeout)
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from error
+        if given["verbosity"] > 0:
+            self.stdout.write(banner(asked, brokers, time.monotonic() - started))
+            self.stdout.flush()
+        code = run_here(asked, new_worker_id(asked.name)) if asked.processes == 0 else _supervise(asked, brokers)
+        if code:
+            raise SystemExit(code)
+
+    def _wait_for(self, brokers: Any, seconds: float) -> None:
+        """Until every broker answers; exits with 69 when one does not within ``seconds``, with 1 without its tables."""
+        deadline = time.monotonic() + seconds
+        pause = 0.5
+        for broker in brokers.values():
+            while True:
+                try:
+                    broker.ready_queues()
+                    break
+                except BrokerUnavailable as error:
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        self.stderr.write(self.style.ERROR(f"{error} Given up after {seconds:g} s."))
+                        raise SystemExit(UNREACHABLE) from error
+                    logging.getLogger("taskq_django.worker").warning("%s; next try in %.1f s", error, min(pause, left))
+                    time.sleep(min(pause, left))
+                    pause = min(pause * 2, 5.0)
+                except BrokerError as error:
+                    raise CommandError(str(error)) from error
+
+
+def _worker_options(chosen: dict[str, Any], given: dict[str, Any]) -> WorkerOptions:
+    known = {field.name for field in fields(WorkerOptions)}
+    values = {name: value for name, value in chosen.items() if name in known}
+    values["name"] = chosen["name"] or default_name()
+    values["queues"] = frozenset(chosen["queues"])
+    values["exclude_queues"] = frozenset(chosen["exclude_queues"])
+    return WorkerOptions(
+        **values,
+        backends=tuple(given["backend"] or our_backends()),
+        burst=given["burst"],
+        max_tasks=given["max_tasks"],
+    )
+
+
+def _supervise(asked: WorkerOptions, brokers: Any) -> int:
+    from ...worker.supervisor import Supervisor
+
+    worker_id = new_worker_id(asked.name)
+    lease = Lease(
+        worker_id,
+        asked.name,
+        next(iter(brokers.values())).database,
+        every=asked.heartbeat,
+        backends=",".join(asked.backends),
+        queues=",".join(sorted(asked.queues)),
+    )
+    try:
+        return Supervisor(asked, lease).run()
+    finally:
+        connections.close_all()
+
+
+def _reader(option: Option) -> Any:
+    def read(text: str) -> Any:
+        try:
+            return option.from_text(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"is {text!r}; it must be a whole number from 1.")
+    return int(text)
+
+
+__all__ = ["Command", "TaskqError"]

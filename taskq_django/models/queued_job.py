@@ -1,0 +1,63 @@
+"""The hot table: jobs that are scheduled, ready or running."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from ..jobs import new_id
+from ..states import LIVE, State
+
+
+class QueuedJob(models.Model):
+    """A live job. It leaves for JobResult in the transaction that ends it, so this table stays small.
+
+    Written by ``brokers.database`` only, in SQL of its own.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    task_path = models.CharField(_("task"), max_length=255)
+    backend = models.CharField(_("backend"), max_length=64, help_text=_("Alias in TASKS."))
+    queue_name = models.CharField(_("queue"), max_length=64)
+    status = models.CharField(_("status"), max_length=10, choices=[(s.value, s.label) for s in LIVE])
+    rank = models.SmallIntegerField(_("rank"), help_text=_("Minus the priority, so that one index is in claim order."))
+    # When it joined (or, while SCHEDULED, will join) the ready order, by the database's clock.
+    available_at = models.DateTimeField(_("available at"))
+    enqueued_at = models.DateTimeField(_("enqueued at"))
+    run_after = models.DateTimeField(_("run after"), null=True, blank=True)
+    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
+    payload = models.TextField(_("arguments"))
+    headers = models.TextField(_("headers"), blank=True, default="")
+    tries = models.IntegerField(_("tries"), default=0)  # counted against max_attempts
+    attempts = models.IntegerField(_("attempts"), default=0)  # starts, whatever came of them
+    crashes = models.IntegerField(_("crashes"), default=0)  # processes lost while running it
+    # Written at each claim; every later write of the worker carries it, so a worker that lost its claim changes nothing.
+    token = models.UUIDField(null=True, blank=True, editable=False)
+    worker_id = models.CharField(_("worker"), max_length=128, null=True, blank=True)
+    started_at = models.DateTimeField(_("first started at"), null=True, blank=True)
+    claimed_at = models.DateTimeField(_("claimed at"), null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(_("cancel requested at"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("queued job")
+        verbose_name_plural = _("queued jobs")
+        default_permissions = ("view",)
+        indexes = [
+            # The claim order within a queue, and (by its first two columns) the running jobs.
+            models.Index(
+                fields=["backend", "status", "queue_name", "rank", "available_at", "id"], name="taskq_queued_claim"
+            ),
+            # Which scheduled jobs are due: these must not stand in the claim order.
+            models.Index(fields=["backend", "status", "available_at"], name="taskq_queued_due"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task_path}[{self.id}]"
+
+    @property
+    def state(self) -> State:
+        return State(self.status)
+
+    @property
+    def priority(self) -> int:
+        return -self.rank

@@ -1,0 +1,127 @@
+"""Reads a job by id, whichever table it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import F, IntegerField, TextField, Value
+from django.db.models.functions import Coalesce
+
+from .job_attempt import JobAttempt
+from .job_result import JobResult
+from .queued_job import QueuedJob
+
+_COMMON = (
+    "id task_path backend queue_name status enqueued_at run_after payload headers tries attempts crashes worker_id"
+).split()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A start that ended in an exception."""
+
+    number: int
+    worker_id: str
+    started_at: datetime
+    finished_at: datetime
+    exception_class: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything that is stored of one job, live or ended. Datetimes are as Django's ORM gives them."""
+
+    id: str
+    task_path: str
+    backend: str
+    queue_name: str
+    status: str
+    enqueued_at: datetime
+    run_after: datetime | None
+    payload: str
+    headers: str
+    tries: int
+    attempts: int
+    crashes: int
+    worker_id: str | None
+    priority: int
+    started_at: datetime | None
+    last_attempted_at: datetime | None
+    finished_at: datetime | None
+    return_value: str | None
+    exception_class: str
+    message: str
+    failures: tuple[Attempt, ...] = ()
+
+    @property
+    def worker_ids(self) -> list[str]:
+        """One id per attempt; an attempt that was cut off by a stop is put down to the last worker."""
+        by_number = {failure.number: failure.worker_id for failure in self.failures}
+        return [by_number.get(number) or self.worker_id or "" for number in range(1, self.attempts + 1)]
+
+
+def read_stories(ids: Iterable[str], using: str) -> dict[str, Story]:
+    """The jobs with these ids (UUID text); an id that is not there is not in the answer.
+
+    One statement over both tables: between two, a job could move from the one to the other and be in neither.
+    """
+    keys = [UUID(id_) for id_ in ids]
+    nothing = Value(None, output_field=TextField())
+    live = (
+        QueuedJob.objects.using(using)
+        .filter(id__in=keys)
+        .order_by()
+        .values_list(
+            *_COMMON,
+            Value(0, output_field=IntegerField()) - F("rank"),
+            Coalesce("started_at", "claimed_at"),
+            "claimed_at",
+            Value(None, output_field=QueuedJob._meta.get_field("claimed_at").__class__()),
+            nothing,
+            Value(""),
+            Value(""),
+        )
+    )
+    ended = (
+        JobResult.objects.using(using)
+        .filter(id__in=keys)
+        .order_by()
+        .values_list(
+            *_COMMON,
+            "priority",
+            "started_at",
+            "last_attempted_at",
+            "finished_at",
+            "return_value",
+            "exception_class",
+            "message",
+        )
+    )
+    stories: dict[str, Story] = {}
+    for row in live.union(ended, all=True):
+        stories[str(row[0])] = Story(str(row[0]), *row[1:])
+    several = [id_ for id_, story in stories.items() if story.attempts > 1 or story.exception_class]
+    if several:
+        for id_, failures in _failures(several, using).items():
+            story = stories[id_]
+            stories[id_] = Story(
+                *[getattr(story, name) for name in Story.__slots__[:-1]],
+                failures=tuple(f for f in failures if f.number <= story.attempts),
+            )
+    return stories
+
+
+def _failures(ids: Sequence[str], using: str) -> dict[str, list[Attempt]]:
+    rows = JobAttempt.objects.using(using).filter(job_id__in=ids).order_by("number")
+    failures: dict[str, list[Attempt]] = {}
+    for job_id, *rest in rows.values_list(
+        "job_id", "number", "worker_id", "started_at", "finished_at", "exception_class", "message", "traceback"
+    ):
+        failures.setdefault(str(job_id), []).append(Attempt(*rest))
+    return failures
+

@@ -1,0 +1,35 @@
+"""Who is working, and who is answerable for it."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class WorkerProcess(models.Model):
+    """A supervisor or one of its processes; the row lives as long as the process does.
+
+    Only the supervisor's row is a lease: it renews ``seen_at`` for all its processes, because a task that
+    holds the GIL for minutes would stop its own process from doing so.
+    """
+
+    id = models.CharField(primary_key=True, max_length=128)  # an incarnation, never reused
+    supervisor = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.CASCADE, related_name="children", verbose_name=_("supervisor")
+    )
+    name = models.CharField(_("name"), max_length=100)
+    host = models.CharField(_("host"), max_length=255)
+    pid = models.IntegerField(_("process id"))
+    backends = models.CharField(_("backends"), max_length=255, blank=True)
+    queues = models.CharField(_("queues"), max_length=1000, blank=True, help_text=_("Empty: all."))
+    started_at = models.DateTimeField(_("started at"))
+    seen_at = models.DateTimeField(_("seen at"))
+
+    class Meta:
+        verbose_name = _("worker")
+        verbose_name_plural = _("workers")
+        default_permissions = ("view",)
+        indexes = [models.Index(fields=["seen_at"], name="taskq_worker_seen")]
+
+    def __str__(self) -> str:
+        return self.id

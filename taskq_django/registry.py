@@ -1,0 +1,69 @@
+"""Which tasks this process knows, by path."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from django.apps import apps
+
+from . import compat
+from .exceptions import TaskNotFound
+
+
+class Registry:
+    """The tasks of this process by path. Filled while modules are imported, read by every thread."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, compat.Task] = {}
+        self.duplicates: list[tuple[str, str, str]] = []  # path, first and second "file:line"
+
+    def add(self, task: compat.Task) -> None:
+        """Note a task that a backend of ours has accepted; copies made by ``using`` are the same task."""
+        path = task.module_path
+        known = self._tasks.get(path)
+        if known is None:
+            self._tasks[path] = task
+        elif known.func is not task.func:
+            if _location(known) != _location(task):  # else the module was loaded anew
+                self.duplicates.append((path, _location(known), _location(task)))
+            self._tasks[path] = task
+        for alias in getattr(task, "aliases", ()):
+            self._tasks.setdefault(alias, task)
+
+    def find(self, path: str) -> compat.Task:
+        """The task of that path; imports its module when that belongs to an installed app.
+
+        Raises TaskNotFound. Nothing but a registered task can be reached by name.
+        """
+        task = self._tasks.get(path)
+        if task is None:
+            self._import_module_of(path)
+            task = self._tasks.get(path)
+        if task is None:
+            raise TaskNotFound(
+                f"No task is registered as {path!r}. If it was renamed, put its old path into "
+                "@task(aliases=[…]); if it is new, deploy the code to this worker."
+            )
+        return task
+
+    def all(self) -> list[compat.Task]:
+        """Every task once, by path."""
+        return [task for path, task in sorted(self._tasks.items()) if task.module_path == path]
+
+    def _import_module_of(self, path: str) -> None:
+        module, _, _ = path.rpartition(".")
+        # A stored path must not choose what gets imported: only modules of the project's own packages.
+        if module.partition(".")[0] not in {config.name.partition(".")[0] for config in apps.get_app_configs()}:
+            return
+        try:
+            import_module(module)
+        except Exception as error:
+            raise TaskNotFound(f"The module of task {path!r} cannot be imported: {error!r}") from error
+
+
+def _location(task: compat.Task) -> str:
+    code = getattr(task.func, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else "?"
+
+
+registry = Registry()

@@ -1,0 +1,229 @@
+"""@task and Task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from functools import lru_cache
+from inspect import Parameter, Signature, iscoroutinefunction, signature
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, overload
+
+from django.utils import timezone
+
+from . import compat
+from .backoff import Backoff
+from .compat import InvalidTask
+from .conf import taskq_settings
+from .exceptions import ArgumentError
+
+if TYPE_CHECKING:
+    from .backend import TaskqBackend
+    from .results import Result, TaskContext
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+BackoffOption = Backoff | Callable[[BaseException, "Result[Any]"], float | timedelta | None]
+
+MOST_ATTEMPTS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg,misc]
+    """A function with its options; code, never stored.
+
+    A Task of django.tasks with more options; the first six fields are the framework's, with the defaults that
+    Django 6.1 gives them. What Django's own decorator builds for our backend is of this class too, with ``native``
+    false: it keeps Django's rules (strict JSON, one attempt).
+    """
+
+    func: Callable[P, R]
+    priority: int = 0
+    backend: str = "default"
+    queue_name: str = "default"
+    run_after: datetime | timedelta | None = None  # a timedelta counts from the enqueue
+    takes_context: bool = False
+
+    max_attempts: int | None = None  # None: TASKQ["TASK_DEFAULTS"]["MAX_ATTEMPTS"]
+    backoff: BackoffOption | None = None  # None: Backoff()
+    retry_on: tuple[type[BaseException], ...] = (Exception,)
+    give_up_on: tuple[type[BaseException], ...] = ()
+    store_result: bool = True
+    sensitive: tuple[str, ...] = ()  # parameters that the admin masks
+    metadata: Mapping[str, Any] | None = field(default=None, hash=False)  # JSON; travels with the job
+    aliases: tuple[str, ...] = ()  # paths it had before
+    native: bool = False
+
+    def __post_init__(self) -> None:
+        self._validate_options()
+        backend = self.get_backend()
+        if isinstance(self.run_after, timedelta) and not getattr(backend, "supports_relative_defer", False):
+            # Another backend (Django's Dummy in tests) knows moments only.
+            object.__setattr__(self, "run_after", timezone.now() + self.run_after)
+        backend.validate_task(self)
+
+    def _validate_options(self) -> None:
+        where = f"Task {self.module_path}"
+        attempts = self.max_attempts
+        if attempts is not None and (type(attempts) is not int or not 1 <= attempts <= MOST_ATTEMPTS):
+            raise InvalidTask(f"{where}: max_attempts must be a whole number from 1 to {MOST_ATTEMPTS}, not {attempts!r}.")
+        if self.backoff is not None and not (isinstance(self.backoff, Backoff) or callable(self.backoff)):
+            raise InvalidTask(f"{where}: backoff must be a Backoff or a function, not {self.backoff!r}.")
+        if self.native and type(self.priority) is not int:
+            raise InvalidTask(f"{where}: priority must be a whole number between -100 and 100, not {self.priority!r}.")
+        for name in ("retry_on", "give_up_on"):
+            if not all(isinstance(e, type) and issubclass(e, BaseException) for e in getattr(self, name)):
+                raise InvalidTask(f"{where}: {name} must hold exception classes, not {getattr(self, name)!r}.")
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function here and now: a plain call, nothing is enqueued."""
+        return self.func(*args, **kwargs)
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
+        """Ask a worker to run this; returns at once.
+
+        Inside a transaction on the queue's database the job exists when, and only if, that commits.
+        Raises ArgumentError (a TypeError) for arguments that do not fit the signature or cannot be sent.
+        """
+        return cast("Result[R]", self.get_backend().enqueue(self, args, kwargs))
+
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
+        return cast("Result[R]", await self.get_backend().aenqueue(self, args, kwargs))
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
+        """``enqueue``, by the name that Celery gives it."""
+        return self.enqueue(*args, **kwargs)
+
+    def enqueue_many(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]) -> Sequence[Result[R]]:
+        """Enqueue one job per call, in batches of one round trip each.
+
+        A call is a tuple of positional arguments or a dict of keyword arguments. All are checked before the
+        first is sent. The handles are made when they are asked for.
+        """
+        prepared = [((), dict(call)) if isinstance(call, Mapping) else (tuple(call), {}) for call in calls]
+        backend = self.get_backend()
+        if hasattr(backend, "enqueue_many"):
+            return cast("Sequence[Result[R]]", backend.enqueue_many(self, prepared))
+        return [cast("Result[R]", backend.enqueue(self, args, kwargs)) for args, kwargs in prepared]
+
+    async def aenqueue_many(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]) -> Sequence[Result[R]]:
+        from asgiref.sync import sync_to_async
+
+        return await sync_to_async(self.enqueue_many)(calls)
+
+    def using(  # type: ignore[override]
+        self,
+        *,
+        priority: int | None = None,
+        queue_name: str | None = None,
+        run_after: datetime | timedelta | None = None,
+        backend: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Task[P, R]:
+        """A copy with other options; None keeps what is there."""
+        changes = {
+            "priority": priority,
+            "queue_name": queue_name,
+            "run_after": run_after,
+            "backend": backend,
+            "metadata": metadata,
+        }
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+    @property
+    def attempts_allowed(self) -> int:
+        if not self.native:
+            return 1
+        return self.max_attempts or taskq_settings().task_defaults.max_attempts
+
+    @property
+    def is_async(self) -> bool:
+        return iscoroutinefunction(self.func)
+
+
+@lru_cache(maxsize=4096)
+def parameters_of(func: Callable[..., Any], takes_context: bool) -> tuple[Signature, tuple[str, ...], int, int]:
+    """Signature, names of the positional parameters, and how many positional arguments a plain call may have."""
+    full = signature(func)
+    parameters = list(full.parameters.values())[1 if takes_context else 0 :]
+    positional = [p for p in parameters if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
+    required = sum(1 for p in positional if p.default is Parameter.empty)
+    if any(p.kind is Parameter.KEYWORD_ONLY and p.default is Parameter.empty for p in parameters):
+        required = 1 << 30  # no plain positional call is complete
+    return full.replace(parameters=parameters), tuple(p.name for p in positional), required, len(positional)
+
+
+def check_arguments(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Refuse arguments that do not fit the task's signature; returns the names of its positional parameters."""
+    known, names, required, most = parameters_of(task.func, task.takes_context)
+    if not kwargs and required <= len(args) <= most:
+        return names
+    try:
+        known.bind(*args, **kwargs)
+    except TypeError as error:
+        raise ArgumentError(f"{task.module_path}{known} cannot be enqueued like this: {error}") from None
+    return names
+
+
+@overload
+def task(function: Callable[P, R], /) -> Task[P, R]: ...
+@overload
+def task(
+    *,
+    takes_context: Literal[True],
+    queue_name: str = ...,
+    priority: int = ...,
+    backend: str = ...,
+    max_attempts: int | None = ...,
+    backoff: BackoffOption | None = ...,
+    retry_on: Iterable[type[BaseException]] = ...,
+    give_up_on: Iterable[type[BaseException]] = ...,
+    store_result: bool = ...,
+    sensitive: Iterable[str] = ...,
+    metadata: Mapping[str, Any] | None = ...,
+    aliases: Iterable[str] = ...,
+) -> Callable[[Callable[Concatenate[TaskContext, P], R]], Task[P, R]]: ...
+@overload
+def task(
+    *,
+    takes_context: Literal[False] = ...,
+    queue_name: str = ...,
+    priority: int = ...,
+    backend: str = ...,
+    max_attempts: int | None = ...,
+    backoff: BackoffOption | None = ...,
+    retry_on: Iterable[type[BaseException]] = ...,
+    give_up_on: Iterable[type[BaseException]] = ...,
+    store_result: bool = ...,
+    sensitive: Iterable[str] = ...,
+    metadata: Mapping[str, Any] | None = ...,
+    aliases: Iterable[str] = ...,
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a module-level function, sync or async, a Task.
+
+    ``@task`` or ``@task(queue_name="mail", priority=10, max_attempts=5, …)``; the options are the fields of Task.
+    Raises InvalidTask (django.tasks) for a function or an option that cannot work, TypeError for an unknown option.
+    """
+    if "run_after" in options:
+        raise TypeError("run_after cannot be fixed in @task: use .using(run_after=…) where you enqueue.")
+    unknown = sorted(options.keys() - Task.__dataclass_fields__.keys() | options.keys() & {"func", "native"})
+    if unknown:
+        nearest = get_close_matches(unknown[0], Task.__dataclass_fields__, n=1)
+        raise TypeError(f"@task has no option {unknown[0]!r}." + (f" Did you mean {nearest[0]!r}?" if nearest else ""))
+    for name in ("retry_on", "give_up_on", "sensitive", "aliases"):
+        if name in options:
+            options[name] = tuple(options[name])
+
+    def decorate(func: Callable[..., Any]) -> Task[..., Any]:
+        if "<" in getattr(func, "__qualname__", "<"):
+            raise InvalidTask(
+                f"@task needs a function defined at module level with def, not {func!r}: a worker finds it by its path."
+            )
+        if func.__module__ == "__main__":
+            raise InvalidTask(f"@task function {func.__name__} is in __main__: move it to a module that workers can import.")
+        return Task(func=func, native=True, **options)
+
+    return decorate(function) if function is not None else decorate

@@ -1,0 +1,66 @@
+"""What a worker says when it starts: every value is the one in force."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+
+import django
+from django.conf import settings
+from django.db import connections
+
+from .. import __version__
+from ..brokers import Broker
+from ..registry import registry
+from .process import WorkerOptions
+
+
+def banner(options: WorkerOptions, brokers: Mapping[str, Broker], seconds: float) -> str:
+    tasks = registry.all()
+    apps = {task.module_path.partition(".")[0] for task in tasks}
+    queues = ", ".join(sorted(options.queues)) or "all"
+    if options.exclude_queues:
+        queues += f" but {', '.join(sorted(options.exclude_queues))}"
+    pool = f"{options.threads} threads, {options.coroutines} coroutines"
+    if options.processes:
+        pool = f"{options.processes} process{'es' if options.processes > 1 else ''} × ({pool})"
+    debug = " (DEBUG=True)" if settings.DEBUG else ""
+    versions = f"Django {django.get_version()}, Python {platform.python_version()}"
+    rows = [
+        ("settings", f"{os.environ.get('DJANGO_SETTINGS_MODULE', 'configured in code')}{debug}"),
+        *[("broker", f"{alias} -> {_described(broker)}") for alias, broker in brokers.items()],
+        ("queues", queues),
+        ("pool", f"{pool}, grace {options.grace:g} s"),
+        ("tasks", f"{len(tasks)} in {len(apps)} package{'s' if len(apps) != 1 else ''}"),
+        *_advice(brokers),
+    ]
+    return "\n".join(
+        [
+            f"taskq worker {__version__}  {options.name}    {versions}",
+            *[f"  {name:<12} {value}" for name, value in rows],
+            f"Ready in {seconds:.2f} s. Quit the worker with CONTROL-C (twice: stop now).",
+        ]
+    )
+
+
+def _described(broker: Broker) -> str:
+    return f'database ({connections[broker.database].vendor}, "{broker.database}")'
+
+
+def _advice(brokers: Mapping[str, Broker]) -> list[tuple[str, str]]:
+    for alias in sorted({broker.database for broker in brokers.values()}):
+        connection = connections[alias]
+        if connection.vendor == "sqlite" and not connection.is_in_memory_db():  # type: ignore[attr-defined]
+            with connection.cursor() as cursor:
+                cursor.execute("PRAGMA journal_mode")
+                mode = cursor.fetchone()[0]
+            if mode != "wal":
+                return [
+                    (
+                        "advice",
+                        f'faster on SQLite: DATABASES["{alias}"]["OPTIONS"] = {{"transaction_mode": "IMMEDIATE", '
+                        '"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"}',
+                    )
+                ]
+    return []

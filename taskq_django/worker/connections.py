@@ -1,0 +1,54 @@
+"""Keeps a pool thread's database connections fit between two jobs."""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import Any
+
+from django.conf import settings
+from django.db import connections, reset_queries
+
+logger = logging.getLogger(__name__)
+
+# A connection unused for so long may have been cut by a firewall or a restart: it is tried before a job gets it.
+IDLE = 30.0  # seconds
+
+
+def before_job(last_used: float) -> None:
+    """Replace connections that died while this thread had nothing to do."""
+    if monotonic() - last_used > IDLE:
+        for connection in connections.all(initialized_only=True):
+            if connection.connection is not None and not connection.is_usable():
+                connection.close()
+
+
+def after_job(task_path: str, job_id: str) -> None:
+    """Undo what a task left open. Connections stay: opening one costs more than a job."""
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is None:
+            continue
+        if connection.in_atomic_block or not connection.get_autocommit() or connection.errors_occurred:
+            _mend(connection, task_path, job_id)
+    if settings.DEBUG:
+        reset_queries()
+
+
+def close() -> None:
+    """The thread ends."""
+    connections.close_all()
+
+
+def _mend(connection: Any, task_path: str, job_id: str) -> None:
+    if connection.in_atomic_block or not connection.get_autocommit():
+        logger.warning(
+            "Task left a transaction open; rolled back task=%s id=%s database=%s", task_path, job_id, connection.alias
+        )
+        # Closing rolls back, whatever nesting of atomic blocks the wrapper believes in.
+        connection.in_atomic_block = False
+        connection.savepoint_ids = []
+        connection.needs_rollback = False
+        connection.run_on_commit = []
+        connection.close()
+    else:
+        connection.close_if_unusable_or_obsolete()

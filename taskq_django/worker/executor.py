@@ -1,0 +1,178 @@
+"""Runs one claim and says what came of it: resolve, before, call, decide, after.
+
+``run`` and ``arun`` never raise and never see the broker. Any thread of the pool may call them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Any
+
+from .. import codec, compat, signals
+from ..backoff import Backoff
+from ..compat import TaskError, TaskResultStatus
+from ..exceptions import ArgumentError, Discard, PayloadError, Retry, TaskNotFound
+from ..jobs import Claim, Discarded, Failed, Outcome, Retried, Succeeded
+from ..registry import registry
+from ..results import Result, TaskContext, read_results, running_result
+from ..states import State
+from ..tasks import MOST_ATTEMPTS, Task
+from .failures import failure_of
+
+
+class Run:
+    """What one run gathers on its way; belongs to the thread that runs it."""
+
+    __slots__ = ("claim", "result", "started", "task")
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.started = monotonic()
+        self.task: compat.Task | None = None
+        self.result: Result[Any] | None = None  # made only for who asks: a context, or django.tasks' signals
+
+
+class Executor:
+    def __init__(self, worker_id: str, max_payload: Callable[[str], int]) -> None:
+        """``max_payload``: the limit in bytes of the backend with this alias."""
+        self._worker_id = worker_id
+        self._max_payload = max_payload
+        self._framework_hears = compat.is_heard(compat.task_started, logging.INFO) or compat.is_heard(
+            compat.task_finished, logging.INFO
+        )
+
+    def run(self, claim: Claim) -> Outcome:
+        run = Run(claim)
+        try:
+            function, args, kwargs = self._prepare(run)
+            return self._succeeded(run, function(*args, **kwargs))
+        except BaseException as error:  # whatever a task raises ends its job, not the worker
+            return self._broken(run, error)
+
+    async def arun(self, claim: Claim) -> Outcome:
+        run = Run(claim)
+        try:
+            function, args, kwargs = self._prepare(run)
+            return self._succeeded(run, await function(*args, **kwargs))
+        except BaseException as error:  # as above; also what cancels the coroutine
+            return self._broken(run, error)
+
+    def is_async(self, claim: Claim) -> bool:
+        """Where to run it. Imports the task's module when it must; an unknown task is sync, and fails in ``run``."""
+        try:
+            return Task.is_async.fget(registry.find(claim.job.task_path))  # type: ignore[attr-defined,no-any-return]
+        except TaskNotFound:
+            return False
+
+    def _prepare(self, run: Run) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
+        claim = run.claim
+        task = run.task = registry.find(claim.job.task_path)
+        function = task.func
+        args, kwargs = codec.decode_call(claim.job.payload, function)
+        if signals.before_run.receivers:
+            signals.before_run.send(function, claim=claim)
+        if task.takes_context:
+            args = [TaskContext(task_result=self._result(run)), *args]
+        if self._framework_hears:
+            compat.task_started.send(type(task.get_backend()), task_result=self._result(run))
+        return function, args, kwargs
+
+    def _succeeded(self, run: Run, value: Any) -> Outcome:
+        ended = monotonic()
+        task, claim = run.task, run.claim
+        limit = self._max_payload(claim.job.backend)
+        text: str | None
+        if getattr(task, "native", False):
+            text = codec.encode_value(value, max_bytes=limit) if task.store_result else None  # type: ignore[union-attr]
+        else:
+            text = codec.encode_plain_value(value, max_bytes=limit)
+        outcome = Succeeded(claim, run.started, ended, text)
+        if self._framework_hears:
+            self._finish_framework_result(run, TaskResultStatus.SUCCESSFUL)
+            if text is not None:
+                object.__setattr__(run.result, "_return_value", codec.decode_value(text))
+            _send_finished(run)
+        if signals.after_run.receivers:
+            signals.after_run.announce(task.func, backwards=True, claim=claim, outcome=outcome)  # type: ignore[union-attr]
+        return outcome
+
+    def _broken(self, run: Run, error: BaseException) -> Outcome:
+        """Called while ``error`` is being handled: receivers of task_finished read sys.exc_info()."""
+        outcome = self._decide(run, error, monotonic())
+        sender = run.task.func if run.task else None
+        if isinstance(outcome, Failed):
+            if self._framework_hears and run.task is not None:
+                failure = outcome.failure
+                self._finish_framework_result(run, TaskResultStatus.FAILED)
+                self._result(run).errors.append(
+                    TaskError(exception_class_path=failure.exception_class, traceback=failure.traceback)
+                )
+                _send_finished(run)
+            signals.run_failed.announce(sender, claim=run.claim, outcome=outcome, exception=error)
+        elif isinstance(outcome, Retried):
+            signals.run_retried.announce(sender, claim=run.claim, outcome=outcome, exception=error)
+        signals.after_run.announce(sender, backwards=True, claim=run.claim, outcome=outcome)
+        return outcome
+
+    def _decide(self, run: Run, error: BaseException, ended: float) -> Outcome:
+        claim, task = run.claim, run.task
+        if isinstance(error, Discard):
+            return Discarded(claim, run.started, ended, State.CANCELLED, error.reason)
+        failure = failure_of(error)
+        delay = None
+        if isinstance(task, Task) and task.native and not isinstance(error, (TaskNotFound, PayloadError, ArgumentError)):
+            delay = self._retry_delay(run, task, error)
+        if delay is None:
+            return Failed(claim, run.started, ended, failure)
+        return Retried(claim, run.started, ended, failure, max(0.0, delay))
+
+    def _retry_delay(self, run: Run, task: Task[Any, Any], error: BaseException) -> float | None:
+        """Seconds until the next try, or None for no further one."""
+        tries = run.claim.job.tries + 1
+        asked = isinstance(error, Retry)
+        # Who raises Retry and has set no limit means it; MOST_ATTEMPTS ends what would go on for ever.
+        allowed = MOST_ATTEMPTS if asked and task.max_attempts is None else task.attempts_allowed
+        if tries >= allowed:
+            return None
+        if asked and error.delay is not None:  # type: ignore[attr-defined]
+            return float(error.delay)  # type: ignore[attr-defined]
+        if not asked and (isinstance(error, task.give_up_on) or not isinstance(error, task.retry_on)):
+            return None
+        backoff = task.backoff or Backoff()
+        if isinstance(backoff, Backoff):
+            return backoff.seconds(tries)
+        try:
+            delay = backoff(error, self._result(run))
+        except Exception:
+            logging.getLogger(__name__).exception("The backoff of %s failed; using the default", task.module_path)
+            return Backoff().seconds(tries)
+        return delay.total_seconds() if isinstance(delay, timedelta) else delay
+
+    def _result(self, run: Run) -> Result[Any]:
+        if run.result is None:
+            claim, task = run.claim, run.task
+            assert task is not None  # asked for only once the task is known
+            if claim.attempt > 1:  # its earlier failures are wanted too
+                database = task.get_backend().broker.database  # type: ignore[attr-defined]
+                run.result = read_results([claim.job.id], database).get(claim.job.id)
+            if run.result is None:
+                run.result = running_result(task, claim, self._worker_id)
+        return run.result
+
+    def _finish_framework_result(self, run: Run, status: TaskResultStatus) -> None:
+        result = self._result(run)
+        object.__setattr__(result, "status", status)
+        object.__setattr__(result, "state", State(status.value))
+        object.__setattr__(result, "finished_at", datetime.now(UTC))
+
+
+def _send_finished(run: Run) -> None:
+    """As core sends it, but a broken receiver is logged and changes nothing."""
+    task = run.task
+    assert task is not None
+    for receiver, response in compat.task_finished.send_robust(type(task.get_backend()), task_result=run.result):
+        if isinstance(response, Exception):
+            logging.getLogger(__name__).error("Receiver %r of task_finished failed", receiver, exc_info=response)

@@ -1,0 +1,89 @@
+"""Claims jobs for the pool, queue by queue in turn."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import monotonic
+
+from ..brokers import Broker
+from ..jobs import Claim
+
+# While queues are busy, how often to look whether another one has got jobs.
+LOOK_AGAIN = 0.25  # seconds
+# Held jobs are looked for at least so often; their due time shortens the wait.
+PROMOTE_AGAIN = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class QueueChoice:
+    """Which queues a worker serves: the named ones (none named: all) without the excluded ones."""
+
+    only: frozenset[str] = frozenset()
+    without: frozenset[str] = frozenset()
+
+    def serves(self, queue_name: str) -> bool:
+        return (not self.only or queue_name in self.only) and queue_name not in self.without
+
+
+class Fetcher:
+    """Loop thread only."""
+
+    def __init__(self, brokers: Mapping[str, Broker], choice: QueueChoice, worker_id: str) -> None:
+        self._brokers = brokers
+        self._choice = choice
+        self._worker_id = worker_id
+        self._turn: deque[tuple[Broker, str]] = deque()  # queues that had ready jobs when last looked at
+        self._looked_at = float("-inf")
+        self._promote_at = float("-inf")
+
+    @property
+    def has_candidates(self) -> bool:
+        return bool(self._turn)
+
+    @property
+    def looked_at(self) -> float:
+        return self._looked_at
+
+    @property
+    def promote_at(self) -> float:
+        """When ``promote`` should be called next (monotonic)."""
+        return self._promote_at
+
+    def promote(self) -> None:
+        """Make jobs ready whose time has come."""
+        now = monotonic()
+        if now < self._promote_at:
+            return
+        wait = PROMOTE_AGAIN
+        for broker in self._brokers.values():
+            due_in = broker.promote()
+            if due_in is not None:
+                wait = min(wait, max(0.0, due_in))
+                if due_in <= 0:
+                    self._looked_at = float("-inf")
+        self._promote_at = now + wait
+
+    def look(self) -> None:
+        """Ask which queues have ready jobs."""
+        known = {(broker.alias, name) for broker, name in self._turn}
+        for broker in self._brokers.values():
+            for name in broker.ready_queues():
+                if self._choice.serves(name) and (broker.alias, name) not in known:
+                    self._turn.append((broker, name))
+        self._looked_at = monotonic()
+
+    def fetch(self, limit: int) -> list[Claim]:
+        """Claim up to ``limit`` jobs: from the queue whose turn it is, and on to the next while it gives fewer."""
+        if self._turn and monotonic() - self._looked_at > LOOK_AGAIN:
+            self.look()
+        claims: list[Claim] = []
+        while self._turn and len(claims) < limit:
+            broker, name = self._turn.popleft()
+            wanted = limit - len(claims)
+            got = broker.claim(name, wanted, self._worker_id)
+            claims += got
+            if len(got) == wanted:  # there may be more: its turn comes again after the others
+                self._turn.append((broker, name))
+        return claims

@@ -1,0 +1,114 @@
+"""Writes outcomes down, in groups, and tells the log what became of each job."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Mapping
+from itertools import groupby
+
+from .. import signals
+from ..brokers import Broker
+from ..exceptions import TaskNotFound
+from ..jobs import Claim, Discarded, Failed, Outcome, Retried, Returned, Succeeded, log_fields
+from ..registry import registry
+
+logger = logging.getLogger("taskq_django.task")
+
+
+class Finisher:
+    """Outcomes come in from any thread; the loop thread writes them."""
+
+    def __init__(self, brokers: Mapping[str, Broker], worker_id: str, batch: int) -> None:
+        self._brokers = brokers
+        self._worker_id = worker_id
+        self._batch = batch
+        self.inbox: deque[Outcome] = deque()
+        self.ended = 0  # jobs that this process has ended
+        self.stale = 0  # outcomes that came after their claim was lost
+        self.mean_run = 1.0  # seconds, of late; a first guess that asks for little
+        self._log_ends = logger.isEnabledFor(logging.INFO)
+
+    def flush(self, held: dict[str, Claim]) -> bool:
+        """Settle up to a batch of outcomes and forget their claims; says whether there was any.
+
+        When the broker is unavailable they stay in the inbox, and the error goes to the loop.
+        """
+        outcomes = [self.inbox.popleft() for _ in range(min(len(self.inbox), self._batch))]
+        if not outcomes:
+            return False
+        counted: list[Outcome] = []
+        try:
+            for alias, group in groupby(sorted(outcomes, key=_alias), key=_alias):
+                counted += self._brokers[alias].settle(list(group), self._worker_id)
+        except Exception:
+            done = {id(outcome) for outcome in counted}
+            self.inbox.extendleft(outcome for outcome in reversed(outcomes) if id(outcome) not in done)
+            raise
+        finally:
+            self._forget(counted, held)
+        if len(counted) < len(outcomes):
+            self._note_stale(outcomes, counted, held)
+        return True
+
+    def _forget(self, counted: list[Outcome], held: dict[str, Claim]) -> None:
+        hears_results = bool(signals.result_recorded.receivers)
+        for outcome in counted:
+            held.pop(outcome.claim.job.id, None)
+            if not isinstance(outcome, Returned):
+                self.mean_run += (outcome.ended - outcome.started - self.mean_run) * 0.05
+                if not isinstance(outcome, Retried):
+                    self.ended += 1
+            if self._log_ends:
+                log_end(outcome)
+            if hears_results:
+                signals.result_recorded.announce(_function_of(outcome), outcome=outcome)
+
+    def _note_stale(self, outcomes: list[Outcome], counted: list[Outcome], held: dict[str, Claim]) -> None:
+        mine = {id(outcome) for outcome in counted}
+        for outcome in outcomes:
+            if id(outcome) not in mine:
+                self.stale += 1
+                held.pop(outcome.claim.job.id, None)
+                job = outcome.claim.job
+                logger.warning(
+                    "lost task=%s id=%s: this worker no longer held it, so its outcome was dropped",
+                    job.task_path,
+                    job.id,
+                    extra=log_fields(outcome.claim),
+                )
+
+
+def log_end(outcome: Outcome) -> None:
+    """One line per end: INFO for a job's life, ERROR when somebody must look."""
+    claim = outcome.claim
+    job = claim.job
+    if isinstance(outcome, Returned):
+        logger.info("released task=%s id=%s", job.task_path, job.id, extra=log_fields(claim))
+        return
+    run = outcome.ended - outcome.started
+    facts = f"task={job.task_path} id={job.id} queue={job.queue_name} attempt={claim.attempt}"
+    facts += f" wait={max(0.0, claim.waited):.3f}s run={run:.3f}s"
+    fields = log_fields(claim, wait=claim.waited, run=run)
+    match outcome:
+        case Succeeded():
+            logger.info("succeeded %s", facts, extra=fields)
+        case Discarded():
+            logger.info("%s %s reason=%r", outcome.state.lower(), facts, outcome.reason, extra=fields)
+        case Retried():
+            error = f"{outcome.failure.exception_class}: {outcome.failure.message}"
+            logger.warning("retry_in=%.1fs %s error=%r", outcome.delay, facts, error, extra=fields)
+        case Failed():
+            error = f"{outcome.failure.exception_class}: {outcome.failure.message}"
+            logger.error("failed %s error=%r\n%s", facts, error, outcome.failure.traceback.rstrip(), extra=fields)
+
+
+def _alias(outcome: Outcome) -> str:
+    return outcome.claim.job.backend
+
+
+def _function_of(outcome: Outcome) -> object:
+    try:
+        return registry.find(outcome.claim.job.task_path).func
+    except TaskNotFound:
+        return None

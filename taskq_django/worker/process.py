@@ -1,0 +1,165 @@
+"""One worker process: builds the parts, runs the loop, and says by its exit code how it ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connections
+
+from .. import compat, signals
+from ..brokers import Broker
+from ..exceptions import ConfigurationError
+from ..jobs import Outcome
+from .executor import Executor
+from .fetcher import QueueChoice
+from .lease import Lease
+from .loop import Loop, LoopOptions
+from .pool import InlinePool, LanePool, Pool
+
+logger = logging.getLogger("taskq_django.worker")
+
+STOP_SIGNALS = frozenset(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGQUIT") if hasattr(signal, name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """What one ``taskq_worker`` was asked to do. Frozen: it crosses into its processes."""
+
+    name: str
+    backends: tuple[str, ...]
+    queues: frozenset[str] = frozenset()
+    exclude_queues: frozenset[str] = frozenset()
+    processes: int = 1
+    threads: int = 4
+    coroutines: int = 100
+    burst: bool = False
+    max_tasks: int | None = None
+    grace: float = 25.0
+    batch: int = 100
+    heartbeat: float = 10.0
+    connect_timeout: float = 60.0
+
+
+def our_backends() -> tuple[str, ...]:
+    """The aliases in TASKS that have a backend of ours."""
+    return tuple(alias for alias in compat.task_backends if _is_ours(compat.task_backends[alias]))
+
+
+def _is_ours(backend: Any) -> bool:
+    return getattr(backend, "taskq_options", None) is not None
+
+
+def brokers_of(aliases: tuple[str, ...]) -> dict[str, Broker]:
+    """The brokers of these aliases. Raises ConfigurationError for one that is not ours."""
+    brokers: dict[str, Broker] = {}
+    known = our_backends()
+    for alias in aliases:
+        if alias not in known:
+            raise ConfigurationError(
+                f"TASKS has no backend {alias!r} of taskq_django; it has {', '.join(map(repr, known)) or 'none'}."
+            )
+        brokers[alias] = compat.task_backends[alias].broker  # type: ignore[attr-defined]
+    if not brokers:
+        raise ConfigurationError(
+            "No alias in TASKS has a backend of taskq_django, so this worker has nothing to do: "
+            'set TASKS = {"default": {"BACKEND": "taskq_django.TaskqBackend"}}.'
+        )
+    return brokers
+
+
+def make_loop(options: WorkerOptions, worker_id: str, *, inline: bool = False) -> Loop:
+    """The loop with all its parts; ``inline`` runs the jobs in the calling thread."""
+    executor = Executor(worker_id, lambda alias: compat.task_backends[alias].taskq_options.max_payload)  # type: ignore[attr-defined]
+
+    def make_pool(done: Callable[[Outcome], None]) -> Pool:
+        if inline:
+            return InlinePool(executor, done)
+        return LanePool(executor, done, options.threads, options.coroutines)
+
+    return Loop(
+        brokers_of(options.backends),
+        QueueChoice(options.queues, options.exclude_queues),
+        worker_id,
+        LoopOptions(batch=options.batch, grace=options.grace, burst=options.burst, max_tasks=options.max_tasks),
+        make_pool,
+    )
+
+
+def run_child(options: WorkerOptions, worker_id: str, lifeline: int, spare_end: int | None) -> None:
+    """The life of a process that a supervisor has started; never returns.
+
+    ``lifeline`` is a pipe that becomes readable when the supervisor is gone.
+    """
+    if spare_end is not None:
+        os.close(spare_end)  # the supervisor's end: a copy of it here would keep the pipe alive
+    # Ctrl-C reaches the whole terminal group, but to stop is the supervisor's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    loop = make_loop(options, worker_id)
+    signal.signal(signal.SIGTERM, lambda *_: loop.stop())
+    signal.signal(signal.SIGQUIT, lambda *_: loop.stop_now())
+    signal.set_wakeup_fd(-1)  # the supervisor's, inherited by a fork
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    loop.lifelines = (lifeline,)
+    code = run_loop(loop)
+    logging.shutdown()
+    # Past the interpreter's own end, which would wait for threads whose tasks did not come back.
+    os._exit(code)
+
+
+def run_here(options: WorkerOptions, worker_id: str) -> int:
+    """Be worker and process in one: the calling thread becomes the loop (``-p 0``)."""
+    loop = make_loop(options, worker_id)
+    database = next(iter(brokers_of(options.backends).values())).database
+    lease = Lease(
+        worker_id,
+        options.name,
+        database,
+        every=options.heartbeat,
+        backends=",".join(options.backends),
+        queues=",".join(sorted(options.queues)),
+    )
+    lease.register()
+    loop.each_turn = lease.renew
+    restore = _listen_to_signals(loop)
+    try:
+        return run_loop(loop)
+    finally:
+        restore()
+        lease.forget([worker_id])
+
+
+def run_loop(loop: Loop) -> int:
+    signals.worker_started.announce(None, worker_id=loop.worker_id)
+    try:
+        return loop.run()
+    finally:
+        signals.worker_stopping.announce(None, worker_id=loop.worker_id)
+
+
+def _listen_to_signals(loop: Loop) -> Callable[[], None]:
+    """TERM and INT stop the loop, a second one at once; returns what puts the old behaviour back."""
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None  # only the main thread may; whoever runs a worker in another stops it by ``stop``
+
+    def asked(number: int, frame: Any) -> None:
+        loop.stop_now() if loop.is_stopping else loop.stop()
+
+    before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def restore() -> None:
+        for number, behaviour in before.items():
+            signal.signal(number, behaviour)
+
+    return restore
+
+
+def close_connections() -> None:
+    """Before a fork: a connection that two processes share breaks for both."""
+    connections.close_all()
+

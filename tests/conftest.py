@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from tests.support import services
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if services.missing and os.environ.get("TASKQ_TEST_DB") == "postgresql":
+        if os.environ.get("CI"):
+            pytest.exit("; ".join(services.missing), returncode=1)
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason=services.missing[0]))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for what in services.missing:
+        terminalreporter.write_line(f"SKIPPED, THIS PART WAS NOT TESTED — {what}", red=True, bold=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from django.conf import settings
+
+    settings.DATABASES  # read early: a service is started once, before any test
+
+
+@pytest.fixture
+def clean_queue(transactional_db: None) -> Iterator[None]:
+    """An empty queue on a database that other threads and processes can see."""
+    yield
