@@ -103,3 +103,10 @@ async def anap(seconds: float) -> str:
 @task
 def tomorrow(moment: datetime) -> datetime:
     return moment
+
+
+@task
+def is_paused(queue_name: str) -> bool:
+    from taskq_django.models import PausedQueue
+
+    return PausedQueue.objects.filter(queue_name=queue_name).exists()

@@ -1,0 +1,95 @@
+"""Real workers for tests: processes of their own, on the database of the test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from django.db import connection
+
+ROOT = Path(__file__).parents[2]
+
+
+class RealWorker:
+    """``manage.py taskq_worker`` as a user starts it."""
+
+    def __init__(self, *flags: str, command: str = "taskq_worker", env: dict[str, str] | None = None) -> None:
+        self._log: IO[str] = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115 - closed by stop
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "django", command, *flags],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "DJANGO_SETTINGS_MODULE": "tests.settings",
+                "TASKQ_TEST_NAME": str(connection.settings_dict["NAME"]),
+                **(env or {}),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            # A group of its own, so that a signal can be sent as a terminal sends it: to all of them.
+            start_new_session=True,
+        )
+
+    @property
+    def output(self) -> str:
+        return Path(self._log.name).read_text()
+
+    def wait_until_ready(self) -> RealWorker:
+        wait_for(lambda: "Ready" in self.output or self.process.poll() is not None, what=lambda: self.output)
+        assert self.process.poll() is None, self.output
+        return self
+
+    def children(self) -> list[int]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    stat = (entry / "stat").read_text()
+                except OSError:
+                    continue
+                if int(stat.rpartition(")")[2].split()[1]) == self.process.pid:
+                    found.append(int(entry.name))
+        return found
+
+    def send(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def send_to_group(self, number: int) -> None:
+        os.killpg(self.process.pid, number)
+
+    def wait(self, timeout: float = 30) -> int:
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"The worker did not end within {timeout} s:\n{self.output}") from None
+
+    def stop(self) -> None:
+        """Whatever state it is in; leaves no process behind."""
+        if self.process.poll() is None:
+            self.send(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                pass
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+        self._log.close()
+
+
+def wait_for(condition: Callable[[], object], *, timeout: float = 30, what: Callable[[], str] = lambda: "") -> None:
+    """Until the condition holds; fails after ``timeout`` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"Waited {timeout} s in vain. {what()}"
+        time.sleep(0.01)  # between two looks at another process; the condition decides

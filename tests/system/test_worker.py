@@ -1,0 +1,260 @@
+"""A real worker, as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+from taskq_django.models import JobResult, PausedQueue, QueuedJob, WorkerProcess
+from taskq_django.states import State
+from tests.app import tasks
+from tests.support.workers import RealWorker, wait_for
+
+Start = Callable[..., RealWorker]
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.mark.parametrize("processes", ["0", "1", "2"])
+def test_a_waiting_job_runs_and_a_later_one_too(start_worker: Start, processes: str) -> None:
+    early, broken, coroutine = tasks.add.enqueue(1), tasks.explode.enqueue(), tasks.aadd.enqueue(5)
+    worker = start_worker("-p", processes).wait_until_ready()
+    assert early.get(timeout=10) == 3
+    assert coroutine.get(timeout=10) == 7
+    assert tasks.add.enqueue(2).get(timeout=10) == 4
+    wait_for(lambda: (broken.refresh(), broken.state.is_final)[1])
+    wait_for(lambda: f"id={early.id}" in worker.output)
+    line = next(line for line in worker.output.splitlines() if early.id in line)
+    for part in ("succeeded", "task=tests.app.tasks.add", "wait=", "run=", "INFO"):
+        assert part in line
+    assert "KeyError" in worker.output
+    worker.send(signal.SIGTERM)
+    assert worker.wait() == 0
+    assert not WorkerProcess.objects.exists()
+
+
+def test_the_banner_says_what_is_in_force(start_worker: Start) -> None:
+    worker = start_worker("-p", "2", "-t", "3", "-c", "7", "-Q", "mail,default", "--grace", "9", "--name", "me").wait_until_ready()
+    for part in ("me", "tests.settings", "default -> database", "default, mail", "2 processes", "3 threads, 7 coroutines", "grace 9 s"):
+        assert part in worker.output
+    wait_for(lambda: WorkerProcess.objects.filter(supervisor__isnull=False).count() == 2)
+    assert WorkerProcess.objects.get(supervisor=None).name == "me"
+
+
+def test_burst_ends_when_nothing_is_ready(start_worker: Start) -> None:
+    results = tasks.add.enqueue_many([(n,) for n in range(300)])
+    tasks.add.using(run_after=timedelta(hours=1)).enqueue(1)
+    worker = start_worker("--burst")
+    assert worker.wait() == 0
+    assert JobResult.objects.filter(status="SUCCESSFUL").count() == 300
+    assert results[299].get() == 301
+    assert QueuedJob.objects.get().status == "SCHEDULED"
+
+
+def test_max_tasks_ends_after_so_many(start_worker: Start) -> None:
+    tasks.add.enqueue_many([(n,) for n in range(30)])
+    assert start_worker("--max-tasks", "7").wait() == 0
+    assert JobResult.objects.count() == 7
+    assert QueuedJob.objects.filter(status="READY").count() == 23
+
+
+def test_queues_are_chosen_and_excluded(start_worker: Start) -> None:
+    for queue in ("mail", "reports", "default"):
+        tasks.add.using(queue_name=queue).enqueue(1)
+    assert start_worker("--burst", "-Q", "mail,reports", "-X", "reports").wait() == 0
+    assert set(QueuedJob.objects.values_list("queue_name", flat=True)) == {"reports", "default"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("whole_group", [False, True], ids=["supervisor", "group"])
+def test_a_stop_finishes_what_runs_and_gives_back_the_rest(
+    start_worker: Start, tmp_path: Path, number: int, whole_group: bool
+) -> None:
+    ledger = tmp_path / "ledger"
+    running = tasks.slow_note.enqueue(str(ledger), "a", 1.0)
+    others = tasks.slow_note.enqueue_many([(str(ledger), f"b{n}", 1.0) for n in range(20)])
+    worker = start_worker("-t", "1").wait_until_ready()
+    wait_for(lambda: lines(ledger))
+    worker.send_to_group(number) if whole_group else worker.send(number)
+    assert worker.wait() == 0, worker.output
+    assert "finishing" in worker.output
+    running.refresh()
+    assert running.state is State.SUCCESSFUL
+    left = QueuedJob.objects.all()
+    assert {(job.status, job.tries, job.attempts) for job in left} == {("READY", 0, 0)}
+    assert JobResult.objects.count() + left.count() == 1 + len(others)
+    begun = [line for line in lines(ledger) if "begins" in line]
+    assert len(begun) == JobResult.objects.count()
+
+
+def test_a_grace_that_is_over_gives_the_running_job_back(start_worker: Start, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    job = tasks.slow_note.enqueue(str(ledger), "a", 60)
+    worker = start_worker("--grace", "0.3").wait_until_ready()
+    wait_for(lambda: lines(ledger))
+    worker.send(signal.SIGTERM)
+    assert worker.wait() == 3
+    job.refresh()
+    assert (job.state, job.attempts) == (State.READY, 1)
+    assert QueuedJob.objects.get().tries == 0
+
+
+def test_a_second_signal_stops_at_once(start_worker: Start, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    job = tasks.slow_note.enqueue(str(ledger), "a", 60)
+    worker = start_worker().wait_until_ready()
+    wait_for(lambda: lines(ledger))
+    worker.send(signal.SIGINT)
+    wait_for(lambda: "finishing 1 job (25 s)" in worker.output, what=lambda: worker.output)
+    worker.send(signal.SIGINT)
+    assert worker.wait(5) == 3
+    job.refresh()
+    assert job.state is State.READY
+
+
+def test_a_worker_that_is_pid_1_stops_too(start_worker: Start) -> None:
+    unshare = ["unshare", "--pid", "--fork", "--kill-child", "true"]
+    if os.geteuid() != 0 or os.spawnvp(os.P_WAIT, "unshare", unshare) != 0:
+        pytest.skip("needs root and unshare to make a process PID 1")
+    import subprocess
+    import sys
+
+    from tests.support.workers import ROOT
+
+    result = tasks.add.enqueue(1)
+    process = subprocess.Popen(
+        ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-m", "django", "taskq_worker"],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "TASKQ_TEST_NAME": str(connection.settings_dict["NAME"])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        assert result.get(timeout=20) == 3
+        (first,) = [int(e.name) for e in Path("/proc").iterdir() if e.name.isdigit() and _parent(e) == process.pid]
+        os.kill(first, signal.SIGTERM)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _parent(entry: Path) -> int:
+    try:
+        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def test_a_killed_supervisor_takes_its_processes_with_it(start_worker: Start, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    job = tasks.slow_note.enqueue(str(ledger), "a", 0.5)
+    worker = start_worker().wait_until_ready()
+    wait_for(lambda: lines(ledger))
+    (child,) = worker.children()
+    worker.send(signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text())
+    job.refresh()
+    assert job.state is State.SUCCESSFUL  # it finished what ran, as for a stop
+
+
+def test_a_killed_process_is_replaced(start_worker: Start) -> None:
+    worker = start_worker().wait_until_ready()
+    wait_for(lambda: worker.children())
+    (child,) = worker.children()
+    os.kill(child, signal.SIGKILL)
+    assert tasks.add.enqueue(1).get(timeout=15) == 3
+    assert "SIGKILL" in worker.output
+
+
+def test_delayed_jobs_run_when_they_are_due(start_worker: Start) -> None:
+    start_worker().wait_until_ready()
+    result = tasks.add.using(run_after=timedelta(seconds=0.7)).enqueue(1)
+    assert result.get(timeout=10) == 3
+    waited = (result.started_at - result.enqueued_at).total_seconds()
+    assert 0.7 <= waited < 5
+
+
+def test_work_of_many_processes_and_enqueuers_is_neither_lost_nor_doubled(start_worker: Start, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    start_worker("-p", "2", "-t", "3").wait_until_ready()
+    start_worker("-p", "1", "-t", "2").wait_until_ready()
+
+    def send(name: int) -> None:
+        for n in range(40):
+            tasks.note.enqueue(str(ledger), f"{name}-{n}")
+        tasks.note.enqueue_many([(str(ledger), f"{name}+{n}") for n in range(160)])
+        connection.close()
+
+    senders = [threading.Thread(target=send, args=(name,)) for name in range(3)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    wait_for(lambda: JobResult.objects.count() == 600, timeout=60)
+    assert len(lines(ledger)) == len(set(lines(ledger))) == 600
+    assert set(JobResult.objects.values_list("status", "attempts")) == {("SUCCESSFUL", 1)}
+
+
+def test_a_job_sees_what_its_enqueuers_transaction_wrote(start_worker: Start) -> None:
+    start_worker().wait_until_ready()
+    for number in range(20):
+        with transaction.atomic():
+            result = tasks.is_paused.enqueue(f"queue{number}")
+            PausedQueue.objects.create(backend="default", queue_name=f"queue{number}")
+        assert result.get(timeout=10) is True
+
+
+def test_without_its_tables_a_worker_says_migrate(start_worker: Start, tmp_path: Path) -> None:
+    env = {"TASKQ_TEST_DB": "sqlite", "TASKQ_TEST_NAME": str(tmp_path / "empty.sqlite3")}
+    worker = start_worker(env=env)
+    assert worker.wait() == 1
+    assert "manage.py migrate taskq_django" in worker.output
+    assert "Traceback" not in worker.output
+
+
+def test_a_database_that_is_down_is_waited_for_and_then_given_up(start_worker: Start) -> None:
+    env = {"TASKQ_TEST_DB": "postgresql", "TASKQ_TEST_POSTGRESQL": "postgresql://nobody@127.0.0.1:9/nothing"}
+    worker = start_worker("--connect-timeout", "1.5", env=env)
+    assert worker.wait() == 69
+    assert worker.output.count("next try in") >= 2
+    assert "Traceback" not in worker.output
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--threads", "0"], "--threads"),
+        (["--threads", "four"], "--threads"),
+        (["-Q", ""], "--queues"),
+        (["-Q", "a b"], "--queues"),
+        (["--grace", "nan"], "--grace"),
+        (["--max-tasks", "0"], "--max-tasks"),
+    ],
+)
+def test_a_wrong_flag_is_named(start_worker: Start, flags: list[str], named: str) -> None:
+    worker = start_worker(*flags)
+    assert worker.wait() == 2
+    assert named in worker.output
+    assert "Traceback" not in worker.output
+
+
+def test_an_unknown_backend_is_named(db: None) -> None:
+    with pytest.raises(CommandError, match="no backend 'fast'.*it has 'default'"):
+        call_command("taskq_worker", "--backend", "fast", "--burst")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_p_0_runs_in_the_calling_process() -> None:
+    result = tasks.add.enqueue(1)
+    call_command("taskq_worker", processes=0, burst=True, verbosity=0)
+    assert result.get() == 3
