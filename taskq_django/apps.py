@@ -11,7 +11,7 @@ DEFAULT_TASKS = {"default": {"BACKEND": "taskq_django.TaskqBackend", "QUEUES": [
 
 # Here and not in ready(): tasks are built when their modules are imported, and models.py of another app
 # may import one. This module is imported before any app's models.
-if not settings.is_overridden("TASKS"):
+if not settings.is_overridden("TASKS"):  # type: ignore[misc]
     settings.TASKS = DEFAULT_TASKS
 
 

@@ -21,9 +21,7 @@ SCHEMES = {
     "pyamqp": "rabbitmq",
 }
 # A user, a password, host:port, and what follows. Greedy up to the last @: it is all secret.
-_URL = re.compile(
-    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<login>.*@)?(?P<place>[^/?#@]*)(?P<rest>.*)", re.DOTALL
-)
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<login>.*@)?(?P<place>[^/?#@]*)(?P<rest>.*)", re.DOTALL)
 _PLACE = re.compile(r"(?P<host>[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]+))?", re.ASCII)
 _ALIAS = re.compile(r"[^\s/?#@:]*")
 
@@ -46,15 +44,12 @@ def parse_broker(url: str) -> BrokerAddress:
     if scheme not in SCHEMES:
         near = nearest(scheme, SCHEMES)
         raise ConfigurationError(
-            f'"{masked(url)}" has the unknown scheme "{scheme}".'
-            + (f' Did you mean "{near}://"?' if near else "")
+            f'"{masked(url)}" has the unknown scheme "{scheme}".' + (f' Did you mean "{near}://"?' if near else "")
         )
     if scheme in ("database", "cache"):
         if found["login"] or rest.strip("/") or not _ALIAS.fullmatch(place):
             raise ConfigurationError(f'"{masked(url)}" must be {scheme}:// and an alias, no more.')
-        return (
-            BrokerAddress(scheme, database=place) if scheme == "database" else BrokerAddress(scheme, url=url)
-        )
+        return BrokerAddress(scheme, database=place) if scheme == "database" else BrokerAddress(scheme, url=url)
     _check_server(url, found["login"] or "", place)
     return BrokerAddress(scheme, url=url)
 
@@ -99,9 +94,7 @@ def _check_server(url: str, login: str, place: str) -> None:
         )
     server = _PLACE.fullmatch(place)
     if server and server["port"] and not 1 <= int(server["port"][:6]) <= 65_535:
-        raise ConfigurationError(
-            f'"{masked(url)}" has the port {server["port"][:6]}; it must be from 1 to 65535.'
-        )
+        raise ConfigurationError(f'"{masked(url)}" has the port {server["port"][:6]}; it must be from 1 to 65535.')
     if not server:
         example = f"{url.partition(':')[0]}://host:port"
         raise ConfigurationError(f'"{masked(url)}" has no host, or none that can be read; write "{example}".')

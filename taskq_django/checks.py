@@ -114,6 +114,4 @@ def _has_framework() -> bool:
 
 
 def _error(problem: Problem) -> Error:
-    return Error(
-        f"{problem.where} {problem.message}", hint=problem.hint or None, id=f"taskq_django.{problem.id}"
-    )
+    return Error(f"{problem.where} {problem.message}", hint=problem.hint or None, id=f"taskq_django.{problem.id}")

@@ -24,7 +24,7 @@ Call = tuple[Sequence[Any], Mapping[str, Any]]
 SENT_AT_ONCE = 1000
 
 
-def enqueue(task: compat.Task, call: Call, broker: Broker, options: BackendOptions) -> Result[Any]:
+def enqueue(task: compat.AnyTask, call: Call, broker: Broker, options: BackendOptions) -> Result[Any]:
     """Check and send one job; the handle knows its id, and when the broker took it."""
     job = _make_job(task, call, broker.alias, options)
     if signals.before_enqueue.receivers:
@@ -36,7 +36,7 @@ def enqueue(task: compat.Task, call: Call, broker: Broker, options: BackendOptio
 
 
 def enqueue_many(
-    task: compat.Task, calls: Sequence[Call], broker: Broker, options: BackendOptions
+    task: compat.AnyTask, calls: Sequence[Call], broker: Broker, options: BackendOptions
 ) -> Sequence[Result[Any]]:
     """Check all, then send them in batches. When a batch fails the ones before it have been sent."""
     jobs = [_make_job(task, call, broker.alias, options) for call in calls]
@@ -59,7 +59,7 @@ class SentResults(Sequence[Result[Any]]):
 
     def __init__(
         self,
-        task: compat.Task,
+        task: compat.AnyTask,
         jobs: Sequence[Job],
         moments: Sequence[datetime | None],
         vetoed: Mapping[str, Result[Any]],
@@ -91,7 +91,7 @@ class SentResults(Sequence[Result[Any]]):
         return [job.id for job in self._jobs]
 
 
-def _make_job(task: compat.Task, call: Call, alias: str, options: BackendOptions) -> Job:
+def _make_job(task: compat.AnyTask, call: Call, alias: str, options: BackendOptions) -> Job:
     args, kwargs = call
     if isinstance(task, Task) and task.native:
         names = check_arguments(task, args, kwargs)
@@ -124,14 +124,14 @@ def _headers_text(headers: Mapping[str, Any]) -> str:
         raise ArgumentError(f"Metadata and headers must be JSON (dict, list, str, numbers): {error}.") from None
 
 
-def _ask_receivers(task: compat.Task, job: Job) -> Job:
+def _ask_receivers(task: compat.AnyTask, job: Job) -> Job:
     """Ask the receivers of before_enqueue: they may add headers, or veto by raising Discard."""
     headers: dict[str, Any] = orjson.loads(job.headers) if job.headers else {}
     signals.before_enqueue.send(task.func, job=job, headers=headers)
     return job._replace(headers=_headers_text(headers)) if headers else job
 
 
-def _send(task: compat.Task, jobs: Sequence[Job], broker: Broker) -> datetime:
+def _send(task: compat.AnyTask, jobs: Sequence[Job], broker: Broker) -> datetime:
     try:
         sent_at = broker.send(jobs)
     except Exception as error:
@@ -144,10 +144,9 @@ def _send(task: compat.Task, jobs: Sequence[Job], broker: Broker) -> datetime:
     return sent_at
 
 
-def _handle(task: compat.Task, job: Job, sent_at: datetime) -> Result[Any]:
+def _handle(task: compat.AnyTask, job: Job, sent_at: datetime) -> Result[Any]:
     run_after = job.run_after
     if job.delay_us is not None:
         run_after = sent_at + timedelta(microseconds=job.delay_us)
         task = task.using(run_after=run_after if settings.USE_TZ else timezone.make_naive(run_after))
     return sent_result(task, job, sent_at, run_after)
-

@@ -101,7 +101,7 @@ def decode_value(text: str) -> Any:
 
 def _enter(key: str | int, value: Any) -> Any:
     kind = type(value)
-    if kind is int and -(2**63) <= value < 2**63 or kind is bool or value is None:
+    if (kind is int and -(2**63) <= value < 2**63) or kind is bool or value is None:
         return value
     return _under(key, value, 1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import django
 from django.dispatch import Signal
@@ -67,9 +67,17 @@ def is_heard(signal: Signal, level: int) -> bool:
     return False
 
 
+if TYPE_CHECKING:
+    AnyTask = Task[Any, Any]
+    AnyResult = TaskResult[Any, Any]
+else:
+    AnyTask, AnyResult = Task, TaskResult
+
 __all__ = [
     "FRAMEWORK",
     "TASK_REFRESH_ATTRS",
+    "AnyResult",
+    "AnyTask",
     "BaseTaskBackend",
     "InvalidTask",
     "InvalidTaskBackend",

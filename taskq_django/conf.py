@@ -91,18 +91,14 @@ class Worker:
         unit="s",
         doc="A worker silent for this long is dead: its jobs run again.",
     )
-    heartbeat: float = option(
-        10.0, minimum=0.1, maximum=600, unit="s", doc="Time between renewals of the lease."
-    )
+    heartbeat: float = option(10.0, minimum=0.1, maximum=600, unit="s", doc="Time between renewals of the lease.")
 
     def conflict(self) -> str | None:
         """What is wrong between settings that are right by themselves."""
         if self.lease > 2 * self.heartbeat:
             return None
         # One lost renewal must not make a living worker dead.
-        return (
-            f"has LEASE {self.lease:g} and HEARTBEAT {self.heartbeat:g}; LEASE must be over twice HEARTBEAT."
-        )
+        return f"has LEASE {self.lease:g} and HEARTBEAT {self.heartbeat:g}; LEASE must be over twice HEARTBEAT."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,9 +212,7 @@ def _unknown_section(key: object) -> Problem:
 def _read_options(alias: str, given: object) -> tuple[dict[str, Any], list[Problem]]:
     where = f'TASKS["{alias}"]["OPTIONS"]'
     values, found = read_section(BackendOptions, given, where, str.lower)
-    broker = address_problem(
-        values.get("broker", BackendOptions().broker), f'{where}["broker"]', settings.DATABASES
-    )
+    broker = address_problem(values.get("broker", BackendOptions().broker), f'{where}["broker"]', settings.DATABASES)
     return values, found + ([broker] if broker else [])
 
 

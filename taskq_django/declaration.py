@@ -117,9 +117,7 @@ def option(default: Any, *, secret: bool = False, **declaration: Any) -> Any:
 
     A ``secret`` one stays out of the section's repr.
     """
-    return field(
-        default=default, repr=not secret, metadata={"option": Option(default=default, **declaration)}
-    )
+    return field(default=default, repr=not secret, metadata={"option": Option(default=default, **declaration)})
 
 
 def options(section: type[Any]) -> tuple[Option, ...]:
@@ -160,16 +158,12 @@ def read_section(
     return values, problems
 
 
-def unknown_key(
-    where: str, key: object, valid: Iterable[str], case: Callable[[str], str] = str.upper
-) -> Problem:
+def unknown_key(where: str, key: object, valid: Iterable[str], case: Callable[[str], str] = str.upper) -> Problem:
     """The problem of a key that is not in ``valid``, with the nearest one that is."""
     valid = list(valid)
     near = nearest(case(key), valid) if isinstance(key, str) else ""
     message = f"has no key {shown(key)}." + (f' Did you mean "{near}"?' if near else "")
-    return Problem(
-        where, message, f"Its keys are {listed(valid)}." if valid else "It has no keys yet.", "E002"
-    )
+    return Problem(where, message, f"Its keys are {listed(valid)}." if valid else "It has no keys yet.", "E002")
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -65,15 +65,24 @@ def _rebuild(hint: Any) -> Rebuild | None:
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         kinds = [kind for kind in inner if kind is not type(None)]
-        rebuild = _rebuild(kinds[0]) if len(kinds) == 1 else None
-        return (lambda value: None if value is None else rebuild(value)) if rebuild else None
+        return _optional(_rebuild(kinds[0])) if len(kinds) == 1 else None
     if origin in (list, tuple, set, frozenset) and inner:
-        rebuild = _rebuild(inner[0])
-        return (lambda value: type(value)(rebuild(item) for item in value)) if rebuild else None
+        return _each(_rebuild(inner[0]))
     if origin is dict and len(inner) == 2:
-        rebuild = _rebuild(inner[1])
-        return (lambda value: {key: rebuild(item) for key, item in value.items()}) if rebuild else None
+        return _each_value(_rebuild(inner[1]))
     return None
+
+
+def _optional(rebuild: Rebuild | None) -> Rebuild | None:
+    return rebuild and (lambda value: None if value is None else rebuild(value))
+
+
+def _each(rebuild: Rebuild | None) -> Rebuild | None:
+    return rebuild and (lambda values: type(values)(rebuild(item) for item in values))
+
+
+def _each_value(rebuild: Rebuild | None) -> Rebuild | None:
+    return rebuild and (lambda values: {key: rebuild(item) for key, item in values.items()})
 
 
 def _dataclass(kind: Any, value: Any) -> Any:
@@ -87,5 +96,5 @@ def _dataclass(kind: Any, value: Any) -> Any:
             made[field.name] = rebuild(item) if rebuild else item
     unknown = given.keys() - {field.name for field in fields(kind)}
     if unknown:
-        raise ValueError(f"{kind.__qualname__} has no field {sorted(unknown)[0]!r}")
+        raise ValueError(f"{kind.__qualname__} has no field {min(unknown)!r}")
     return kind(**made)

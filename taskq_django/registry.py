@@ -14,10 +14,10 @@ class Registry:
     """The tasks of this process by path. Filled while modules are imported, read by every thread."""
 
     def __init__(self) -> None:
-        self._tasks: dict[str, compat.Task] = {}
+        self._tasks: dict[str, compat.AnyTask] = {}
         self.duplicates: list[tuple[str, str, str]] = []  # path, first and second "file:line"
 
-    def add(self, task: compat.Task) -> None:
+    def add(self, task: compat.AnyTask) -> None:
         """Note a task that a backend of ours has accepted; copies made by ``using`` are the same task."""
         path = task.module_path
         known = self._tasks.get(path)
@@ -30,7 +30,7 @@ class Registry:
         for alias in getattr(task, "aliases", ()):
             self._tasks.setdefault(alias, task)
 
-    def find(self, path: str) -> compat.Task:
+    def find(self, path: str) -> compat.AnyTask:
         """The task of that path; imports its module when that belongs to an installed app.
 
         Raises TaskNotFound. Nothing but a registered task can be reached by name.
@@ -46,7 +46,7 @@ class Registry:
             )
         return task
 
-    def all(self) -> list[compat.Task]:
+    def all(self) -> list[compat.AnyTask]:
         """Every task once, by path."""
         return [task for path, task in sorted(self._tasks.items()) if task.module_path == path]
 
@@ -61,7 +61,7 @@ class Registry:
             raise TaskNotFound(f"The module of task {path!r} cannot be imported: {error!r}") from error
 
 
-def _location(task: compat.Task) -> str:
+def _location(task: compat.AnyTask) -> str:
     code = getattr(task.func, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code else "?"
 

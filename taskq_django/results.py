@@ -19,10 +19,10 @@ from django.db import connections
 from django.utils import timezone
 
 from . import codec, compat
+from .brokers.base import Broker
 from .compat import TASK_REFRESH_ATTRS, TaskError, TaskResultStatus
 from .exceptions import PayloadError, ResultTimeout, TaskFailed, TaskNotFound
 from .jobs import Claim, Job
-from .brokers.base import Broker
 from .models import JobResult
 from .models.story import Story, read_stories
 from .registry import registry
@@ -35,7 +35,7 @@ REFRESHED = (*TASK_REFRESH_ATTRS, "state", "reason")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg]
+class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
     """The handle of one job: what ``enqueue`` returns and ``get_result`` finds.
 
     A snapshot; ``refresh`` brings it up to date. ``status`` is one of the four words of django.tasks, ``state`` is
@@ -94,7 +94,7 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg]
             pause = min(pause * 1.5, 0.25)
 
     def _database(self) -> str:
-        return cast(str, self.task.get_backend().broker.database)
+        return cast("str", self.task.get_backend().broker.database)  # type: ignore[attr-defined]
 
     def _sleep_allowed(self, deadline: float | None, timeout: float | None) -> None:
         if deadline is not None and time.monotonic() >= deadline:
@@ -102,16 +102,16 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg]
 
     def _value_or_raise(self) -> R:
         if self.state is State.SUCCESSFUL:
-            return cast(R, self._return_value)
+            return cast("R", self._return_value)  # type: ignore[attr-defined]
         reason = f": {self.reason}" if self.reason else ""
         raise TaskFailed(f"{self.task.module_path}[{self.id}] ended as {self.state}{reason}")
 
-    def _take_over(self, fresh: compat.TaskResult) -> None:
+    def _take_over(self, fresh: compat.AnyResult) -> None:
         for name in REFRESHED:
             object.__setattr__(self, name, getattr(fresh, name))
 
 
-class TaskContext(compat.TaskContext):
+class TaskContext(compat.TaskContext):  # type: ignore[type-arg]
     """What a task with ``takes_context=True`` gets first."""
 
     @property
@@ -126,7 +126,7 @@ class TaskContext(compat.TaskContext):
         return logging.LoggerAdapter(logging.getLogger("taskq_django.task"), facts)
 
 
-def sent_result(task: compat.Task, job: Job, sent_at: datetime, run_after: datetime | None) -> Result[Any]:
+def sent_result(task: compat.AnyTask, job: Job, sent_at: datetime, run_after: datetime | None) -> Result[Any]:
     """The handle of a job that was sent just now: equal to what ``read_results`` gives for it."""
     args, kwargs = _readable(job.payload)
     return Result(
@@ -147,7 +147,7 @@ def sent_result(task: compat.Task, job: Job, sent_at: datetime, run_after: datet
     )
 
 
-def running_result(task: compat.Task, claim: Claim, worker_id: str) -> Result[Any]:
+def running_result(task: compat.AnyTask, claim: Claim, worker_id: str) -> Result[Any]:
     """The handle of a job that this process has begun to run for the first time."""
     args, kwargs = _readable(claim.job.payload)
     now = as_orm_gives(timezone.now() if settings.USE_TZ else datetime.now(UTC))
@@ -169,7 +169,7 @@ def running_result(task: compat.Task, claim: Claim, worker_id: str) -> Result[An
     )
 
 
-def record_veto(task: compat.Task, job: Job, reason: str, broker: Broker) -> Result[Any]:
+def record_veto(task: compat.AnyTask, job: Job, reason: str, broker: Broker) -> Result[Any]:
     """Write down a job that a receiver of before_enqueue did not let through: CANCELLED, with the reason."""
     now = timezone.now()
     JobResult.objects.using(broker.database).create(
@@ -245,7 +245,7 @@ def as_orm_gives(moment: datetime) -> datetime:
     return moment if settings.USE_TZ or not timezone.is_aware(moment) else timezone.make_naive(moment)
 
 
-def missing_task(path: str, backend: str) -> compat.Task:
+def missing_task(path: str, backend: str) -> compat.AnyTask:
     """Stands in for a task whose code is gone, so that its results stay readable."""
 
     def gone(*args: Any, **kwargs: Any) -> Any:
@@ -256,7 +256,7 @@ def missing_task(path: str, backend: str) -> compat.Task:
     return _unvalidated(Task, func=gone, backend=backend)
 
 
-def stored_task(path: str, *, backend: str, **asked: Any) -> compat.Task:
+def stored_task(path: str, *, backend: str, **asked: Any) -> compat.AnyTask:
     """The Task as it was enqueued. Never validates: its queue or its code may have gone since."""
     try:
         task = registry.find(path)
@@ -271,8 +271,8 @@ def stored_task(path: str, *, backend: str, **asked: Any) -> compat.Task:
     return _unvalidated(type(task), **{**values, **asked})
 
 
-def _unvalidated(cls: type[Any], **values: Any) -> compat.Task:
+def _unvalidated(cls: type[Any], **values: Any) -> compat.AnyTask:
     task = object.__new__(cls)
     for name, definition in cls.__dataclass_fields__.items():
         object.__setattr__(task, name, values.get(name, definition.default))
-    return cast("compat.Task", task)
+    return cast("compat.AnyTask", task)

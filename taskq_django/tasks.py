@@ -19,7 +19,6 @@ from .conf import taskq_settings
 from .exceptions import ArgumentError
 
 if TYPE_CHECKING:
-    from .backend import TaskqBackend
     from .results import Result, TaskContext
 
 P = ParamSpec("P")
@@ -31,7 +30,7 @@ MOST_ATTEMPTS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg,misc]
+class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg]
     """A function with its options; code, never stored.
 
     A Task of django.tasks with more options; the first six fields are the framework's, with the defaults that
@@ -43,7 +42,7 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg,misc]
     priority: int = 0
     backend: str = "default"
     queue_name: str = "default"
-    run_after: datetime | timedelta | None = None  # a timedelta counts from the enqueue
+    run_after: datetime | timedelta | None = None  # type: ignore[assignment]  # a timedelta counts from the enqueue
     takes_context: bool = False
 
     max_attempts: int | None = None  # None: TASKQ["TASK_DEFAULTS"]["MAX_ATTEMPTS"]
@@ -68,7 +67,9 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg,misc]
         where = f"Task {self.module_path}"
         attempts = self.max_attempts
         if attempts is not None and (type(attempts) is not int or not 1 <= attempts <= MOST_ATTEMPTS):
-            raise InvalidTask(f"{where}: max_attempts must be a whole number from 1 to {MOST_ATTEMPTS}, not {attempts!r}.")
+            raise InvalidTask(
+                f"{where}: max_attempts must be a whole number from 1 to {MOST_ATTEMPTS}, not {attempts!r}."
+            )
         if self.backoff is not None and not (isinstance(self.backoff, Backoff) or callable(self.backoff)):
             raise InvalidTask(f"{where}: backoff must be a Backoff or a function, not {self.backoff!r}.")
         if self.native and type(self.priority) is not int:
@@ -87,10 +88,10 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg,misc]
         Inside a transaction on the queue's database the job exists when, and only if, that commits.
         Raises ArgumentError (a TypeError) for arguments that do not fit the signature or cannot be sent.
         """
-        return cast("Result[R]", self.get_backend().enqueue(self, args, kwargs))
+        return cast("Result[R]", self.get_backend().enqueue(self, args, kwargs))  # type: ignore[arg-type]
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
-        return cast("Result[R]", await self.get_backend().aenqueue(self, args, kwargs))
+        return cast("Result[R]", await self.get_backend().aenqueue(self, args, kwargs))  # type: ignore[arg-type]
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """``enqueue``, by the name that Celery gives it."""
@@ -106,14 +107,14 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg,misc]
         backend = self.get_backend()
         if hasattr(backend, "enqueue_many"):
             return cast("Sequence[Result[R]]", backend.enqueue_many(self, prepared))
-        return [cast("Result[R]", backend.enqueue(self, args, kwargs)) for args, kwargs in prepared]
+        return [cast("Result[R]", backend.enqueue(self, list(args), kwargs)) for args, kwargs in prepared]
 
     async def aenqueue_many(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]) -> Sequence[Result[R]]:
         from asgiref.sync import sync_to_async
 
         return await sync_to_async(self.enqueue_many)(calls)
 
-    def using(  # type: ignore[override]
+    def using(
         self,
         *,
         priority: int | None = None,
@@ -123,7 +124,7 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg,misc]
         metadata: Mapping[str, Any] | None = None,
     ) -> Task[P, R]:
         """A copy with other options; None keeps what is there."""
-        changes = {
+        changes: dict[str, Any] = {
             "priority": priority,
             "queue_name": queue_name,
             "run_after": run_after,
@@ -223,7 +224,9 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
                 f"@task needs a function defined at module level with def, not {func!r}: a worker finds it by its path."
             )
         if func.__module__ == "__main__":
-            raise InvalidTask(f"@task function {func.__name__} is in __main__: move it to a module that workers can import.")
+            raise InvalidTask(
+                f"@task function {func.__name__} is in __main__: move it to a module that workers can import."
+            )
         return Task(func=func, native=True, **options)
 
     return decorate(function) if function is not None else decorate

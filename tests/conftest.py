@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
+
 from tests.support import services
 
 
@@ -23,10 +23,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     from django.conf import settings
 
-    settings.DATABASES  # read early: a service is started once, before any test
-
-
-@pytest.fixture
-def clean_queue(transactional_db: None) -> Iterator[None]:
-    """An empty queue on a database that other threads and processes can see."""
-    yield
+    assert settings.DATABASES  # read early: a service is started once, before any test

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import tempfile
 from pathlib import Path
@@ -49,7 +50,10 @@ TEMPLATES = [
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 # A child process (a worker under test) is told the files and databases of the run that started it.
-_folder = Path(os.environ.setdefault("TASKQ_TEST_FOLDER", tempfile.mkdtemp(prefix="taskq-tests-")))
+if "TASKQ_TEST_FOLDER" not in os.environ:
+    os.environ["TASKQ_TEST_FOLDER"] = tempfile.mkdtemp(prefix="taskq-tests-")
+    atexit.register(services.remove_folder, os.environ["TASKQ_TEST_FOLDER"], os.getpid())
+_folder = Path(os.environ["TASKQ_TEST_FOLDER"])
 _sqlite = {
     "ENGINE": "django.db.backends.sqlite3",
     "NAME": _folder / os.environ.get("TASKQ_TEST_NAME", "unused.sqlite3"),

@@ -18,7 +18,9 @@ def broker_for(alias: str, url: str) -> Broker:
     if broker is None:
         address = parse_broker(url)
         if address.kind != "database":
-            raise ConfigurationError(f"TASKS[{alias!r}]: OPTIONS['broker'] {address.kind}:// is not supported yet; use database://.")
+            raise ConfigurationError(
+                f"TASKS[{alias!r}]: OPTIONS['broker'] {address.kind}:// is not supported yet; use database://."
+            )
         # setdefault: of two threads that race here, both get the same one.
         broker = _brokers.setdefault((alias, url), DatabaseBroker(alias, address.database))
     return broker

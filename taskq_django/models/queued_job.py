@@ -31,7 +31,7 @@ class QueuedJob(models.Model):
     tries = models.IntegerField(_("tries"), default=0)  # counted against max_attempts
     attempts = models.IntegerField(_("attempts"), default=0)  # starts, whatever came of them
     crashes = models.IntegerField(_("crashes"), default=0)  # processes lost while running it
-    # Written at each claim; every later write of the worker carries it, so a worker that lost its claim changes nothing.
+    # Written at each claim; every later write of the worker carries it: one that lost its claim changes nothing.
     token = models.UUIDField(null=True, blank=True, editable=False)
     worker_id = models.CharField(_("worker"), max_length=128, null=True, blank=True)
     started_at = models.DateTimeField(_("first started at"), null=True, blank=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db.models import F, IntegerField, TextField, Value
@@ -15,8 +16,9 @@ from .job_result import JobResult
 from .queued_job import QueuedJob
 
 _COMMON = (
-    "id task_path backend queue_name status enqueued_at run_after payload headers tries attempts crashes worker_id"
-).split()
+    *("id", "task_path", "backend", "queue_name", "status", "enqueued_at", "run_after", "payload", "headers"),
+    *("tries", "attempts", "crashes", "worker_id"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +111,16 @@ def read_stories(ids: Iterable[str], using: str) -> dict[str, Story]:
     if several:
         for id_, failures in _failures(several, using).items():
             story = stories[id_]
-            stories[id_] = Story(
-                *[getattr(story, name) for name in Story.__slots__[:-1]],
-                failures=tuple(f for f in failures if f.number <= story.attempts),
-            )
+            stories[id_] = replace(story, failures=tuple(f for f in failures if f.number <= story.attempts))
     return stories
 
 
 def _failures(ids: Sequence[str], using: str) -> dict[str, list[Attempt]]:
     rows = JobAttempt.objects.using(using).filter(job_id__in=ids).order_by("number")
     failures: dict[str, list[Attempt]] = {}
+    rest: Any
     for job_id, *rest in rows.values_list(
         "job_id", "number", "worker_id", "started_at", "finished_at", "exception_class", "message", "traceback"
     ):
         failures.setdefault(str(job_id), []).append(Attempt(*rest))
     return failures
-

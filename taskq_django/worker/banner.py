@@ -15,6 +15,8 @@ from ..brokers import Broker
 from ..registry import registry
 from .process import WorkerOptions
 
+WAL_OPTIONS = '{"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"}'
+
 
 def banner(options: WorkerOptions, brokers: Mapping[str, Broker], seconds: float) -> str:
     tasks = registry.all()
@@ -59,8 +61,7 @@ def _advice(brokers: Mapping[str, Broker]) -> list[tuple[str, str]]:
                 return [
                     (
                         "advice",
-                        f'faster on SQLite: DATABASES["{alias}"]["OPTIONS"] = {{"transaction_mode": "IMMEDIATE", '
-                        '"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"}',
+                        f'faster on SQLite: DATABASES["{alias}"]["OPTIONS"] = {WAL_OPTIONS}',
                     )
                 ]
     return []

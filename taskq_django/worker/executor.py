@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -31,13 +31,19 @@ class Run:
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.started = monotonic()
-        self.task: compat.Task | None = None
+        self.task: compat.AnyTask | None = None
         self.result: Result[Any] | None = None  # made only for who asks: a context, or django.tasks' signals
+
+    @property
+    def known_task(self) -> compat.AnyTask:
+        if self.task is None:
+            raise AssertionError("asked for only once the task has been found")
+        return self.task
 
 
 class Executor:
-    def __init__(self, worker_id: str, max_payload: Callable[[str], int]) -> None:
-        """``max_payload``: the limit in bytes of the backend with this alias."""
+    def __init__(self, worker_id: str, max_payload: Mapping[str, int]) -> None:
+        """``max_payload``: by alias, the limit of a return value in bytes."""
         self._worker_id = worker_id
         self._max_payload = max_payload
         self._framework_hears = compat.is_heard(compat.task_started, logging.INFO) or compat.is_heard(
@@ -83,7 +89,7 @@ class Executor:
     def _succeeded(self, run: Run, value: Any) -> Outcome:
         ended = monotonic()
         task, claim = run.task, run.claim
-        limit = self._max_payload(claim.job.backend)
+        limit = self._max_payload[claim.job.backend]
         text: str | None
         if getattr(task, "native", False):
             text = codec.encode_value(value, max_bytes=limit) if task.store_result else None  # type: ignore[union-attr]
@@ -123,7 +129,11 @@ class Executor:
             return Discarded(claim, run.started, ended, State.CANCELLED, error.reason)
         failure = failure_of(error)
         delay = None
-        if isinstance(task, Task) and task.native and not isinstance(error, (TaskNotFound, PayloadError, ArgumentError)):
+        if (
+            isinstance(task, Task)
+            and task.native
+            and not isinstance(error, (TaskNotFound, PayloadError, ArgumentError))
+        ):
             delay = self._retry_delay(run, task, error)
         if delay is None:
             return Failed(claim, run.started, ended, failure)
@@ -153,8 +163,7 @@ class Executor:
 
     def _result(self, run: Run) -> Result[Any]:
         if run.result is None:
-            claim, task = run.claim, run.task
-            assert task is not None  # asked for only once the task is known
+            claim, task = run.claim, run.known_task
             if claim.attempt > 1:  # its earlier failures are wanted too
                 database = task.get_backend().broker.database  # type: ignore[attr-defined]
                 run.result = read_results([claim.job.id], database).get(claim.job.id)
@@ -171,8 +180,7 @@ class Executor:
 
 def _send_finished(run: Run) -> None:
     """As core sends it, but a broken receiver is logged and changes nothing."""
-    task = run.task
-    assert task is not None
+    task = run.known_task
     for receiver, response in compat.task_finished.send_robust(type(task.get_backend()), task_result=run.result):
         if isinstance(response, Exception):
             logging.getLogger(__name__).error("Receiver %r of task_finished failed", receiver, exc_info=response)

@@ -75,8 +75,9 @@ class Loop:
 
     def done(self, outcome: Outcome) -> None:
         """The pool has an outcome."""
-        self._finisher.inbox.append(outcome)
-        if len(self._finisher.inbox) >= self._wake_at:
+        inbox = self._finisher.inbox
+        inbox.append(outcome)
+        if self.sleeper.is_asleep and len(inbox) >= self._wake_at:
             self.sleeper.wake()
 
     def stop(self) -> None:
@@ -206,14 +207,16 @@ class Loop:
             seconds = min([*pauses, self._fetcher.promote_at - now, 1.0])
             if self._options.burst:
                 seconds = COMPANY
-        if len(self._finisher.inbox) >= self._wake_at:
-            return  # came while this was worked out, and its wake-up may have been for the turn before
         fds = [fd for bell in self._bells if (fd := bell.fd) is not None]
-        readable = self.sleeper.sleep(seconds, [*fds, *self.lifelines])
+        # Looked at once the loop counts as asleep: what comes later wakes it.
+        readable = self.sleeper.sleep(seconds, [*fds, *self.lifelines], unless=self._has_enough)
         if any(fd in self.lifelines for fd in readable):
             logger.warning("The supervisor is gone; stopping")
             self.lifelines = ()
             self._stop_asked = True
+
+    def _has_enough(self) -> bool:
+        return len(self._finisher.inbox) >= self._wake_at
 
     def _sit_out(self, error: BrokerUnavailable) -> None:
         """The store cannot be reached: keep what is held and what came of it, and try again later."""
@@ -244,7 +247,9 @@ class Loop:
                 continue
             if self._held:
                 if not told:
-                    logger.info("finishing %d job%s (%g s)…", len(self._held), "s"[: len(self._held) > 1], self._options.grace)
+                    logger.info(
+                        "finishing %d job%s (%g s)…", len(self._held), "s"[: len(self._held) > 1], self._options.grace
+                    )
                     told = True
                 self.sleeper.sleep(min(left, 1.0))
         if not self._held:

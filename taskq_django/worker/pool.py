@@ -16,6 +16,7 @@ from time import monotonic
 
 from asgiref.sync import async_to_sync
 
+from .. import compat
 from ..jobs import Claim, Outcome
 from . import connections
 from .executor import Executor
@@ -77,6 +78,10 @@ class Threads(Lane):
             self._queue.put(None)
 
     def _work(self) -> None:
+        # django.tasks keeps its backends in context variables: made here they are found in every job's copy of this
+        # context, made in a job they would be made again for the next.
+        for alias in compat.task_backends:
+            _ = compat.task_backends[alias]
         last_used = monotonic()
         while (claim := self._queue.get()) is not None:
             self.begun_at = monotonic()

@@ -75,7 +75,9 @@ def brokers_of(aliases: tuple[str, ...]) -> dict[str, Broker]:
 
 def make_loop(options: WorkerOptions, worker_id: str, *, inline: bool = False) -> Loop:
     """The loop with all its parts; ``inline`` runs the jobs in the calling thread."""
-    executor = Executor(worker_id, lambda alias: compat.task_backends[alias].taskq_options.max_payload)  # type: ignore[attr-defined]
+    backends = {alias: compat.task_backends[alias] for alias in options.backends}
+    limits = {alias: backend.taskq_options.max_payload for alias, backend in backends.items()}  # type: ignore[attr-defined]
+    executor = Executor(worker_id, limits)
 
     def make_pool(done: Callable[[Outcome], None]) -> Pool:
         if inline:
@@ -162,4 +164,3 @@ def _listen_to_signals(loop: Loop) -> Callable[[], None]:
 def close_connections() -> None:
     """Before a fork: a connection that two processes share breaks for both."""
     connections.close_all()
-

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from time import monotonic
@@ -58,10 +59,8 @@ class Supervisor:
         self._start(self._options.processes)
         while self._children or self._is_short():
             wait([child.sentinel for child in self._children.values()] + [woken], timeout=self._pause())
-            try:
+            with suppress(BlockingIOError):
                 os.read(woken, 4096)
-            except BlockingIOError:
-                pass
             self._act_on_signals()
             self._collect()
             self._lease.renew()
@@ -89,7 +88,9 @@ class Supervisor:
         for _ in range(count):
             worker_id = new_worker_id(self._options.name)
             arguments: Sequence[Any] = (self._options, worker_id, self._lifeline, self._our_end if forks else None)
-            child = self._context.Process(target=run_child, args=arguments, name=worker_id)
+            child = self._context.Process(  # type: ignore[attr-defined]
+                target=run_child, args=arguments, name=worker_id
+            )
             child.start()
             self._children[worker_id] = child
             self._started_at[worker_id] = monotonic()

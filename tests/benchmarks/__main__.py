@@ -169,8 +169,8 @@ class Benchmark:
                 cursor.execute(
                     "INSERT INTO taskq_django_jobresult (id, task_path, backend, queue_name, priority, status, "
                     "enqueued_at, finished_at, payload, headers, tries, attempts, crashes, exception_class, message) "
-                    "SELECT id, task_path, backend, queue_name, -rank, 'SUCCESSFUL', enqueued_at, enqueued_at, payload, "
-                    f"headers, 0, 1, 0, '', '' FROM taskq_django_queuedjob WHERE {chosen}",
+                    "SELECT id, task_path, backend, queue_name, -rank, 'SUCCESSFUL', enqueued_at, enqueued_at, "
+                    f"payload, headers, 0, 1, 0, '', '' FROM taskq_django_queuedjob WHERE {chosen}",
                     values,
                 )
                 cursor.execute(f"DELETE FROM taskq_django_queuedjob WHERE {chosen}", values)

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
+
 from taskq_django.brokers import Broker, broker_for
 from taskq_django.jobs import Claim, Discarded, Failed, Failure, Job, Retried, Returned, Succeeded, new_id
 from taskq_django.models import JobAttempt, JobResult, PausedQueue, QueuedJob
@@ -25,7 +26,13 @@ def broker() -> Broker:
 
 
 def job(**changes: object) -> Job:
-    given = {"id": new_id(), "task_path": "app.tasks.add", "payload": "[[1],{}]", "backend": "default", "queue_name": "default"}
+    given = {
+        "id": new_id(),
+        "task_path": "app.tasks.add",
+        "payload": "[[1],{}]",
+        "backend": "default",
+        "queue_name": "default",
+    }
     return Job(**{**given, **changes})
 
 
@@ -83,7 +90,9 @@ def test_a_claim_takes_one_queue_only(broker: Broker) -> None:
 
 def test_ready_queues_are_those_with_ready_jobs_that_are_not_paused(broker: Broker) -> None:
     later = datetime.now(UTC) + timedelta(hours=1)
-    broker.send([job(queue_name="b"), job(queue_name="a"), job(queue_name="c"), job(queue_name="later", run_after=later)])
+    broker.send(
+        [job(queue_name="b"), job(queue_name="a"), job(queue_name="c"), job(queue_name="later", run_after=later)]
+    )
     PausedQueue.objects.create(backend="default", queue_name="b")
     PausedQueue.objects.create(backend="other", queue_name="c")
     assert broker.ready_queues() == ["a", "c"]
@@ -105,7 +114,13 @@ def test_a_success_moves_to_the_history_with_its_value(broker: Broker) -> None:
 
     assert not QueuedJob.objects.exists()
     row = JobResult.objects.get()
-    assert (str(row.id), row.status, row.return_value, row.priority, row.worker_id) == (sent.id, "SUCCESSFUL", "3", 7, ME)
+    assert (str(row.id), row.status, row.return_value, row.priority, row.worker_id) == (
+        sent.id,
+        "SUCCESSFUL",
+        "3",
+        7,
+        ME,
+    )
     assert (row.payload, row.headers, row.attempts, row.tries) == (sent.payload, sent.headers, 1, 0)
     assert row.enqueued_at == moment
     assert row.started_at == row.last_attempted_at
@@ -127,7 +142,12 @@ def test_a_failure_keeps_its_attempt(broker: Broker) -> None:
     broker.settle([Failed(claim, 0, 1, FAILURE)], ME)
     row, attempt = JobResult.objects.get(), JobAttempt.objects.get()
     assert (row.status, row.exception_class, row.message, row.tries) == ("FAILED", "builtins.ValueError", "no", 1)
-    assert (str(attempt.job_id), attempt.number, attempt.worker_id, attempt.traceback) == (sent.id, 1, ME, FAILURE.traceback)
+    assert (str(attempt.job_id), attempt.number, attempt.worker_id, attempt.traceback) == (
+        sent.id,
+        1,
+        ME,
+        FAILURE.traceback,
+    )
 
 
 def test_a_discarded_job_is_cancelled_with_its_reason(broker: Broker) -> None:

@@ -65,9 +65,7 @@ def test_a_typo_in_options_is_one_error_with_the_nearest_name(settings: Settings
     settings.TASKS = tasks(BACKEND=backend, OPTIONS={"brokr": "database://"})
 
     [(check, text)] = [
-        (message.id, text_of(message))
-        for message in run_checks()
-        if (message.id or "").startswith("taskq_django")
+        (message.id, text_of(message)) for message in run_checks() if (message.id or "").startswith("taskq_django")
     ]
 
     assert check == "taskq_django.E002"
@@ -118,9 +116,7 @@ def test_right_queues_pass(settings: Settings, queues: object) -> None:
     assert checks.check_backends() == []
 
 
-@pytest.mark.parametrize(
-    "path", ["taskq_django.TaskqBakend", "taskq_djano.TaskqBackend", "taskq_django.backends.X"]
-)
+@pytest.mark.parametrize("path", ["taskq_django.TaskqBakend", "taskq_djano.TaskqBackend", "taskq_django.backends.X"])
 def test_a_misspelt_backend_is_named_with_ours(settings: Settings, path: str) -> None:
     settings.TASKS = {"default": {"BACKEND": path}}
 

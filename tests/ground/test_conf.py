@@ -70,9 +70,7 @@ def test_override_settings_takes_effect_and_ends() -> None:
     assert taskq_settings().worker.threads == before
 
 
-@override_settings(
-    TASKQ={"WORKER": {"GRACE": timedelta(minutes=2), "LEASE": 60, "QUEUES": ["mail"], "NAME": None}}
-)
+@override_settings(TASKQ={"WORKER": {"GRACE": timedelta(minutes=2), "LEASE": 60, "QUEUES": ["mail"], "NAME": None}})
 def test_values_come_as_their_field_has_them() -> None:
     worker = taskq_settings().worker
 
@@ -147,9 +145,7 @@ def test_an_unknown_key_is_named_with_the_nearest_one(taskq: object, remedy: str
         ("TASK_DEFAULTS", "MAX_ATTEMPTS", 10**9, "is 1000000000; it must be an int from 1 to 1000."),
     ],
 )
-def test_a_wrong_value_is_named_with_what_it_must_be(
-    section: str, key: str, value: object, text: str
-) -> None:
+def test_a_wrong_value_is_named_with_what_it_must_be(section: str, key: str, value: object, text: str) -> None:
     check, mistake = the_mistake({section: {key: value}})
 
     assert check == "E003"
@@ -225,9 +221,7 @@ def test_a_setting_may_be_a_choice() -> None:
     _, [problem] = read_section(Section, {"COLOUR": "bleu"}, "X")
 
     assert values == {"colour": "blue"}
-    assert (
-        str(problem) == 'X["COLOUR"] is "bleu"; it must be one of "red", "blue". A colour. Default: \'red\'.'
-    )
+    assert str(problem) == 'X["COLOUR"] is "bleu"; it must be one of "red", "blue". A colour. Default: \'red\'.'
 
 
 def worker_option(name: str) -> Option:
@@ -357,9 +351,7 @@ def test_a_right_queue_name_passes(name: str) -> None:
     assert queue_name_problem(name) is None
 
 
-@pytest.mark.parametrize(
-    "name", ["", "A b", "a" * 300, "a'; --", "队列", "a\nb", "a\n", "-x", "*", None, 3, "a" * 65]
-)
+@pytest.mark.parametrize("name", ["", "A b", "a" * 300, "a'; --", "队列", "a\nb", "a\n", "-x", "*", None, 3, "a" * 65])
 def test_a_wrong_queue_name_is_told_in_one_line(name: object) -> None:
     problem = queue_name_problem(name)
 
@@ -371,6 +363,4 @@ def test_a_wrong_queue_name_is_told_in_one_line(name: object) -> None:
 def test_importing_conf_needs_no_settings() -> None:
     root = Path(taskq_django.__file__).parents[1]
 
-    subprocess.run(
-        [sys.executable, "-c", "import taskq_django.conf"], check=True, env={"PYTHONPATH": str(root)}
-    )
+    subprocess.run([sys.executable, "-c", "import taskq_django.conf"], check=True, env={"PYTHONPATH": str(root)})

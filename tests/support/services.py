@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import getpass
-import glob
 import os
 import shutil
 import socket
@@ -35,6 +34,12 @@ def postgresql() -> dict[str, Any] | None:
             "PostgreSQL: none answers on 127.0.0.1:5432, TASKQ_TEST_POSTGRESQL is not set, and no server is installed"
         )
     return started
+
+
+def remove_folder(folder: str, owner: int) -> None:
+    """For the end of the process ``owner``, and not of its forks."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _from_url(url: str) -> dict[str, Any]:
@@ -75,7 +80,7 @@ def _answers(entry: dict[str, Any]) -> bool:
 
 def _start_postgresql() -> dict[str, Any] | None:
     """A private server in a folder of its own, stopped when this process ends."""
-    binaries = sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)
+    binaries = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
     initdb = shutil.which("initdb", path=os.pathsep.join([*binaries, os.environ.get("PATH", "")]))
     if initdb is None:
         return None
@@ -89,7 +94,10 @@ def _start_postgresql() -> dict[str, Any] | None:
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
     try:
         _call([*as_user, str(bin_ / "initdb"), "-A", "trust", "-U", "postgres", "-D", str(data)], folder)
-        _call([*as_user, str(bin_ / "pg_ctl"), "-w", "-D", str(data), "-o", options, "-l", f"{folder}/log", "start"], folder)
+        _call(
+            [*as_user, str(bin_ / "pg_ctl"), "-w", "-D", str(data), "-o", options, "-l", f"{folder}/log", "start"],
+            folder,
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     atexit.register(_stop_postgresql, as_user, bin_, data, folder, os.getpid())
@@ -99,7 +107,12 @@ def _start_postgresql() -> dict[str, Any] | None:
 
 def _stop_postgresql(as_user: list[str], bin_: Path, data: Path, folder: Path, owner: int) -> None:
     if os.getpid() == owner:  # not a fork of the process that started it
-        subprocess.run([*as_user, str(bin_ / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"], check=False, cwd=folder, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [*as_user, str(bin_ / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"],
+            check=False,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+        )
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+
 from taskq_django.models import JobResult, PausedQueue, QueuedJob, WorkerProcess
 from taskq_django.states import State
 from tests.app import tasks
@@ -43,8 +44,18 @@ def test_a_waiting_job_runs_and_a_later_one_too(start_worker: Start, processes: 
 
 
 def test_the_banner_says_what_is_in_force(start_worker: Start) -> None:
-    worker = start_worker("-p", "2", "-t", "3", "-c", "7", "-Q", "mail,default", "--grace", "9", "--name", "me").wait_until_ready()
-    for part in ("me", "tests.settings", "default -> database", "default, mail", "2 processes", "3 threads, 7 coroutines", "grace 9 s"):
+    worker = start_worker(
+        "-p", "2", "-t", "3", "-c", "7", "-Q", "mail,default", "--grace", "9", "--name", "me"
+    ).wait_until_ready()
+    for part in (
+        "me",
+        "tests.settings",
+        "default -> database",
+        "default, mail",
+        "2 processes",
+        "3 threads, 7 coroutines",
+        "grace 9 s",
+    ):
         assert part in worker.output
     wait_for(lambda: WorkerProcess.objects.filter(supervisor__isnull=False).count() == 2)
     assert WorkerProcess.objects.get(supervisor=None).name == "me"
@@ -134,7 +145,11 @@ def test_a_worker_that_is_pid_1_stops_too(start_worker: Start) -> None:
     process = subprocess.Popen(
         ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-m", "django", "taskq_worker"],
         cwd=ROOT,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "TASKQ_TEST_NAME": str(connection.settings_dict["NAME"])},
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "TASKQ_TEST_NAME": str(connection.settings_dict["NAME"]),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
@@ -249,7 +264,7 @@ def test_a_wrong_flag_is_named(start_worker: Start, flags: list[str], named: str
 
 
 def test_an_unknown_backend_is_named(db: None) -> None:
-    with pytest.raises(CommandError, match="no backend 'fast'.*it has 'default'"):
+    with pytest.raises(CommandError, match=r"no backend 'fast'.*it has 'default'"):
         call_command("taskq_worker", "--backend", "fast", "--burst")
 
 

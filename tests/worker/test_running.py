@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 from django.dispatch import Signal
+
 from taskq_django import Discard, compat, signals
 from taskq_django.exceptions import ResultTimeout, TaskFailed
 from taskq_django.models import JobAttempt, JobResult, QueuedJob
@@ -74,7 +75,7 @@ def test_nothing_is_sent_when_one_of_many_is_wrong() -> None:
 def test_an_exception_fails_the_job_and_is_kept() -> None:
     result = tasks.explode.enqueue()
     run_all()
-    with pytest.raises(TaskFailed, match="explode.*FAILED.*missing"):
+    with pytest.raises(TaskFailed, match=r"explode.*FAILED.*missing"):
         result.get()
     (error,) = result.errors
     assert error.exception_class is KeyError
@@ -85,7 +86,9 @@ def test_an_exception_fails_the_job_and_is_kept() -> None:
         _ = result.return_value
 
 
-@pytest.mark.parametrize(("how", "named"), [("system exit", "SystemExit"), ("interrupt", "KeyboardInterrupt"), ("stop", "GeneratorExit")])
+@pytest.mark.parametrize(
+    ("how", "named"), [("system exit", "SystemExit"), ("interrupt", "KeyboardInterrupt"), ("stop", "GeneratorExit")]
+)
 def test_a_task_that_raises_what_would_end_a_program_fails_and_the_next_one_runs(how: str, named: str) -> None:
     result, after = tasks.leave.enqueue(how), tasks.add.enqueue(1)
     run_all()
@@ -114,7 +117,9 @@ def test_an_unknown_task_fails_and_says_why() -> None:
     assert "No task is registered as 'tests.app.tasks.gone'" in found.errors[0].traceback
 
 
-@pytest.mark.parametrize("path", ["os.system", "antigravity.x", "tests.app.tasks.os", "nothing", "", "a..b", "django.setup"])
+@pytest.mark.parametrize(
+    "path", ["os.system", "antigravity.x", "tests.app.tasks.os", "nothing", "", "a..b", "django.setup"]
+)
 def test_only_registered_tasks_can_be_run_by_name(path: str) -> None:
     tasks.add.enqueue(1)
     QueuedJob.objects.update(task_path=path)
@@ -123,7 +128,9 @@ def test_only_registered_tasks_can_be_run_by_name(path: str) -> None:
     assert (row.status, row.exception_class) == ("FAILED", "taskq_django.exceptions.TaskNotFound")
 
 
-@pytest.mark.parametrize("payload", ["", "{", "[]", "[1,2]", '[[{"$t":"os.system","v":1}],{}]', "null", '[[{"$t":"uuid","v":"x"}],{}]'])
+@pytest.mark.parametrize(
+    "payload", ["", "{", "[]", "[1,2]", '[[{"$t":"os.system","v":1}],{}]', "null", '[[{"$t":"uuid","v":"x"}],{}]']
+)
 def test_unreadable_arguments_fail_the_job_and_the_next_one_runs(payload: str) -> None:
     tasks.add.enqueue(1)
     QueuedJob.objects.update(payload=payload)
@@ -227,7 +234,15 @@ def test_hooks_are_called_in_order_around_a_job() -> None:
     def note(name: str) -> Callable[..., None]:
         return lambda sender, **named: calls.append(f"{name} {getattr(sender, '__name__', sender)}")
 
-    names = ["before_enqueue", "after_enqueue", "before_run", "after_run", "result_recorded", "worker_started", "worker_stopping"]
+    names = [
+        "before_enqueue",
+        "after_enqueue",
+        "before_run",
+        "after_run",
+        "result_recorded",
+        "worker_started",
+        "worker_stopping",
+    ]
     receivers = {name: note(name) for name in names}
     for name, receiver in receivers.items():
         getattr(signals, name).connect(receiver, weak=False)
@@ -238,13 +253,20 @@ def test_hooks_are_called_in_order_around_a_job() -> None:
         for name, receiver in receivers.items():
             getattr(signals, name).disconnect(receiver)
 
-    assert calls == ["before_enqueue add", "after_enqueue add", "before_run add", "after_run add", "result_recorded add"]
+    assert calls == [
+        "before_enqueue add",
+        "after_enqueue add",
+        "before_run add",
+        "after_run add",
+        "result_recorded add",
+    ]
 
 
 def test_a_receiver_may_add_headers_and_they_travel() -> None:
     seen: list[str] = []
-    with listening(signals.before_enqueue, lambda headers, **kw: headers.update(trace="abc")), listening(
-        signals.before_run, lambda claim, **kw: seen.append(claim.job.headers)
+    with (
+        listening(signals.before_enqueue, lambda headers, **kw: headers.update(trace="abc")),
+        listening(signals.before_run, lambda claim, **kw: seen.append(claim.job.headers)),
     ):
         tasks.add.using(metadata={"a": 1}).enqueue(1)
         run_all()
@@ -279,7 +301,11 @@ def test_a_broken_receiver_is_logged_and_loses_nothing(caplog: pytest.LogCapture
     def broken(**named: Any) -> None:
         raise RuntimeError("broken receiver")
 
-    with listening(signals.after_enqueue, broken), listening(signals.after_run, broken), listening(signals.result_recorded, broken):
+    with (
+        listening(signals.after_enqueue, broken),
+        listening(signals.after_run, broken),
+        listening(signals.result_recorded, broken),
+    ):
         result = tasks.add.enqueue(1)
         run_all()
     assert result.get() == 3
@@ -292,8 +318,10 @@ def test_the_frameworks_signals_are_sent_as_core_sends_them() -> None:
     def note(name: str) -> Callable[..., None]:
         return lambda sender, task_result, **kw: seen.append((name, str(task_result.status), sender.__name__))
 
-    with listening(compat.task_enqueued, note("enqueued")), listening(compat.task_started, note("started")), listening(
-        compat.task_finished, note("finished")
+    with (
+        listening(compat.task_enqueued, note("enqueued")),
+        listening(compat.task_started, note("started")),
+        listening(compat.task_finished, note("finished")),
     ):
         tasks.add.enqueue(1)
         tasks.explode.enqueue()

@@ -61,7 +61,7 @@ class DataVersionBell(Bell):
         self._connection.ensure_connection()
         raw: Any = self._connection.connection
         version = raw.execute("PRAGMA data_version").fetchone()[0]  # past Django's cursor: it runs 500 times a second
-        changed = version != self._version
+        changed: bool = version != self._version
         self._version = version
         return changed
 

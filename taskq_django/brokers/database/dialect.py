@@ -34,7 +34,7 @@ WITH RECURSIVE found(queue_name) AS (
   FROM found WHERE found.queue_name IS NOT NULL)
 SELECT queue_name FROM found WHERE queue_name IS NOT NULL AND NOT EXISTS
   (SELECT 1 FROM {PAUSED} p WHERE p.backend = %s AND p.queue_name = found.queue_name)
-"""  # noqa: S608 - table names are ours
+"""
 
 # How many held jobs become ready in one statement: short locks, and the loop comes back for more.
 PROMOTED_AT_ONCE = 1000
@@ -100,12 +100,11 @@ def ended_record(outcome: Ended, now: float) -> dict[str, Any]:
 
 def put_back_record(outcome: Retried | Returned) -> dict[str, Any]:
     """A job that goes back to its queue, as the JSON object that ``put_back`` statements read."""
-    retried = isinstance(outcome, Retried)
     return {
         "id": outcome.claim.job.id,
         "token": outcome.claim.receipt,
-        "tried": int(retried),
-        "began": int(retried or outcome.began),
+        "tried": int(isinstance(outcome, Retried)),
+        "began": int(outcome.began if isinstance(outcome, Returned) else True),
         "delay": int(outcome.delay * 1e6) if isinstance(outcome, Retried) else 0,
     }
 

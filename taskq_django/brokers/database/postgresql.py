@@ -109,7 +109,16 @@ class PostgreSQL(Dialect):
             sql = f"{INSERT_ONE}, pg_notify('{CHANNEL}', '')" if ring else INSERT_ONE
             cursor.execute(
                 sql,
-                (job.id, job.task_path, job.backend, job.queue_name, -job.priority, job.payload, job.headers, job.tries),
+                (
+                    job.id,
+                    job.task_path,
+                    job.backend,
+                    job.queue_name,
+                    -job.priority,
+                    job.payload,
+                    job.headers,
+                    job.tries,
+                ),
             )
         else:
             sql = f"{INSERT_MANY}, pg_notify('{CHANNEL}', '')" if ring else INSERT_MANY
@@ -157,7 +166,8 @@ class PostgreSQL(Dialect):
 
     def bell(self, connection: BaseDatabaseWrapper) -> Bell:
         # psycopg2 keeps notifications elsewhere; such projects poll.
-        return ListenBell(connection, CHANNEL) if connection.Database.__name__ == "psycopg" else PollBell()
+        driver: str = connection.Database.__name__  # type: ignore[attr-defined]
+        return ListenBell(connection, CHANNEL) if driver == "psycopg" else PollBell()
 
 
 def _claim_order(row: Any) -> tuple[int, float, str]:

@@ -38,7 +38,8 @@ WHERE id IN (SELECT id FROM {JOB} WHERE backend = %s AND status = 'READY' AND qu
 RETURNING id, task_path, payload, rank, headers, tries, attempts, crashes, enqueued_at || '', available_at || ''"""
 
 END_RECORDS = """
-SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.token') AS token, json_extract(value, '$.status') AS status,
+SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.token') AS token,
+       json_extract(value, '$.status') AS status,
        json_extract(value, '$.began') AS began, json_extract(value, '$.ended') AS ended,
        json_extract(value, '$.keep') AS keep, json_extract(value, '$.value') AS value,
        json_extract(value, '$.class') AS class, json_extract(value, '$.message') AS message
@@ -61,7 +62,8 @@ DELETE FROM {JOB} WHERE id IN (
 RETURNING id"""
 
 PUT_BACK = f"""
-UPDATE {JOB} SET status = %s, available_at = COALESCE(%s, available_at), tries = tries + %s, attempts = attempts - 1 + %s,
+UPDATE {JOB} SET status = %s, available_at = COALESCE(%s, available_at), tries = tries + %s,
+  attempts = attempts - 1 + %s,
   started_at = CASE WHEN %s THEN COALESCE(started_at, claimed_at) ELSE started_at END,
   token = NULL, worker_id = NULL, claimed_at = NULL
 WHERE id = %s AND token = %s"""
