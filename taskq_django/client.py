@@ -64,7 +64,8 @@ class SentResults(Sequence[Result[Any]]):
         moments: Sequence[datetime | None],
         vetoed: Mapping[str, Result[Any]],
     ) -> None:
-        self._task, self._jobs, self._moments, self._vetoed = task, jobs, moments, vetoed
+        self._task, self._jobs, self._moments = task, jobs, moments
+        self._made = {position: vetoed[job.id] for position, job in enumerate(jobs) if job.id in vetoed}
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -77,10 +78,10 @@ class SentResults(Sequence[Result[Any]]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         position = range(len(self))[index]
-        job, moment = self._jobs[position], self._moments[position // SENT_AT_ONCE]
-        if moment is None or job.id in self._vetoed:
-            return self._vetoed[job.id]
-        return _handle(self._task, job, moment)
+        moment = self._moments[position // SENT_AT_ONCE]
+        if position not in self._made and moment is not None:  # None: the whole batch was vetoed, and is in _made
+            self._made[position] = _handle(self._task, self._jobs[position], moment)
+        return self._made[position]
 
     def __repr__(self) -> str:
         return f"<{len(self)} results of {self._task.module_path}>"

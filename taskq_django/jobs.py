@@ -50,6 +50,9 @@ class Failure:
     message: str
     traceback: str
 
+    def __str__(self) -> str:
+        return f"{self.exception_class.removeprefix('builtins.')}: {self.message}"
+
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:

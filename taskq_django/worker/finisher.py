@@ -96,11 +96,10 @@ def log_end(outcome: Outcome) -> None:
         case Discarded():
             logger.info("%s %s reason=%r", outcome.state.lower(), facts, outcome.reason, extra=fields)
         case Retried():
-            error = f"{outcome.failure.exception_class}: {outcome.failure.message}"
-            logger.warning("retry_in=%.1fs %s error=%r", outcome.delay, facts, error, extra=fields)
+            logger.warning("retry_in=%.1fs %s error=%r", outcome.delay, facts, str(outcome.failure), extra=fields)
         case Failed():
-            error = f"{outcome.failure.exception_class}: {outcome.failure.message}"
-            logger.error("failed %s error=%r\n%s", facts, error, outcome.failure.traceback.rstrip(), extra=fields)
+            failure = outcome.failure
+            logger.error("failed %s error=%r\n%s", facts, str(failure), failure.traceback.rstrip(), extra=fields)
 
 
 def _alias(outcome: Outcome) -> str:
