@@ -6,6 +6,7 @@ from pathlib import Path
 
 from django.db import transaction
 from django.db.models import Count, Sum
+
 from taskq_django import task
 
 from .models import Document, WordCount

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
+
 from library.models import Document
 from library.tasks import index_file, read_missing_page, write_report
 from taskq_django import Result
