@@ -30,6 +30,10 @@ class Registry:
         for alias in getattr(task, "aliases", ()):
             self._tasks.setdefault(alias, task)
 
+    def get(self, path: str) -> compat.AnyTask | None:
+        """The task of that path, if this process knows it already."""
+        return self._tasks.get(path)
+
     def find(self, path: str) -> compat.AnyTask:
         """The task of that path; imports its module when that belongs to an installed app.
 

@@ -110,3 +110,7 @@ def is_paused(queue_name: str) -> bool:
     from taskq_django.models import PausedQueue
 
     return PausedQueue.objects.filter(queue_name=queue_name).exists()
+
+
+@task(sensitive=("pin",))
+def log_in(user: str, password: str, *, options: dict[str, Any], pin: str) -> None: ...

@@ -1,0 +1,70 @@
+"""The page of one job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import router
+from django.http import Http404, HttpRequest
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+
+from ..models import JobResult
+from ..models.story import Story, read_stories
+from ..states import State
+from . import display
+
+if TYPE_CHECKING:
+    from .lists import JobListAdmin
+
+APP = "taskq_django"
+
+
+def job_page(model_admin: JobListAdmin, request: HttpRequest, job_id: str) -> TemplateResponse:
+    """For users who may view results or queued jobs; 404 for an id in neither table."""
+    user = request.user
+    if not (user.has_perm(f"{APP}.view_jobresult") or user.has_perm(f"{APP}.view_queuedjob")):
+        raise PermissionDenied
+    story = read_stories([job_id], router.db_for_read(JobResult)).get(job_id)
+    if story is None:
+        raise Http404(_("There is no job with this id."))
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": f"{story.task_path}",
+        "opts": model_admin.opts,
+        "story": story,
+        "badge": display.badge(story.status),
+        "facts": _facts(story),
+        "arguments": display.pretty_arguments(story.payload, story.task_path),
+        "value": display.pretty_value(story.return_value),
+        "message": display.cut(story.message, display.LONGEST),
+        "last_failure": story.failures[-1] if story.failures else None,
+        "earlier_failures": list(reversed(story.failures[:-1])),
+        "media": model_admin.media,
+        "list_model": "jobresult" if State(story.status).is_final else "queuedjob",
+    }
+    request.current_app = model_admin.admin_site.name
+    return TemplateResponse(request, "admin/taskq_django/job.html", context)
+
+
+def _facts(story: Story) -> list[tuple[str, Any]]:
+    facts: list[tuple[str, Any]] = [
+        (_("Id"), story.id),
+        (_("Queue"), story.queue_name),
+        (_("Priority"), story.priority),
+        (_("Backend"), story.backend),
+        (_("Enqueued"), display.moment(story.enqueued_at)),
+    ]
+    if story.run_after:
+        facts.append((_("Not before"), display.moment(story.run_after)))
+    facts += [
+        (_("First started"), display.moment(story.started_at)),
+        (_("Last attempt"), display.moment(story.last_attempted_at)),
+        (_("Finished"), display.moment(story.finished_at)),
+        (_("Waited"), display.duration(story.enqueued_at, story.started_at)),
+        (_("Duration"), display.duration(story.last_attempted_at, story.finished_at)),
+        (_("Attempts"), story.attempts),
+        (_("Worker"), story.worker_id or "–"),
+    ]
+    return facts

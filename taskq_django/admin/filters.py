@@ -1,0 +1,57 @@
+"""Filters with fixed choices: none of them asks the database which values there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin import ModelAdmin, SimpleListFilter
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from ..registry import registry
+from ..states import FINAL, LIVE, State
+
+
+class _Choice(SimpleListFilter):
+    field: str
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return queryset if value is None else queryset.filter(**{self.field: value})
+
+
+class _StateFilter(_Choice):
+    title = _("status")
+    parameter_name = "status"
+    field = "status"
+    states: tuple[State, ...]
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Model]) -> list[tuple[str, Any]]:
+        return [(state.value, state.label) for state in self.states]
+
+
+class LiveStateFilter(_StateFilter):
+    states = LIVE
+
+
+class FinalStateFilter(_StateFilter):
+    states = FINAL
+
+
+class TaskFilter(_Choice):
+    title = _("task")
+    parameter_name = "task"
+    field = "task_path"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Model]) -> list[tuple[str, Any]]:
+        return [(task.module_path, task.module_path) for task in registry.all()]
+
+
+class QueueFilter(_Choice):
+    title = _("queue")
+    parameter_name = "queue"
+    field = "queue_name"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Model]) -> list[tuple[str, Any]]:
+        return [(name, name) for name in sorted({task.queue_name for task in registry.all()})]

@@ -1,0 +1,57 @@
+"""Jobs that have ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import path
+from django.utils.translation import gettext_lazy as _
+
+from ..models import JobResult
+from . import display
+from .detail import job_page
+from .filters import FinalStateFilter, QueueFilter, TaskFilter
+from .lists import JobListAdmin
+
+
+@admin.register(JobResult)
+class JobResultAdmin(JobListAdmin):
+    list_display = (
+        "task",
+        "state_badge",
+        "arguments",
+        "queue_name",
+        "enqueued",
+        "waited",
+        "took",
+        "attempts",
+        "worker",
+        "short_id",
+    )
+    list_filter = (FinalStateFilter, TaskFilter, QueueFilter)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("payload", "headers", "return_value", "message")
+
+    def get_urls(self) -> list[Any]:
+        # One page per job, whichever table it is in: its address stays when the job ends.
+        page = path("job/<uuid:job_id>/", self.admin_site.admin_view(self.job_page), name="taskq_django_job")
+        return [page, *super().get_urls()]
+
+    def job_page(self, request: HttpRequest, job_id: Any) -> Any:
+        return job_page(self, request, str(job_id))
+
+    @admin.display(description=_("waited"))
+    def waited(self, row: JobResult) -> str:
+        return display.duration(row.enqueued_at, row.started_at)
+
+    @admin.display(description=_("duration"))
+    def took(self, row: JobResult) -> str:
+        return display.duration(row.last_attempted_at, row.finished_at)
+
+    @admin.display(description=_("worker"))
+    def worker(self, row: JobResult) -> str:
+        return row.worker_id or "–"

@@ -1,0 +1,249 @@
+"""The admin, as its users meet it. Everything shown is hostile."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+
+from taskq_django.models import JobAttempt, JobResult, QueuedJob
+from taskq_django.testing import run_all
+from tests.app import tasks
+
+pytestmark = pytest.mark.django_db
+
+RESULTS = "admin:taskq_django_jobresult_changelist"
+QUEUED = "admin:taskq_django_queuedjob_changelist"
+EVIL = "<script>alert(1)</script>"
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def result(**changes: Any) -> JobResult:
+    given = {
+        "task_path": "tests.app.tasks.add",
+        "backend": "default",
+        "queue_name": "default",
+        "priority": 0,
+        "status": "SUCCESSFUL",
+        "enqueued_at": NOW,
+        "started_at": NOW + timedelta(seconds=1.5),
+        "last_attempted_at": NOW + timedelta(seconds=1.5),
+        "finished_at": NOW + timedelta(seconds=3.75),
+        "payload": "[[1],{}]",
+        "return_value": "3",
+        "attempts": 1,
+        "worker_id": "w1",
+    }
+    return JobResult.objects.create(**{**given, **changes})
+
+
+def job_page(client: Client, id_: object) -> str:
+    answer = client.get(reverse("admin:taskq_django_job", args=[id_]))
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_a_waiting_job_is_listed_before_any_worker_runs(admin_client: Client) -> None:
+    sent = tasks.add.enqueue(1)
+    page = admin_client.get(reverse(QUEUED)).content.decode()
+    assert "Ready" in page
+    assert "tests.app.tasks" in page
+    assert reverse("admin:taskq_django_job", args=[sent.id]) in page
+    assert "Ready" in job_page(admin_client, sent.id)
+
+
+def test_a_page_keeps_its_address_when_the_job_ends(admin_client: Client) -> None:
+    sent = tasks.add.enqueue(1)
+    run_all()
+    page = job_page(admin_client, sent.id)
+    assert "Successful" in page
+    assert re.search(r"<pre[^>]*>3</pre>", page)
+
+
+def test_a_failure_shows_its_exception_and_its_indented_traceback(admin_client: Client) -> None:
+    sent = tasks.explode.enqueue()
+    run_all()
+    page = job_page(admin_client, sent.id)
+    assert "<h2>builtins.KeyError</h2>" in page
+    assert "    raise KeyError(&quot;missing&quot;)" in page
+    assert "Traceback (most recent call last):" in page
+
+
+def test_lists_show_durations_with_seconds(admin_client: Client) -> None:
+    result()
+    page = admin_client.get(reverse(RESULTS)).content.decode()
+    for part in ("1.500 s", "2.250 s", "2026-03-01 13:00:00", "taskq-successful", "<code>1</code>"):
+        assert part in page
+
+
+def test_hostile_text_is_escaped_everywhere(admin_client: Client) -> None:
+    row = result(
+        task_path=f"x.{EVIL}",
+        queue_name=EVIL,
+        payload=f'[["{EVIL}"],{{"{EVIL}":1}}]',
+        return_value=f'"{EVIL}"',
+        worker_id=EVIL,
+        message=EVIL,
+        exception_class=EVIL,
+        status="FAILED",
+    )
+    JobAttempt.objects.create(
+        job_id=row.id,
+        number=1,
+        worker_id=EVIL,
+        started_at=NOW,
+        finished_at=NOW,
+        exception_class=EVIL,
+        message=EVIL,
+        traceback=EVIL,
+    )
+    for page in (admin_client.get(reverse(RESULTS)).content.decode(), job_page(admin_client, row.id)):
+        assert EVIL not in page
+        assert "&lt;script&gt;alert(1)" in page
+
+
+@pytest.mark.parametrize("payload", ["", "{", "[1]", "null", '[["' + "x" * 300, '{"a":' * 5000])
+def test_unreadable_arguments_break_no_page(admin_client: Client, payload: str) -> None:
+    row = result(payload=payload, return_value="{")
+    assert admin_client.get(reverse(RESULTS)).status_code == 200
+    assert "cannot be read" in job_page(admin_client, row.id)
+
+
+def test_secrets_are_masked_by_name_at_any_depth(admin_client: Client) -> None:
+    row = result(
+        task_path="tests.app.tasks.log_in",
+        payload='[["ann","hunter2"],{"options":{"api_key":"k-123","deep":[{"Authorization":"b-456"}]},"pin":"7777"}]',
+    )
+    for page in (admin_client.get(reverse(RESULTS)).content.decode(), job_page(admin_client, row.id)):
+        for secret in ("hunter2", "k-123", "b-456", "7777"):
+            assert secret not in page
+    assert "ann" in job_page(admin_client, row.id)
+
+
+def test_nothing_can_be_added_changed_or_deleted(admin_client: Client) -> None:
+    row = result()
+    for model in ("jobresult", "queuedjob"):
+        assert admin_client.get(reverse(f"admin:taskq_django_{model}_add")).status_code == 403
+        assert admin_client.post(reverse(f"admin:taskq_django_{model}_delete", args=[row.id])).status_code in {
+            403,
+            404,
+            302,
+        }
+    changed = admin_client.post(reverse("admin:taskq_django_jobresult_change", args=[row.id]), {"status": "FAILED"})
+    assert changed.status_code == 302
+    assert JobResult.objects.get().status == "SUCCESSFUL"
+    page = admin_client.get(reverse(RESULTS)).content.decode()
+    assert 'name="action"' not in page
+
+
+def test_the_stock_address_of_a_row_leads_to_the_page_of_its_job(admin_client: Client) -> None:
+    row = result()
+    answer = admin_client.get(reverse("admin:taskq_django_jobresult_change", args=[row.id]))
+    assert answer.url == reverse("admin:taskq_django_job", args=[row.id])  # type: ignore[attr-defined]
+
+
+def test_an_unknown_job_is_not_found(admin_client: Client) -> None:
+    assert admin_client.get(reverse("admin:taskq_django_job", args=[uuid4()])).status_code == 404
+
+
+def test_only_who_may_view_jobs_sees_them(client: Client) -> None:
+    row = result()
+    address = reverse("admin:taskq_django_job", args=[row.id])
+    assert client.get(address).status_code == 302
+    user = User.objects.create_user("viewer", is_staff=True)
+    client.force_login(user)
+    assert client.get(address).status_code == 403
+    assert client.get(reverse(RESULTS)).status_code == 403
+    user.user_permissions.add(Permission.objects.get(codename="view_jobresult"))
+    assert client.get(address).status_code == 200
+    assert client.get(reverse(RESULTS)).status_code == 200
+    assert client.get(reverse(QUEUED)).status_code == 403
+
+
+@pytest.mark.parametrize("term", ["nothing", "%", "\\", "'", "tests.app", "0" * 400, "\0", "<b>", str(uuid4())])
+def test_any_search_is_answered(admin_client: Client, term: str) -> None:
+    result()
+    for name in (RESULTS, QUEUED):
+        assert admin_client.get(reverse(name), {"q": term}).status_code == 200
+
+
+def test_search_finds_an_id_and_the_beginning_of_a_path(admin_client: Client) -> None:
+    row, other = result(), result(task_path="shop.tasks.sell")
+    page = admin_client.get(reverse(RESULTS), {"q": str(row.id)}).content.decode()
+    assert str(row.id) in page
+    assert str(other.id) not in page
+    page = admin_client.get(reverse(RESULTS), {"q": "shop."}).content.decode()
+    assert str(other.id) in page
+    assert str(row.id) not in page
+
+
+@pytest.mark.parametrize("query", [{"status": "FAILED"}, {"task": "tests.app.tasks.explode"}, {"queue": "mail"}])
+def test_filters_leave_the_others_out(admin_client: Client, query: dict[str, str]) -> None:
+    kept = result(status="FAILED", task_path="tests.app.tasks.explode", queue_name="mail")
+    other = result()
+    page = admin_client.get(reverse(RESULTS), query).content.decode()
+    assert str(kept.id) in page
+    assert str(other.id) not in page
+
+
+def test_counts_stop_at_their_limit(admin_client: Client, settings: Any) -> None:
+    settings.TASKQ = {"ADMIN": {"COUNT_LIMIT": 5, "PAGE_SIZE": 2}}
+    for _ in range(8):
+        result()
+    answer = admin_client.get(reverse(RESULTS))
+    assert answer.context["cl"].result_count == 5
+    assert len(answer.context["cl"].result_list) == 2
+
+
+@pytest.mark.parametrize("name", [RESULTS, QUEUED])
+def test_a_list_asks_few_questions_however_long_it_is(
+    admin_client: Client, name: str, django_assert_max_num_queries: Any
+) -> None:
+    tasks.add.enqueue_many([(n,) for n in range(40)])
+    run_all(limit=20)
+    with django_assert_max_num_queries(5):
+        admin_client.get(reverse(name))
+
+
+def test_a_list_loads_no_long_text(admin_client: Client, django_assert_max_num_queries: Any) -> None:
+    result(payload='[["' + "x" * 500_000 + '"],{}]', return_value='"' + "y" * 500_000 + '"')
+    with django_assert_max_num_queries(5) as captured:
+        page = admin_client.get(reverse(RESULTS)).content
+    assert len(page) < 100_000
+    rows = [query["sql"] for query in captured if "substr" in query["sql"].lower()]
+    assert rows
+    assert '"return_value"' not in rows[0]
+
+
+def test_pages_need_no_inline_script_or_style(admin_client: Client) -> None:
+    sent = tasks.explode.enqueue()
+    run_all()
+    content = job_page(admin_client, sent.id).partition('id="content-main"')[2]
+    assert "style=" not in content
+    assert "<script" not in content
+    assert not re.search(r"\son\w+=", content)
+
+
+def test_without_time_zones_the_pages_work(admin_client: Client, settings: Any) -> None:
+    settings.USE_TZ = False
+    naive = NOW.replace(tzinfo=None)
+    row = result(enqueued_at=naive, started_at=None, last_attempted_at=None, finished_at=naive)
+    assert admin_client.get(reverse(RESULTS)).status_code == 200
+    job_page(admin_client, row.id)
+    QueuedJob.objects.create(
+        task_path="a.b",
+        backend="default",
+        queue_name="q",
+        status="READY",
+        rank=0,
+        available_at=naive,
+        enqueued_at=naive,
+        payload="[[],{}]",
+    )
+    assert admin_client.get(reverse(QUEUED)).status_code == 200
