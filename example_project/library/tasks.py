@@ -29,10 +29,10 @@ def index_file(path: str) -> int:
 
 
 @task
-def write_report(target: str) -> str:
-    """Write what the index holds to a text file; returns the text."""
+def write_report(target: str, words: list[str]) -> str:
+    """Write what the index holds, and where these words are, to a text file; returns the text."""
     totals = Document.objects.aggregate(files=Count("id"), words=Sum("words"))
-    lines = [f"{totals['files']} files, {totals['words']} words", "", "The most frequent words:"]
+    lines = [f"{totals['files']} files, {totals['words'] or 0} words", "", "The most frequent words:"]
     frequent = WordCount.objects.values("word").annotate(total=Sum("count"), files=Count("document"))
     lines += [
         f"  {row['word']:<14} {row['total']:>6} times in {row['files']:>3} files"
@@ -40,6 +40,11 @@ def write_report(target: str) -> str:
     ]
     lines += ["", "The longest files:"]
     lines += [f"  {d.words:>6} words  {Path(d.path).name}" for d in Document.objects.order_by("-words", "path")[:5]]
+    lines += ["", "Where some words are:"]
+    for word in words:
+        found = WordCount.objects.filter(word=word).order_by("-count", "document__path")
+        names = [Path(path).name for path in found.values_list("document__path", flat=True)]
+        lines.append(f"  {word:<14} {', '.join(names[:5]) or 'nowhere'}{' …' if names[5:] else ''}")
     text = "\n".join(lines) + "\n"
     Path(target).write_text(text, encoding="utf-8")
     return text

@@ -76,25 +76,19 @@ class JobListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description=_("task"), ordering="task_path")
     def task(self, row: Any) -> SafeString:
         return format_html(
-            '<a href="{}">{}</a>', job_url(self.admin_site.name, str(row.pk)), display.task_name(row.task_path)
+            '<a href="{}">{}</a><br><code class="taskq-arguments">{}</code>',
+            job_url(self.admin_site.name, str(row.pk)),
+            display.task_name(row.task_path),
+            display.short_arguments(row.shown_payload, row.task_path),
         )
 
     @admin.display(description=_("status"), ordering="status")
     def state_badge(self, row: Any) -> SafeString:
         return display.badge(row.status)
 
-    @admin.display(description=_("arguments"))
-    def arguments(self, row: Any) -> SafeString:
-        return format_html("<code>{}</code>", display.short_arguments(row.shown_payload, row.task_path))
-
     @admin.display(description=_("enqueued"), ordering="id")
     def enqueued(self, row: Any) -> str:
         return display.moment(row.enqueued_at)
-
-    @admin.display(description=_("id"))
-    def short_id(self, row: Any) -> SafeString:
-        # Its end: the beginning is the time, and equal for jobs of one second.
-        return format_html('<code title="{}">…{}</code>', row.pk, str(row.pk)[-8:])
 
 
 def job_url(site: str, id_: str) -> str:

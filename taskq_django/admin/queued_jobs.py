@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.utils import timezone
+from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
 from ..models import QueuedJob
@@ -17,15 +18,11 @@ class QueuedJobAdmin(JobListAdmin):
     list_display = (
         "task",
         "state_badge",
-        "arguments",
         "queue_name",
         "job_priority",
         "enqueued",
-        "due",
-        "waited",
+        "waiting",
         "attempts",
-        "worker",
-        "short_id",
     )
     list_filter = (LiveStateFilter, TaskFilter, QueueFilter)
 
@@ -33,14 +30,8 @@ class QueuedJobAdmin(JobListAdmin):
     def job_priority(self, row: QueuedJob) -> int:
         return row.priority
 
-    @admin.display(description=_("due"))
-    def due(self, row: QueuedJob) -> str:
-        return display.moment(row.available_at) if row.status == "SCHEDULED" else "–"
-
     @admin.display(description=_("waiting"))
-    def waited(self, row: QueuedJob) -> str:
+    def waiting(self, row: QueuedJob) -> str:
+        if row.status == "SCHEDULED":
+            return _t("due in %s") % display.duration(timezone.now(), row.available_at)
         return display.duration(row.available_at, row.claimed_at or max(row.available_at, timezone.now()))
-
-    @admin.display(description=_("worker"))
-    def worker(self, row: QueuedJob) -> str:
-        return row.worker_id or "–"

@@ -22,14 +22,11 @@ class JobResultAdmin(JobListAdmin):
     list_display = (
         "task",
         "state_badge",
-        "arguments",
         "queue_name",
         "enqueued",
         "waited",
         "took",
         "attempts",
-        "worker",
-        "short_id",
     )
     list_filter = (FinalStateFilter, TaskFilter, QueueFilter)
 
@@ -51,7 +48,3 @@ class JobResultAdmin(JobListAdmin):
     @admin.display(description=_("duration"))
     def took(self, row: JobResult) -> str:
         return display.duration(row.last_attempted_at, row.finished_at)
-
-    @admin.display(description=_("worker"))
-    def worker(self, row: JobResult) -> str:
-        return row.worker_id or "–"
