@@ -66,7 +66,7 @@ class Command(BaseCommand):
         for failure in broken.errors:
             self.stdout.write(f"\nThe job that failed on purpose:\n\n{failure.traceback}")
         if unread:
-            self.stdout.write(self.style.WARNING(f"{len(unread)} of the files could not be read:"))
+            self.stdout.write(self.style.WARNING(f"{len(unread)} of the files were not indexed:"))
             for result in unread:
                 self.stdout.write(f"  {result.args[0]}: {result.reason}")
         self.stdout.flush()
@@ -77,10 +77,11 @@ class Command(BaseCommand):
     def show(self, results: Sequence[Result[Any]]) -> None:
         self.stdout.write("Results:\n")
         for result in results:
-            took = (result.finished_at - result.started_at).total_seconds()
+            ran = result.started_at and result.finished_at  # not when it was cancelled before
+            took = f"{(result.finished_at - result.started_at).total_seconds():.3f} s" if ran else ""
             what = Path(str(result.args[0])).name
             tries = f"{result.attempts} attempt" + ("s" if result.attempts != 1 else "")
-            self.stdout.write(f"  {result.state:<11} {result.task.name:<18} {what:<24} {tries:<11} {took:.3f} s")
+            self.stdout.write(f"  {result.state:<11} {result.task.name:<18} {what:<24} {tries:<11} {took}")
 
 
 def text_files(folder: Path | None) -> list[Path]:
