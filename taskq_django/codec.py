@@ -17,6 +17,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import orjson
+from django.utils.functional import Promise
 
 from .exceptions import ArgumentError, PayloadError, PayloadTooLarge, ResultNotSerializable, ResultTooLarge
 from .rebuilding import rebuilders_of
@@ -220,7 +221,7 @@ def _write_other(value: Any, depth: int) -> Any:
         return _walk(value.value, depth)
     if is_dataclass(value) and not isinstance(value, type):
         return _write_dict({field.name: getattr(value, field.name) for field in fields(value)}, depth)
-    if type(value).__name__ == "__proxy__" and hasattr(value, "_proxy____args"):  # a lazy translation
+    if isinstance(value, Promise):  # a lazy translation
         return _write_str(str(value), depth)
     raise _Refused(f"is of type {_type_name(value)} and cannot be sent. {_remedy(value)}")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from functools import lru_cache
-from inspect import Parameter, Signature, iscoroutinefunction, signature
+from inspect import Parameter, Signature, iscoroutinefunction, isfunction, signature
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from django.utils import timezone
@@ -219,7 +219,7 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
             options[name] = tuple(options[name])
 
     def decorate(func: Callable[..., Any]) -> Task[..., Any]:
-        if "<" in getattr(func, "__qualname__", "<"):
+        if not isfunction(func) or "<" in func.__qualname__:
             raise InvalidTask(
                 f"@task needs a function defined at module level with def, not {func!r}: a worker finds it by its path."
             )

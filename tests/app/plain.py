@@ -1,0 +1,31 @@
+"""Tasks of a package that knows only django.tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import django
+
+if django.VERSION >= (6, 0):
+    from django.tasks import task
+else:
+    from django_tasks import task  # type: ignore[no-redef]
+
+
+@task
+def double(n: int) -> int:
+    return n * 2
+
+
+def triple(n: int) -> int:
+    return n * 3
+
+
+@task
+def fails() -> None:
+    raise RuntimeError("plain")
+
+
+@task(takes_context=True)
+def tells(context: Any) -> int:
+    return int(context.attempt)
