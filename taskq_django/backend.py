@@ -42,8 +42,13 @@ class TaskqBackend(BaseTaskBackend):
     supports_relative_defer = True
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
-        super().__init__(alias, dict(params))
-        self.queues = set(params.get("QUEUES") or [])
+        # What is wrong in QUEUES or OPTIONS is for the system checks to say: here it would be a traceback at import.
+        super().__init__(alias, {"OPTIONS": params.get("OPTIONS", {})})
+        queues = params.get("QUEUES") or []
+        self.queues = (
+            {name for name in queues if isinstance(name, str)} if isinstance(queues, list | tuple | set) else set()
+        )
+        self._validated: dict[int, Any] = {}  # by id; tasks are many times enqueued and seldom made
 
     @cached_property
     def taskq_options(self) -> BackendOptions:
@@ -68,10 +73,18 @@ class TaskqBackend(BaseTaskBackend):
             raise InvalidTask(problem)
         registry.add(task)
 
+    def _validate_once(self, task: Any) -> None:
+        """Again, for the settings may have changed since the task was built; then this is another backend object."""
+        if self._validated.get(id(task)) is not task:
+            self.validate_task(task)
+            if len(self._validated) > 500:  # copies made by using() come and go
+                self._validated.clear()
+            self._validated[id(task)] = task
+
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Result[Any]:
         from .client import enqueue
 
-        self.validate_task(task)  # again: the settings may have changed since the task was built
+        self._validate_once(task)
         result = enqueue(task, (args, kwargs), self.broker, self.taskq_options)
         if compat.is_heard(compat.task_enqueued, logging.DEBUG):
             compat.task_enqueued.send(type(self), task_result=result)
@@ -82,7 +95,7 @@ class TaskqBackend(BaseTaskBackend):
     ) -> Sequence[Result[Any]]:
         from .client import enqueue_many
 
-        self.validate_task(task)
+        self._validate_once(task)
         results = enqueue_many(task, calls, self.broker, self.taskq_options)
         if compat.is_heard(compat.task_enqueued, logging.DEBUG):
             for result in results:
