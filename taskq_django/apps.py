@@ -22,6 +22,11 @@ class TaskqDjangoConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks, compat  # noqa: F401 - both register what they declare
+        from . import checks
+
+        if not checks.has_framework():
+            return  # the system check E009 says what to install
+        checks.refuse_misspelt_backends()
+        from . import compat  # noqa: F401 - registers the framework's own checks and receivers
 
         autodiscover_modules("tasks")

@@ -18,6 +18,7 @@ from django.utils.module_loading import import_string
 
 from .conf import option_problems, problems, queue_name_problem
 from .declaration import Problem, described, nearest
+from .exceptions import ConfigurationError
 
 TAG = "taskq_django"
 BACKEND = "taskq_django.TaskqBackend"
@@ -34,7 +35,7 @@ def check_taskq(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMess
 @register(TAG)
 def check_framework(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
     """Django 5.2 needs the backport of ``django.tasks``."""
-    if _has_framework():
+    if has_framework():
         return []
     hint = 'Type: pip install "taskq-django[django52]", or upgrade to Django 6.0 or newer.'
     message = "has no django.tasks (it came with 6.0), and its backport django-tasks is not installed."
@@ -45,7 +46,7 @@ def check_framework(app_configs: AppConfigs = None, **kwargs: Any) -> list[Check
 def check_backends(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
     """Each alias in ``TASKS`` that has our backend. The only place that reports on them."""
     configured = getattr(settings, "TASKS", {})
-    if not isinstance(configured, Mapping) or not _has_framework():
+    if not isinstance(configured, Mapping) or not has_framework():
         return []
     return [
         _error(problem)
@@ -58,7 +59,7 @@ def check_backends(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckM
 @register(TAG)
 def check_tasks(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
     """A path must lead to one task, for a job carries only the path."""
-    if not _has_framework():
+    if not has_framework():
         return []
     from .registry import registry
 
@@ -73,6 +74,16 @@ def check_tasks(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMess
         )
         for path, first, second in registry.duplicates
     ]
+
+
+def refuse_misspelt_backends() -> None:
+    """For the start of the app: Django itself builds every backend at the first @task, and says less about it.
+
+    Raises ConfigurationError.
+    """
+    for message in check_backends():
+        if message.id == "taskq_django.E008":
+            raise ConfigurationError(message.msg)
 
 
 def _backend_problems(alias: str, params: Mapping[str, Any]) -> Iterator[Problem]:
@@ -109,7 +120,7 @@ def _queue_problems(alias: str, queues: object) -> Iterator[Problem]:
             yield Problem(where, f"is wrong: {problem}.", "", "E007")
 
 
-def _has_framework() -> bool:
+def has_framework() -> bool:
     return django.VERSION >= (6, 0) or importlib.util.find_spec("django_tasks") is not None
 
 
