@@ -18,7 +18,7 @@ from .process import WorkerOptions
 WAL_OPTIONS = '{"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"}'
 
 
-def banner(options: WorkerOptions, brokers: Mapping[str, Broker], seconds: float) -> str:
+def banner(options: WorkerOptions, brokers: Mapping[str, Broker]) -> str:
     tasks = registry.all()
     apps = {task.module_path.partition(".")[0] for task in tasks}
     queues = ", ".join(sorted(options.queues)) or "all"
@@ -41,7 +41,7 @@ def banner(options: WorkerOptions, brokers: Mapping[str, Broker], seconds: float
         [
             f"taskq worker {__version__}  {options.name}    {versions}",
             *[f"  {name:<12} {value}" for name, value in rows],
-            f"Ready in {seconds:.2f} s. Quit the worker with CONTROL-C (twice: stop now).",
+            "Ready. Quit the worker with CONTROL-C (twice: stop now).",
         ]
     )
 

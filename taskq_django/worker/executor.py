@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
 
+from asgiref.sync import sync_to_async
+
 from .. import codec, compat, signals
 from ..backoff import Backoff
 from ..compat import TaskError, TaskResultStatus
@@ -20,7 +22,7 @@ from ..registry import registry
 from ..results import Result, TaskContext, read_results, running_result
 from ..states import State
 from ..tasks import MOST_ATTEMPTS, Task
-from .failures import failure_of
+from .failures import LONGEST_MESSAGE, failure_of, storable
 
 
 class Run:
@@ -60,11 +62,17 @@ class Executor:
 
     async def arun(self, claim: Claim) -> Outcome:
         run = Run(claim)
+        # Receivers, and the look at earlier attempts, may use the ORM, which refuses to work on an event loop.
+        hears = self._framework_hears or bool(signals.before_run.receivers or signals.after_run.receivers)
         try:
-            function, args, kwargs = self._prepare(run)
-            return self._succeeded(run, await function(*args, **kwargs))
+            if hears or claim.attempt > 1:
+                function, args, kwargs = await sync_to_async(self._prepare)(run)
+            else:
+                function, args, kwargs = self._prepare(run)
+            value = await function(*args, **kwargs)
+            return await sync_to_async(self._succeeded)(run, value) if hears else self._succeeded(run, value)
         except BaseException as error:  # as above; also what cancels the coroutine
-            return self._broken(run, error)
+            return await sync_to_async(self._broken)(run, error)
 
     def is_async(self, claim: Claim) -> bool:
         """Where to run it. Imports the task's module when it must; an unknown task is sync, and fails in ``run``."""
@@ -126,7 +134,7 @@ class Executor:
     def _decide(self, run: Run, error: BaseException, ended: float) -> Outcome:
         claim, task = run.claim, run.task
         if isinstance(error, Discard):
-            return Discarded(claim, run.started, ended, State.CANCELLED, error.reason)
+            return Discarded(claim, run.started, ended, State.CANCELLED, storable(str(error.reason), LONGEST_MESSAGE))
         failure = failure_of(error)
         delay = None
         if (

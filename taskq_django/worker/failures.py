@@ -17,9 +17,9 @@ def failure_of(error: BaseException) -> Failure:
     """Class, message and traceback of ``error``; our own frames above the task's are left out."""
     kind = type(error)
     return Failure(
-        exception_class=_storable(f"{kind.__module__}.{kind.__qualname__}", 255),
-        message=_storable(_message(error), LONGEST_MESSAGE),
-        traceback=_storable(_traceback(error), LONGEST_TRACEBACK),
+        exception_class=storable(f"{kind.__module__}.{kind.__qualname__}", 255),
+        message=storable(_message(error), LONGEST_MESSAGE),
+        traceback=storable(_traceback(error), LONGEST_TRACEBACK),
     )
 
 
@@ -44,8 +44,8 @@ def _users_part(frames: TracebackType | None) -> TracebackType | None:
     return frames or first
 
 
-def _storable(text: str, longest: int) -> str:
-    """Cut in its middle, and without what PostgreSQL cannot store (NUL, lone surrogates)."""
+def storable(text: str, longest: int) -> str:
+    """The text cut in its middle, and without what PostgreSQL cannot store (NUL, lone surrogates)."""
     if len(text) > longest:
         half = longest // 2 - 20
         text = f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"

@@ -7,11 +7,14 @@ from collections import deque
 from collections.abc import Mapping
 from itertools import groupby
 
+from django.db import DataError, IntegrityError, ProgrammingError
+
 from .. import signals
 from ..brokers import Broker
 from ..exceptions import TaskNotFound
 from ..jobs import Claim, Discarded, Failed, Outcome, Retried, Returned, Succeeded, log_fields
 from ..registry import registry
+from .failures import failure_of
 
 logger = logging.getLogger("taskq_django.task")
 
@@ -40,16 +43,29 @@ class Finisher:
         counted: list[Outcome] = []
         try:
             for alias, group in groupby(sorted(outcomes, key=_alias), key=_alias):
-                counted += self._brokers[alias].settle(list(group), self._worker_id)
+                counted += self._settle(self._brokers[alias], list(group))
         except Exception:
-            done = {id(outcome) for outcome in counted}
-            self.inbox.extendleft(outcome for outcome in reversed(outcomes) if id(outcome) not in done)
+            done = {outcome.claim.job.id for outcome in counted}
+            self.inbox.extendleft(outcome for outcome in reversed(outcomes) if outcome.claim.job.id not in done)
             raise
         finally:
             self._forget(counted, held)
         if len(counted) < len(outcomes):
-            self._note_stale(outcomes, counted, held)
+            self._note_stale(outcomes, held)
         return True
+
+    def _settle(self, broker: Broker, group: list[Outcome]) -> list[Outcome]:
+        try:
+            return broker.settle(group, self._worker_id)
+        except (DataError, IntegrityError, ProgrammingError) as error:
+            # One outcome that the store refuses must neither take the others with it nor be tried for ever.
+            if len(group) > 1:
+                return [settled for outcome in group for settled in self._settle(broker, [outcome])]
+            logger.exception("The store refused what came of job %s", group[0].claim.job.id)
+            if isinstance(group[0], Succeeded | Retried | Discarded):
+                said = failure_of(error)
+                return self._settle(broker, [Failed(group[0].claim, group[0].started, group[0].ended, said)])
+            return []
 
     def _forget(self, counted: list[Outcome], held: dict[str, Claim]) -> None:
         hears_results = bool(signals.result_recorded.receivers)
@@ -64,12 +80,10 @@ class Finisher:
             if hears_results:
                 signals.result_recorded.announce(_function_of(outcome), outcome=outcome)
 
-    def _note_stale(self, outcomes: list[Outcome], counted: list[Outcome], held: dict[str, Claim]) -> None:
-        mine = {id(outcome) for outcome in counted}
+    def _note_stale(self, outcomes: list[Outcome], held: dict[str, Claim]) -> None:
         for outcome in outcomes:
-            if id(outcome) not in mine:
+            if held.pop(outcome.claim.job.id, None):
                 self.stale += 1
-                held.pop(outcome.claim.job.id, None)
                 job = outcome.claim.job
                 logger.warning(
                     "lost task=%s id=%s: this worker no longer held it, so its outcome was dropped",

@@ -251,7 +251,7 @@ class Loop:
                         "finishing %d job%s (%g s)…", len(self._held), "s"[: len(self._held) > 1], self._options.grace
                     )
                     told = True
-                self.sleeper.sleep(min(left, 1.0))
+                self.sleeper.sleep(min(left, 1.0), unless=self._has_enough)
         if not self._held:
             return DONE
         ended = {outcome.claim.job.id for outcome in self._finisher.inbox}

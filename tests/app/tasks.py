@@ -114,3 +114,15 @@ def is_paused(queue_name: str) -> bool:
 
 @task(sensitive=("pin",))
 def log_in(user: str, password: str, *, options: dict[str, Any], pin: str) -> None: ...
+
+
+@task
+async def aexplode() -> None:
+    raise KeyError("missing")
+
+
+@task(takes_context=True, max_attempts=2, backoff=Backoff(first=0, jitter=False))
+async def asecond(context: TaskContext) -> list[str]:
+    if context.attempt == 1:
+        raise ConnectionError
+    return [error.exception_class.__name__ for error in context.task_result.errors]

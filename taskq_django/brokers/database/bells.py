@@ -10,9 +10,9 @@ from ..base import Bell
 
 # After work or a ring the loop looks again every few milliseconds for so long (seconds): enqueuers ring at most
 # once per RING_PAUSE, and what they send in between must be found by looking.
-ATTENTIVE = 0.15
-RING_PAUSE = 0.05
-GLANCE = 0.005
+ATTENTIVE = 0.06
+RING_PAUSE = 0.015
+GLANCE = 0.003
 
 
 class ListenBell(Bell):

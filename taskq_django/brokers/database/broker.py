@@ -9,7 +9,16 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import uuid4
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections, router, transaction
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    ProgrammingError,
+    connections,
+    router,
+    transaction,
+)
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
@@ -127,9 +136,10 @@ class DatabaseBroker(Broker):
                         return act(cursor)
                 with transaction.atomic(using=self.database), connection.cursor() as cursor:
                     return act(cursor)
-            except (OperationalError, InterfaceError, DatabaseError) as error:
+            except (DatabaseError, InterfaceError) as error:
                 self._explain_missing_table(error)
-                if connection.in_atomic_block:
+                # What the data is at fault for would fail on any connection: it is not an outage.
+                if connection.in_atomic_block or isinstance(error, DataError | IntegrityError | ProgrammingError):
                     raise
                 if _lost_a_race(error) and tries < TRIES:
                     time.sleep(random.uniform(0, 0.02 * tries))  # noqa: S311 - jitter

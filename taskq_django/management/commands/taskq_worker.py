@@ -42,7 +42,6 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **given: Any) -> None:
         from ...conf import taskq_settings
 
-        started = time.monotonic()
         configure_logs(given["log_format"], given["verbosity"])
         try:
             settings = taskq_settings().worker
@@ -56,7 +55,7 @@ class Command(BaseCommand):
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
         if given["verbosity"] > 0:
-            self.stdout.write(banner(asked, brokers, time.monotonic() - started))
+            self.stdout.write(banner(asked, brokers))
             self.stdout.flush()
         code = run_here(asked, new_worker_id(asked.name)) if asked.processes == 0 else _supervise(asked, brokers)
         if code:
