@@ -19,6 +19,7 @@ from asgiref.sync import sync_to_async
 from . import compat
 from .compat import BaseTaskBackend, InvalidTask, TaskResultDoesNotExist
 from .conf import BackendOptions, queue_name_problem, read_options
+from .jobs import is_id
 from .registry import registry
 from .tasks import Task
 
@@ -113,17 +114,9 @@ class TaskqBackend(BaseTaskBackend):
         """Those of the jobs that exist, by one query (two when some have failed before)."""
         from .results import read_results
 
-        ids = [str(UUID(id_)) for id_ in map(str, result_ids) if _is_uuid(id_)]
+        ids = [str(UUID(id_)) for id_ in map(str, result_ids) if is_id(id_)]
         found = read_results(ids, self.broker.database)
         return [found[id_] for id_ in ids if id_ in found]
 
     async def aget_results(self, result_ids: Iterable[str]) -> list[Result[Any]]:
         return await sync_to_async(self.get_results)(result_ids)
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True

@@ -39,7 +39,12 @@ def enqueue_many(
     task: compat.AnyTask, calls: Sequence[Call], broker: Broker, options: BackendOptions
 ) -> Sequence[Result[Any]]:
     """Check all, then send them in batches. When a batch fails the ones before it have been sent."""
-    jobs = [_make_job(task, call, broker.alias, options) for call in calls]
+    jobs: list[Job] = []
+    for call in calls:
+        try:
+            jobs.append(_make_job(task, call, broker.alias, options))
+        except ArgumentError as error:
+            raise type(error)(f"Call {len(jobs)} of {len(calls)}, counted from 0: {error}") from None
     vetoed: dict[str, Result[Any]] = {}
     if signals.before_enqueue.receivers:
         for position, job in enumerate(jobs):

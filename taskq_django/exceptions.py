@@ -10,10 +10,9 @@ TaskqError
 │   └── ResultTooLarge
 ├── BrokerError
 │   └── BrokerUnavailable       the store cannot be reached now; nothing was sent
-├── ResultError
-│   ├── ResultTimeout           the job did not end in time (also TimeoutError)
-│   └── TaskFailed              the job ended without a return value
-└── WorkerLost                  the process that ran the job died
+└── ResultError
+    ├── ResultTimeout           the job did not end in time (also TimeoutError)
+    └── TaskFailed              the job ended without a return value
 
 Retry and Discard are no errors: a task raises them to say how its run ends.
 """
@@ -21,6 +20,7 @@ Retry and Discard are no errors: a task raises them to say how its run ends.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -74,11 +74,11 @@ class ResultTimeout(ResultError, TimeoutError):
 
 
 class TaskFailed(ResultError):
-    """The job has ended, and not with success."""
+    """The job has ended, and not with success. ``result`` is its handle, with the errors."""
 
-
-class WorkerLost(TaskqError):
-    """The process that ran the job died before the job ended."""
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class Retry(Exception):

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from .states import State
 
@@ -110,6 +111,15 @@ def new_id() -> str:
     value = (milliseconds << 80) | 0x7 << 76 | fraction << 64 | 0x2 << 62 | int.from_bytes(os.urandom(8), "big") >> 2
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def is_id(text: str) -> bool:
+    """Whether this could be the id of a job."""
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def log_fields(claim: Claim, **more: Any) -> dict[str, Any]:

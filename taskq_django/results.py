@@ -103,8 +103,9 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
     def _value_or_raise(self) -> R:
         if self.state is State.SUCCESSFUL:
             return cast("R", self._return_value)  # type: ignore[attr-defined]
+        kind = f": {self.errors[-1].exception_class_path.removeprefix('builtins.')}" if self.errors else ""
         reason = f": {self.reason}" if self.reason else ""
-        raise TaskFailed(f"{self.task.module_path}[{self.id}] ended as {self.state}{reason}")
+        raise TaskFailed(f"{self.task.module_path}[{self.id}] ended as {self.state}{kind}{reason}", self)
 
     def _take_over(self, fresh: compat.AnyResult) -> None:
         for name in REFRESHED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -11,19 +11,19 @@ import orjson
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _t
 
-from ..conf import taskq_settings
-from ..registry import registry
 from ..states import State
-from ..tasks import parameters_of
+from .masking import masked, masked_call
 
-MASK = "••••"
 LONGEST = 64_000  # characters of one text that a page shows
 SHORT = 60
 
 
 def badge(status: str) -> SafeString:
-    return format_html('<span class="taskq-badge taskq-{}">{}</span>', status.lower(), State(status).label)
+    # A newer version may have written a state that this one does not know.
+    label = State(status).label if status in State.values else status
+    return format_html('<span class="taskq-badge taskq-{}">{}</span>', status.lower(), label)
 
 
 def task_name(path: str) -> SafeString:
@@ -52,24 +52,22 @@ def duration(begin: datetime | None, end: datetime | None) -> str:
 
 
 def short_arguments(payload: str, task_path: str) -> str:
-    """One line of a list; ``payload`` may be cut off."""
+    """One line of a list; of a ``payload`` that is cut off, the arguments that are complete."""
     call = _parsed(payload)
-    if call is None:
-        # A cut or broken text cannot be searched for secrets, so nothing of it is shown.
-        return "…"
-    args, kwargs = _masked(call, task_path)
-    parts = [_compact(value) for value in args] + [f"{name}={_compact(value)}" for name, value in kwargs.items()]
-    return cut(", ".join(parts), SHORT)
+    # The piece that is cut through cannot be searched for secrets, so nothing of it is shown.
+    args, kwargs = masked_call(*(call or _complete_part(payload)), task_path)
+    parts = [_compact(value) for _, value in args] + [f"{name}={_compact(value)}" for name, value in kwargs.items()]
+    return cut(", ".join(parts if call else [*parts, "…"]), SHORT)
 
 
 def pretty_arguments(payload: str, task_path: str) -> str:
     call = _parsed(payload)
     if call is None:
-        return "These arguments cannot be read."
-    args, kwargs = _masked(call, task_path)
-    named = {f"{position}": value for position, value in enumerate(args)} | kwargs
-    names = _positional_names(task_path)
-    shown = {names[int(key)] if key.isdigit() and int(key) < len(names) else key: value for key, value in named.items()}
+        return _t("These arguments cannot be read.")
+    args, kwargs = masked_call(*call, task_path)
+    shown = dict(args)
+    for name, value in kwargs.items():
+        shown[f"**{name}" if name in shown else name] = value
     return cut(json.dumps(shown, indent=2, ensure_ascii=False), LONGEST)
 
 
@@ -77,13 +75,19 @@ def pretty_value(text: str | None) -> str:
     if text is None:
         return ""
     try:
-        return cut(json.dumps(_masked_keys(orjson.loads(text)), indent=2, ensure_ascii=False), LONGEST)
+        return cut(json.dumps(masked(orjson.loads(text)), indent=2, ensure_ascii=False), LONGEST)
     except orjson.JSONDecodeError:
-        return "This value cannot be read."
+        return _t("This value cannot be read.")
 
 
 def cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def cut_middle(text: str, longest: int = LONGEST) -> str:
+    """For tracebacks: where it began and what it came to are both worth reading."""
+    half = longest // 2 - 1
+    return text if len(text) <= longest else f"{text[:half]}\n…\n{text[-half:]}"
 
 
 def _parsed(payload: str) -> tuple[list[Any], dict[str, Any]] | None:
@@ -98,42 +102,25 @@ def _parsed(payload: str) -> tuple[list[Any], dict[str, Any]] | None:
             return None
 
 
-def _masked(call: tuple[list[Any], dict[str, Any]], task_path: str) -> tuple[list[Any], dict[str, Any]]:
-    args, kwargs = call
-    task = registry.get(task_path)
-    sensitive = set(getattr(task, "sensitive", ()))
-    names = _positional_names(task_path)
-    shown = [
-        MASK if position < len(names) and _is_secret(names[position], sensitive) else _masked_keys(value)
-        for position, value in enumerate(args)
-    ]
-    return shown, {name: MASK if _is_secret(name, sensitive) else _masked_keys(value) for name, value in kwargs.items()}
-
-
-def _masked_keys(value: Any) -> Any:
-    """The same with the values of secret keys masked, at any depth, and our tags read for people."""
-    if isinstance(value, list):
-        return [_masked_keys(item) for item in value]
-    if isinstance(value, dict):
-        if value.keys() == {"$t", "v"} and isinstance(value["$t"], str):
-            inner = _masked_keys(value["v"])
-            return inner if value["$t"] in {"dict", "tuple", "set", "frozenset"} else f"{value['$t']} {_plain(inner)}"
-        return {key: MASK if _is_secret(key, set()) else _masked_keys(item) for key, item in value.items()}
-    return value
-
-
-def _plain(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _is_secret(name: str, sensitive: set[str]) -> bool:
-    lower = name.lower()
-    return name in sensitive or any(word in lower for word in taskq_settings().admin.redact)
-
-
-def _positional_names(task_path: str) -> Sequence[str]:
-    task = registry.get(task_path)
-    return parameters_of(task.func, task.takes_context)[1] if task else ()
+def _complete_part(payload: str) -> tuple[list[Any], dict[str, Any]]:
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    read = json.JSONDecoder().raw_decode
+    at = 2
+    # Where the text is cut off, one of these ends the reading. A value counts when something follows it:
+    # the beginning of a number is a number too.
+    with suppress(ValueError, IndexError, RecursionError):
+        while payload.startswith("[[") and payload[at] != "]":
+            value, end = read(payload, at)
+            at = end + (payload[end] == ",")
+            args.append(value)
+        at += len("],{")
+        while payload.startswith("[[") and payload[at] == '"':
+            name, end = read(payload, at)
+            value, end = read(payload, end + 1)
+            at = end + (payload[end] == ",")
+            kwargs[name] = value
+    return args, kwargs
 
 
 def _compact(value: Any) -> str:

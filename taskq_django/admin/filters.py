@@ -18,7 +18,10 @@ class _Choice(SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
-        return queryset if value is None else queryset.filter(**{self.field: value})
+        if value is None:
+            return queryset
+        # NUL is in no row, and PostgreSQL refuses to be asked for it.
+        return queryset.none() if "\0" in value else queryset.filter(**{self.field: value})
 
 
 class _StateFilter(_Choice):

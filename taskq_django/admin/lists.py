@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import taskq_settings
+from ..jobs import is_id
 from . import display
 from .paginator import CappedPaginator
 
@@ -32,6 +33,7 @@ class JobListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("id", "task_path")
     search_help_text = _("The id of a job, or how the path of its task begins.")
     actions = None
+    list_display_links = None  # the task leads to the page of the job
 
     class Media:
         css = {"all": ["taskq_django/admin.css"]}
@@ -51,11 +53,10 @@ class JobListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         term = search_term.strip()
         if not term:
             return queryset, False
-        try:
+        if is_id(term):
             return queryset.filter(pk=UUID(term)), False
-        except ValueError:
-            # NUL is in no path, and PostgreSQL refuses to be asked for it.
-            return (queryset.none() if "\0" in term else queryset.filter(task_path__startswith=term)), False
+        # NUL is in no path, and PostgreSQL refuses to be asked for it.
+        return (queryset.none() if "\0" in term else queryset.filter(task_path__startswith=term)), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -67,7 +68,7 @@ class JobListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
-        return redirect(job_url(self.admin_site.name, object_id)) if _is_uuid(object_id) else self._gone(request)
+        return redirect(job_url(self.admin_site.name, object_id)) if is_id(object_id) else self._gone(request)
 
     def _gone(self, request: HttpRequest) -> HttpResponse:
         opts = self.model._meta
@@ -92,12 +93,5 @@ class JobListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 def job_url(site: str, id_: str) -> str:
-    return reverse(f"{site}:taskq_django_job", args=[id_])
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
+    # An address may have been typed: as one number, or in capitals.
+    return reverse(f"{site}:taskq_django_job", args=[UUID(id_)])

@@ -16,7 +16,15 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
     @cached_property
     def count(self) -> int:
-        limit = taskq_settings().admin.count_limit
+        return min(self._counted, taskq_settings().admin.count_limit)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are rows beyond the limit."""
+        return self._counted > self.count
+
+    @cached_property
+    def _counted(self) -> int:
         rows = cast("QuerySet[Any]", self.object_list)
         # A list of keys, cut off by the database: COUNT over a subquery with LIMIT.
-        return rows.order_by().values("pk")[:limit].count()
+        return rows.order_by().values("pk")[: taskq_settings().admin.count_limit + 1].count()

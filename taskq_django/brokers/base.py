@@ -41,9 +41,6 @@ class Broker(ABC):
     except that the end of ``send`` may be unknown.
     """
 
-    # Do jobs sent inside the caller's transaction wait for its commit, and vanish with its rollback?
-    transactional = False
-
     def __init__(self, alias: str) -> None:
         self.alias = alias
 
@@ -79,7 +76,3 @@ class Broker(ABC):
     @abstractmethod
     def bell(self) -> Bell:
         """The bell for the calling thread's loop."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Drop the calling thread's connection; the next call opens another."""

@@ -70,12 +70,12 @@ def test_override_settings_takes_effect_and_ends() -> None:
     assert taskq_settings().worker.threads == before
 
 
-@override_settings(TASKQ={"WORKER": {"GRACE": timedelta(minutes=2), "LEASE": 60, "QUEUES": ["mail"], "NAME": None}})
+@override_settings(TASKQ={"WORKER": {"GRACE": timedelta(minutes=2), "HEARTBEAT": 60, "QUEUES": ["mail"], "NAME": None}})
 def test_values_come_as_their_field_has_them() -> None:
     worker = taskq_settings().worker
 
     assert worker.grace == 120.0
-    assert isinstance(worker.lease, float)
+    assert isinstance(worker.heartbeat, float)
     assert worker.queues == ("mail",)
     assert worker.name is None
 
@@ -151,13 +151,6 @@ def test_a_wrong_value_is_named_with_what_it_must_be(section: str, key: str, val
     assert check == "E003"
     assert mistake.startswith(f'TASKQ["{section}"]["{key}"] ')
     assert text in mistake
-
-
-def test_a_lease_that_one_lost_heartbeat_would_end_is_a_mistake() -> None:
-    check, text = the_mistake({"WORKER": {"LEASE": 20}})
-
-    assert check == "E003"
-    assert "LEASE 20 and HEARTBEAT 10" in text
 
 
 def test_all_mistakes_are_found_at_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -273,3 +274,30 @@ def test_p_0_runs_in_the_calling_process() -> None:
     result = tasks.add.enqueue(1)
     call_command("taskq_worker", processes=0, burst=True, verbosity=0)
     assert result.get() == 3
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="cuts connections as PostgreSQL can")
+def test_a_worker_whose_connections_are_cut_goes_on_by_itself(start_worker: Start) -> None:
+    worker = start_worker("-p", "2").wait_until_ready()
+    for _ in range(3):
+        assert tasks.is_paused.enqueue("x").get(timeout=15) is False
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            assert cursor.fetchone()[0] > 0
+    assert tasks.is_paused.enqueue("x").get(timeout=15) is False
+    assert "cannot be used" in worker.output
+    assert "Traceback" not in worker.output
+    worker.send(signal.SIGTERM)
+    assert worker.wait() == 0
+
+
+def test_the_log_can_be_json(start_worker: Start) -> None:
+    result = tasks.add.enqueue(1)
+    worker = start_worker("--burst", "--log-format", "json")
+    assert worker.wait() == 0
+    lines_ = [json.loads(line) for line in worker.output.splitlines() if line.startswith("{")]
+    (line,) = [line for line in lines_ if line.get("job_id") == result.id]
+    assert (line["level"], line["task"], line["attempt"]) == ("INFO", "tests.app.tasks.add", 1)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from ...exceptions import BrokerUnavailable
 from ..base import Bell
 
 # After work or a ring the loop looks again every few milliseconds for so long (seconds): enqueuers ring at most
@@ -32,6 +34,15 @@ class ListenBell(Bell):
         return GLANCE if idle < ATTENTIVE else 1.0
 
     def rang(self) -> bool:
+        try:
+            # The driver's own errors become Django's, as they do in a cursor.
+            with self._connection.wrap_database_errors:
+                return self._heard()
+        except (DatabaseError, InterfaceError) as error:
+            self._connection.close()
+            raise BrokerUnavailable(f"LISTEN ended: {' '.join(str(error).split())}") from error
+
+    def _heard(self) -> bool:
         self._connection.ensure_connection()
         raw: Any = self._connection.connection
         if self._listening_on is not raw:

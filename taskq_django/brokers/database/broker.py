@@ -40,8 +40,6 @@ TRIES = 16
 
 
 class DatabaseBroker(Broker):
-    transactional = True
-
     def __init__(self, alias: str, database: str = "") -> None:
         """``database``: the alias in DATABASES; "" asks the project's routers."""
         super().__init__(alias)
@@ -108,9 +106,6 @@ class DatabaseBroker(Broker):
 
     def bell(self) -> Bell:
         return self.dialect.bell(self.connection)
-
-    def close(self) -> None:
-        self.connection.close()
 
     def _may_ring(self, connection: BaseDatabaseWrapper) -> bool:
         """Whether this send should wake workers.
