@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
@@ -11,14 +12,15 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from ..models import JobResult
-from ..models.story import Story, read_stories
-from ..states import State
+from ..models.story import Attempt, Story, read_stories
+from ..states import LIVE, State
 from . import display
 
 if TYPE_CHECKING:
     from .lists import JobListAdmin
 
 APP = "taskq_django"
+MOST_ATTEMPTS = 20  # with their tracebacks; a job may have a thousand
 
 
 def job_page(model_admin: JobListAdmin, request: HttpRequest, job_id: str) -> TemplateResponse:
@@ -39,13 +41,36 @@ def job_page(model_admin: JobListAdmin, request: HttpRequest, job_id: str) -> Te
         "arguments": display.pretty_arguments(story.payload, story.task_path),
         "value": display.pretty_value(story.return_value),
         "message": display.cut(story.message, display.LONGEST),
-        "last_failure": story.failures[-1] if story.failures else None,
-        "earlier_failures": list(reversed(story.failures[:-1])),
+        **_errors(story),
         "media": model_admin.media,
-        "list_model": "jobresult" if State(story.status).is_final else "queuedjob",
+        "list_model": "queuedjob" if story.status in LIVE else "jobresult",
     }
     request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "admin/taskq_django/job.html", context)
+
+
+def _errors(story: Story) -> dict[str, Any]:
+    """What the job failed with, if it has, and the attempts that did not end it."""
+    last = story.failures[-1] if story.failures else None
+    if story.status == State.SUCCESSFUL:
+        last = None
+    elif story.exception_class and (last is None or last.exception_class != story.exception_class):
+        # It has ended without an attempt of its own to tell of it: no row, or a row that is gone.
+        last = None
+    earlier = [failure for failure in story.failures if failure is not last]
+    return {
+        "error": last and _cut(last),
+        "earlier_failures": [_cut(failure) for failure in reversed(earlier[-MOST_ATTEMPTS:])],
+        "left_out": max(0, len(earlier) - MOST_ATTEMPTS),
+    }
+
+
+def _cut(failure: Attempt) -> Attempt:
+    return replace(
+        failure,
+        message=display.cut(failure.message, display.LONGEST),
+        traceback=display.cut_middle(failure.traceback),
+    )
 
 
 def _facts(story: Story) -> list[tuple[str, Any]]:

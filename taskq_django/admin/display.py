@@ -18,6 +18,7 @@ from .masking import masked, masked_call
 
 LONGEST = 64_000  # characters of one text that a page shows
 SHORT = 60
+NBSP = "\N{NO-BREAK SPACE}"  # a number and its unit stay on one line
 
 
 def badge(status: str) -> SafeString:
@@ -45,10 +46,10 @@ def duration(begin: datetime | None, end: datetime | None) -> str:
         return "–"
     seconds = max(0.0, (end - begin).total_seconds())
     if seconds < 60:
-        return f"{seconds:.3f} s"
+        return f"{seconds:.3f}{NBSP}s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    return f"{hours}{NBSP}h {minutes}{NBSP}min" if hours else f"{minutes}{NBSP}min {rest}{NBSP}s"
 
 
 def short_arguments(payload: str, task_path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.admin import ModelAdmin, SimpleListFilter
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -57,4 +58,7 @@ class QueueFilter(_Choice):
     field = "queue_name"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Model]) -> list[tuple[str, Any]]:
-        return [(name, name) for name in sorted({task.queue_name for task in registry.all()})]
+        names = {task.queue_name for task in registry.all()}
+        for params in settings.TASKS.values():
+            names.update(params.get("QUEUES") or ())
+        return [(name, name) for name in sorted(names)]

@@ -77,8 +77,9 @@ class JobListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description=_("task"), ordering="task_path")
     def task(self, row: Any) -> SafeString:
         return format_html(
-            '<a href="{}">{}</a><br><code class="taskq-arguments">{}</code>',
+            '<a href="{}" title="{}">{}</a><br><code class="taskq-arguments">{}</code>',
             job_url(self.admin_site.name, str(row.pk)),
+            row.task_path,
             display.task_name(row.task_path),
             display.short_arguments(row.shown_payload, row.task_path),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from ..jobs import Claim, Job, Outcome
@@ -67,6 +67,13 @@ class Broker(ABC):
 
         Returns the outcomes that counted. One that is missing belongs to a claim which was lost to
         another worker: it changed nothing.
+        """
+
+    @abstractmethod
+    def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
+        """Give back what is claimed for this worker and not among the ids it knows to hold; returns how many.
+
+        For after an outage: a claim may have been committed though its answer never came.
         """
 
     @abstractmethod

@@ -107,7 +107,7 @@ def read_stories(ids: Iterable[str], using: str) -> dict[str, Story]:
     stories: dict[str, Story] = {}
     for row in live.union(ended, all=True):
         stories[str(row[0])] = Story(str(row[0]), *row[1:])
-    several = [id_ for id_, story in stories.items() if story.attempts > 1 or story.exception_class]
+    several = [id_ for id_, story in stories.items() if story.tries or story.attempts > 1]
     if several:
         for id_, failures in _failures(several, using).items():
             story = stories[id_]

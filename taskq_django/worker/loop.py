@@ -110,10 +110,11 @@ class Loop:
     def _serve(self) -> None:
         while not self._stop_asked:
             try:
+                if self._outages:
+                    self._come_back()
                 worked = self.step()
                 if not worked and self._is_finished():
                     return
-                self._outages = 0
                 if not worked:
                     self._rest()
             except BrokerUnavailable as error:
@@ -227,6 +228,12 @@ class Loop:
         until = monotonic() + pause
         while not self._stop_asked and (left := until - monotonic()) > 0:
             self.sleeper.sleep(left)
+
+    def _come_back(self) -> None:
+        """The first turn after an outage."""
+        unanswered = sum(broker.release_unanswered(self.worker_id, self._held) for broker in self._brokers.values())
+        logger.info("The broker answers again; %d claims whose answer was lost go back", unanswered)
+        self._outages = 0
 
     def _give_back(self, claims: Sequence[Claim], *, began: bool) -> None:
         self._finisher.inbox.extend(Returned(claim, began) for claim in claims)

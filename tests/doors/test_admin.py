@@ -12,6 +12,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
+from taskq_django import task
 from taskq_django.models import JobAttempt, JobResult, QueuedJob
 from taskq_django.testing import run_all
 from tests.app import tasks
@@ -22,6 +23,10 @@ RESULTS = "admin:taskq_django_jobresult_changelist"
 QUEUED = "admin:taskq_django_queuedjob_changelist"
 EVIL = "<script>alert(1)</script>"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@task(sensitive=("anything",))
+def starred(first: int, *tokens: str, **anything: str) -> None: ...
 
 
 def result(**changes: Any) -> JobResult:
@@ -41,6 +46,11 @@ def result(**changes: Any) -> JobResult:
         "worker_id": "w1",
     }
     return JobResult.objects.create(**{**given, **changes})
+
+
+def attempt(row: JobResult, number: int, **changes: Any) -> None:
+    given = {"worker_id": "w1", "started_at": NOW, "finished_at": NOW, "message": "", "traceback": ""}
+    JobAttempt.objects.create(job_id=row.id, number=number, **{**given, **changes})
 
 
 def job_page(client: Client, id_: object) -> str:
@@ -79,8 +89,8 @@ def test_lists_show_durations_with_seconds(admin_client: Client) -> None:
     result()
     page = admin_client.get(reverse(RESULTS)).content.decode()
     for part in (
-        "1.500 s",
-        "2.250 s",
+        "1.500\N{NO-BREAK SPACE}s",
+        "2.250\N{NO-BREAK SPACE}s",
         "2026-03-01 13:00:00",
         "taskq-successful",
         '<code class="taskq-arguments">1</code>',
@@ -132,15 +142,87 @@ def test_secrets_are_masked_by_name_at_any_depth(admin_client: Client) -> None:
     assert "ann" in job_page(admin_client, row.id)
 
 
+@pytest.mark.parametrize(
+    ("payload", "shown"),
+    [
+        ('[[],{"²":1}]', "²"),
+        ('[[1],{"x":2}]', "**x"),
+        ("[[" + "[" * 990 + "]" * 990 + "],{}]", "…"),
+        ('[[{"$t":"timedelta","v":[1,2,0]}],{}]', "timedelta 1 day, 0:00:02"),
+        ('[[{"$t":"unheard of","v":[1]}],{}]', "unheard of"),
+    ],
+)
+def test_arguments_by_another_hand_break_no_page(admin_client: Client, payload: str, shown: str) -> None:
+    row = result(payload=payload, return_value=payload)
+    assert admin_client.get(reverse(RESULTS)).status_code == 200
+    assert shown in job_page(admin_client, row.id)
+
+
+def test_a_users_own_tagged_dict_keeps_its_secrets(admin_client: Client) -> None:
+    row = result(payload='[[{"$t":"dict","v":{"$t":"x","v":1,"password":"hunter2"}}],{}]')
+    page = job_page(admin_client, row.id)
+    assert "hunter2" not in page
+    assert "&quot;$t&quot;: &quot;x&quot;" in page
+
+
+def test_starred_parameters_are_masked_by_their_names(admin_client: Client) -> None:
+    row = result(task_path=starred.module_path, payload='[[1,"hunter2","hunter2"],{"x":"7777"}]')
+    for page in (admin_client.get(reverse(RESULTS)).content.decode(), job_page(admin_client, row.id)):
+        assert "hunter2" not in page
+        assert "7777" not in page
+
+
+def test_a_list_shows_the_arguments_before_a_long_one_and_no_secret(admin_client: Client) -> None:
+    long = "x" * 500
+    result(task_path="tests.app.tasks.log_in", payload=f'[["ann","hunter2"],{{"a":1,"pin":"7777","b":"{long}"}}]')
+    result(task_path="tests.app.tasks.log_in", payload=f'[["bob","hunter2{long}"],{{}}]')
+    page = admin_client.get(reverse(RESULTS)).content.decode()
+    assert "&quot;ann&quot;, &quot;••••&quot;, a=1, pin=&quot;••••&quot;, …" in page
+    assert "&quot;bob&quot;, …" in page
+    assert "hunter2" not in page
+    assert "7777" not in page
+
+
+def test_an_end_without_an_attempt_of_its_own_shows_its_exception(admin_client: Client) -> None:
+    row = result(status="FAILED", exception_class="shop.WorkerGone", message="the process died", attempts=2)
+    attempt(row, 1, exception_class="shop.First")
+    page = job_page(admin_client, row.id)
+    assert "<h2>shop.WorkerGone</h2>" in page
+    assert "the process died" in page
+    assert re.search(r"<summary>[^<]*shop\.First", page)
+
+
+def test_a_success_shows_its_failed_attempts_as_past(admin_client: Client) -> None:
+    row = result(attempts=2)
+    attempt(row, 1, exception_class="shop.First")
+    page = job_page(admin_client, row.id)
+    assert "taskq-error" not in page
+    assert re.search(r"<summary>[^<]*shop\.First", page)
+
+
+def test_long_texts_and_many_attempts_are_cut(admin_client: Client) -> None:
+    row = result(status="FAILED", exception_class="shop.Last", attempts=25, return_value=f'"{"r" * 200_000}"')
+    for number in range(1, 25):
+        attempt(row, number, exception_class="shop.Earlier", traceback="short")
+    attempt(row, 25, exception_class="shop.Last", traceback="t" * 200_000 + "the end", message="m" * 200_000)
+    page = job_page(admin_client, row.id)
+    assert len(page) < 250_000
+    assert "the end" in page
+    assert page.count("<details") == 20
+    assert "4 earlier attempts are not shown." in page
+
+
+def test_a_row_has_no_link_within_a_link(admin_client: Client) -> None:
+    result()
+    rows = admin_client.get(reverse(RESULTS)).content.decode().partition("<tbody>")[2]
+    assert not re.search(r"<a [^>]*>\s*<a ", rows)
+
+
 def test_nothing_can_be_added_changed_or_deleted(admin_client: Client) -> None:
     row = result()
     for model in ("jobresult", "queuedjob"):
         assert admin_client.get(reverse(f"admin:taskq_django_{model}_add")).status_code == 403
-        assert admin_client.post(reverse(f"admin:taskq_django_{model}_delete", args=[row.id])).status_code in {
-            403,
-            404,
-            302,
-        }
+        assert admin_client.post(reverse(f"admin:taskq_django_{model}_delete", args=[row.id])).status_code == 403
     changed = admin_client.post(reverse("admin:taskq_django_jobresult_change", args=[row.id]), {"status": "FAILED"})
     assert changed.status_code == 302
     assert JobResult.objects.get().status == "SUCCESSFUL"
@@ -152,6 +234,15 @@ def test_the_stock_address_of_a_row_leads_to_the_page_of_its_job(admin_client: C
     row = result()
     answer = admin_client.get(reverse("admin:taskq_django_jobresult_change", args=[row.id]))
     assert answer.url == reverse("admin:taskq_django_job", args=[row.id])  # type: ignore[attr-defined]
+
+    for typed in (row.id.replace("-", ""), str(row.id).upper()):
+        answer = admin_client.get(reverse("admin:taskq_django_queuedjob_change", args=[typed]))
+        assert answer.url == reverse("admin:taskq_django_job", args=[row.id])  # type: ignore[attr-defined]
+
+
+def test_an_address_that_is_no_id_leads_to_the_list(admin_client: Client) -> None:
+    answer = admin_client.get(reverse("admin:taskq_django_jobresult_change", args=["nonsense"]))
+    assert answer.url == reverse(RESULTS)  # type: ignore[attr-defined]
 
 
 def test_an_unknown_job_is_not_found(admin_client: Client) -> None:
@@ -198,6 +289,20 @@ def test_filters_leave_the_others_out(admin_client: Client, query: dict[str, str
     assert str(other.id) not in page
 
 
+@pytest.mark.parametrize("name", ["status", "task", "queue"])
+@pytest.mark.parametrize("value", ["nothing", "\0", EVIL])
+def test_any_filter_is_answered(admin_client: Client, name: str, value: str) -> None:
+    result()
+    answer = admin_client.get(reverse(RESULTS), {name: value})
+    assert answer.status_code == 200
+    assert EVIL not in answer.content.decode()
+
+
+def test_the_queues_of_the_settings_can_be_chosen(admin_client: Client, settings: Any) -> None:
+    settings.TASKS = {"default": {**settings.TASKS["default"], "QUEUES": ["default", "reports"]}}
+    assert "?queue=reports" in admin_client.get(reverse(RESULTS)).content.decode()
+
+
 def test_counts_stop_at_their_limit(admin_client: Client, settings: Any) -> None:
     settings.TASKQ = {"ADMIN": {"COUNT_LIMIT": 5, "PAGE_SIZE": 2}}
     for _ in range(8):
@@ -205,6 +310,8 @@ def test_counts_stop_at_their_limit(admin_client: Client, settings: Any) -> None
     answer = admin_client.get(reverse(RESULTS))
     assert answer.context["cl"].result_count == 5
     assert len(answer.context["cl"].result_list) == 2
+    assert "There are more than these." in answer.content.decode()
+    assert "There are more" not in admin_client.get(reverse(QUEUED)).content.decode()
 
 
 @pytest.mark.parametrize("name", [RESULTS, QUEUED])

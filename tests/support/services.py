@@ -28,12 +28,11 @@ def postgresql() -> dict[str, Any] | None:
         entry = _entry(host="127.0.0.1", port=5432, user=user)
         if _answers(entry):
             return entry
-    started = _start_postgresql()
-    if started is None:
-        missing.append(
-            "PostgreSQL: none answers on 127.0.0.1:5432, TASKQ_TEST_POSTGRESQL is not set, and no server is installed"
-        )
-    return started
+    try:
+        return _start_postgresql()
+    except (LookupError, OSError, subprocess.CalledProcessError) as error:
+        missing.append(f"PostgreSQL: none answers on 127.0.0.1:5432, TASKQ_TEST_POSTGRESQL is not set, and {error}")
+        return None
 
 
 def remove_folder(folder: str, owner: int) -> None:
@@ -78,40 +77,38 @@ def _answers(entry: dict[str, Any]) -> bool:
     return True
 
 
-def _start_postgresql() -> dict[str, Any] | None:
-    """A private server in a folder of its own, stopped when this process ends."""
+def _start_postgresql() -> dict[str, Any]:
+    """A private server in a folder of its own, stopped when this process ends; raises when there is none to start."""
     binaries = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
     initdb = shutil.which("initdb", path=os.pathsep.join([*binaries, os.environ.get("PATH", "")]))
     if initdb is None:
-        return None
+        raise LookupError("no server is installed")
     bin_ = Path(initdb).resolve().parent
     folder = Path(tempfile.mkdtemp(prefix="taskq-pg-"))
-    # The server refuses to run as root.
-    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    # Stopping a server that did not start does no harm; so nothing is left behind wherever this fails.
+    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # it refuses to run as root
+    atexit.register(_stop_postgresql, as_user, bin_, folder, os.getpid())
     if as_user:
         shutil.chown(folder, "postgres")
     data, port = folder / "data", _free_port()
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    try:
-        _call([*as_user, str(bin_ / "initdb"), "-A", "trust", "-U", "postgres", "-D", str(data)], folder)
-        _call(
-            [*as_user, str(bin_ / "pg_ctl"), "-w", "-D", str(data), "-o", options, "-l", f"{folder}/log", "start"],
-            folder,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    atexit.register(_stop_postgresql, as_user, bin_, data, folder, os.getpid())
+    # Not the locale of the caller: under C it would make a server whose text is bytes.
+    initdb_options = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C"]
+    _call([*as_user, initdb, *initdb_options, "-D", str(data)], folder)
+    start = ["-w", "-D", str(data), "-o", options, "-l", f"{folder}/log", "start"]
+    _call([*as_user, str(bin_ / "pg_ctl"), *start], folder)
     os.environ["TASKQ_TEST_POSTGRESQL"] = f"postgresql://postgres@127.0.0.1:{port}/postgres"  # for child processes
     return _from_url(os.environ["TASKQ_TEST_POSTGRESQL"])
 
 
-def _stop_postgresql(as_user: list[str], bin_: Path, data: Path, folder: Path, owner: int) -> None:
+def _stop_postgresql(as_user: list[str], bin_: Path, folder: Path, owner: int) -> None:
     if os.getpid() == owner:  # not a fork of the process that started it
         subprocess.run(
-            [*as_user, str(bin_ / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"],
+            [*as_user, str(bin_ / "pg_ctl"), "-D", str(folder / "data"), "-m", "immediate", "stop"],
             check=False,
             cwd=folder,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -165,6 +165,7 @@ def test_a_task_may_discard_itself_or_ask_for_a_later_try() -> None:
     retried.refresh()
     assert (discarded.state, discarded.reason, discarded.status) == (State.CANCELLED, "not today", "FAILED")
     assert (retried.state, retried.status) == (State.SCHEDULED, "READY")
+    assert [error.exception_class.__name__ for error in retried.errors] == ["Retry"]
 
 
 def test_a_task_that_takes_its_context_knows_its_job() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import TypeVar
 from uuid import uuid4
@@ -21,6 +21,7 @@ from django.db import (
 )
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
+from django.db.models import F
 
 from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError
 from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Retried, Returned, Succeeded
@@ -100,6 +101,11 @@ class DatabaseBroker(Broker):
         # One statement on PostgreSQL when all went well; it needs no transaction round it.
         alone = not back and all(isinstance(o, Succeeded) for o in ended) and self.connection.vendor == "postgresql"
         return self._own(write, atomic=not alone)
+
+    def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
+        jobs = QueuedJob.objects.using(self.database).filter(backend=self.alias, status="RUNNING", worker_id=worker_id)
+        back = {"status": "READY", "token": None, "worker_id": None, "claimed_at": None, "attempts": F("attempts") - 1}
+        return self._own(lambda cursor: jobs.exclude(id__in=list(held)).update(**back))
 
     def promote(self) -> float | None:
         return self._own(lambda cursor: self.dialect.promote(cursor, self.alias))
