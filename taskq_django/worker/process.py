@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from typing import Any
 
 from django.db import connections
@@ -44,6 +45,8 @@ class WorkerOptions:
     batch: int = 100
     heartbeat: float = 10.0
     connect_timeout: float = 60.0
+    log_format: str = "text"
+    verbosity: int = 1
 
 
 def our_backends() -> tuple[str, ...]:
@@ -93,13 +96,13 @@ def make_loop(options: WorkerOptions, worker_id: str, *, inline: bool = False) -
     )
 
 
-def run_child(options: WorkerOptions, worker_id: str, lifeline: int, spare_end: int | None) -> None:
+def run_child(options: WorkerOptions, worker_id: str, lifeline: Connection, other_end: Connection | None) -> None:
     """The life of a process that a supervisor has started; never returns.
 
-    ``lifeline`` is a pipe that becomes readable when the supervisor is gone.
+    ``lifeline`` becomes readable when the supervisor, who holds its other end, is gone.
     """
-    if spare_end is not None:
-        os.close(spare_end)  # the supervisor's end: a copy of it here would keep the pipe alive
+    if other_end is not None:
+        other_end.close()  # a copy that the fork has made: it would keep the line alive
     # Ctrl-C reaches the whole terminal group, but to stop is the supervisor's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     loop = make_loop(options, worker_id)
@@ -107,7 +110,7 @@ def run_child(options: WorkerOptions, worker_id: str, lifeline: int, spare_end: 
     signal.signal(signal.SIGQUIT, lambda *_: loop.stop_now())
     signal.set_wakeup_fd(-1)  # the supervisor's, inherited by a fork
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    loop.lifelines = (lifeline,)
+    loop.lifelines = (lifeline.fileno(),)
     code = run_loop(loop)
     logging.shutdown()
     # Past the interpreter's own end, which would wait for threads whose tasks did not come back.

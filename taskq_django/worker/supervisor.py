@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from time import monotonic
@@ -21,6 +22,7 @@ from typing import Any
 
 from .lease import Lease, new_worker_id
 from .process import STOP_SIGNALS, WorkerOptions, close_connections, run_child
+from .spawned import run_spawned
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -43,8 +45,8 @@ class Supervisor:
         self._failures = 0  # in a row, each soon after its start
         self._start_at = 0.0  # monotonic; when the next replacement may start
         # Its other end is in every process: it becomes readable there when this process is gone, however it went.
-        self._lifeline, self._our_end = os.pipe()
-        self._context = multiprocessing.get_context(_start_method())
+        self._context = multiprocessing.get_context(start_method())
+        self._lifeline, self._our_end = self._context.Pipe(duplex=False)
 
     def run(self) -> int:
         """Until every process has ended; the exit code is the worst of theirs."""
@@ -87,9 +89,15 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         for _ in range(count):
             worker_id = new_worker_id(self._options.name)
-            arguments: Sequence[Any] = (self._options, worker_id, self._lifeline, self._our_end if forks else None)
+            target: Any = run_child if forks else run_spawned
+            arguments: Sequence[Any] = (
+                (self._options, worker_id, self._lifeline, self._our_end)
+                if forks
+                # Its own classes cannot be sent to a process in which Django is not set up.
+                else (asdict(self._options), worker_id, self._lifeline)
+            )
             child = self._context.Process(  # type: ignore[attr-defined]
-                target=run_child, args=arguments, name=worker_id
+                target=target, args=arguments, name=worker_id
             )
             child.start()
             self._children[worker_id] = child
@@ -139,7 +147,7 @@ def _cause(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def _start_method() -> str:
+def start_method() -> str:
     """Fork shares the loaded project between processes; but a fork of a process with threads can hang."""
     if sys.platform == "linux" and threading.active_count() == 1:
         return "fork"

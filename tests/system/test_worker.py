@@ -301,3 +301,21 @@ def test_the_log_can_be_json(start_worker: Start) -> None:
     lines_ = [json.loads(line) for line in worker.output.splitlines() if line.startswith("{")]
     (line,) = [line for line in lines_ if line.get("job_id") == result.id]
     assert (line["level"], line["task"], line["attempt"]) == ("INFO", "tests.app.tasks.add", 1)
+
+
+def test_where_it_cannot_fork_the_worker_spawns_its_processes(start_worker: Start, tmp_path: Path) -> None:
+    # A thread that a module of the project starts makes a fork unsafe.
+    (tmp_path / "threaded_settings.py").write_text(
+        "import threading\nfrom tests.settings import *\n"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    )
+    ledger = tmp_path / "ledger"
+    job = tasks.slow_note.enqueue(str(ledger), "a", 0.5)
+    env = {"DJANGO_SETTINGS_MODULE": "threaded_settings", "PYTHONPATH": f"{tmp_path}{os.pathsep}."}
+    worker = start_worker("-p", "2", env=env).wait_until_ready()
+    wait_for(lambda: lines(ledger), what=lambda: worker.output)
+    assert tasks.add.enqueue(1).get(timeout=20) == 3
+    assert f"id={job.id}" in worker.output or job.get(timeout=5)
+    worker.send(signal.SIGTERM)
+    assert worker.wait() == 0, worker.output
+    assert "Traceback" not in worker.output

@@ -93,6 +93,8 @@ def _worker_options(chosen: dict[str, Any], given: dict[str, Any]) -> WorkerOpti
         backends=tuple(given["backend"] or our_backends()),
         burst=given["burst"],
         max_tasks=given["max_tasks"],
+        log_format=given["log_format"],
+        verbosity=given["verbosity"],
     )
 
 

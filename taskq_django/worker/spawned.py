@@ -1,0 +1,22 @@
+"""The first thing a process does that was spawned and not forked: there Django is not set up yet.
+
+Imports nothing of ours at the top, because that needs Django's models.
+"""
+
+from __future__ import annotations
+
+from multiprocessing.connection import Connection
+from typing import Any
+
+
+def run_spawned(options: dict[str, Any], worker_id: str, lifeline: Connection) -> None:
+    """Set Django up, then live as a forked process does; never returns."""
+    import django
+
+    django.setup()
+    from .logs import configure_logs
+    from .process import WorkerOptions, run_child
+
+    asked = WorkerOptions(**options)
+    configure_logs(asked.log_format, asked.verbosity)
+    run_child(asked, worker_id, lifeline, None)
