@@ -1,4 +1,4 @@
-"""Arguments and results to text and back. The only (de)serialiser; never pickle, never a name to import."""
+"""Arguments and return values to text and back. The only (de)serialiser: never pickle, never an import."""
 
 from __future__ import annotations
 
@@ -7,117 +7,98 @@ from typing import Any
 
 import orjson
 
+from . import plain_values, tags, values
 from .exceptions import ArgumentError, PayloadError, PayloadTooLarge, ResultNotSerializable, ResultTooLarge
-from .plain_values import to_plain_json
 from .rebuilding import rebuilders_of
-from .values import Refused, from_json, to_json, under
+from .refusal import Refused, TooLarge, in_call, in_value
+from .values import Walk, write_items, write_pairs
 
-MIB = 1024 * 1024
+MIB = 1 << 20
+_OURS = (values.WRITERS, values.write_other, values.write_key)
+_DJANGOS = (plain_values.WRITERS, plain_values.write_plain, plain_values.write_plain_key)
 
 
 def encode_call(
     args: Sequence[Any], kwargs: Mapping[str, Any], *, names: Sequence[str] = (), max_bytes: int = MIB
 ) -> str:
-    """The text ``[args, kwargs]``. ``names``: the parameters that ``args`` fill, for messages.
+    """The text of ``[args, kwargs]``. ``names``: the parameters that ``args`` fill, for messages.
 
     Raises ArgumentError naming argument, type and remedy; PayloadTooLarge.
     """
-    try:
-        call = [[_enter(i, value) for i, value in enumerate(args)], {k: _enter(k, v) for k, v in kwargs.items()}]
-        return _write(call, max_bytes, PayloadTooLarge, "The arguments are")
-    except Refused as refused:
-        raise ArgumentError(f"{_place(refused.path, names)} {refused.reason}") from None
+    return _call_text(args, kwargs, names, Walk(*_OURS, max_bytes))
+
+
+def encode_plain_call(
+    args: Sequence[Any], kwargs: Mapping[str, Any], *, names: Sequence[str] = (), max_bytes: int = MIB
+) -> str:
+    """As ``encode_call``, by the rules of Django's ``normalize_json``: for tasks of its own decorator."""
+    return _call_text(args, kwargs, names, Walk(*_DJANGOS, max_bytes))
 
 
 def encode_value(value: Any, *, max_bytes: int = MIB) -> str:
-    """A return value as text. Raises ResultNotSerializable, ResultTooLarge."""
-    try:
-        return _write(to_json(value, 0), max_bytes, ResultTooLarge, "The return value is")
-    except Refused as refused:
-        raise ResultNotSerializable(f"The return value{_trail(refused.path)} {refused.reason}") from None
-
-
-def encode_plain_call(args: Sequence[Any], kwargs: Mapping[str, Any], *, max_bytes: int = MIB) -> str:
-    """As ``encode_call``, by django.tasks' own rules: strict JSON, for tasks of its own decorator."""
-    try:
-        call = [[to_plain_json(value, 1) for value in args], {str(k): to_plain_json(v, 1) for k, v in kwargs.items()}]
-        return _write(call, max_bytes, PayloadTooLarge, "The arguments are")
-    except Refused as refused:
-        raise ArgumentError(refused.reason) from None
+    """The text of a return value. Raises ResultNotSerializable, ResultTooLarge."""
+    return _value_text(value, Walk(*_OURS, max_bytes))
 
 
 def encode_plain_value(value: Any, *, max_bytes: int = MIB) -> str:
-    try:
-        return _write(to_plain_json(value, 0), max_bytes, ResultTooLarge, "The return value is")
-    except Refused as refused:
-        raise ResultNotSerializable(refused.reason) from None
+    """As ``encode_value``, by the rules of Django's ``normalize_json``."""
+    return _value_text(value, Walk(*_DJANGOS, max_bytes))
 
 
-def decode_call(text: str, function: Callable[..., Any] | None = None) -> tuple[list[Any], dict[str, Any]]:
+def decode_call(
+    text: str, function: Callable[..., Any] | None = None, *, takes_context: bool | None = None
+) -> tuple[list[Any], dict[str, Any]]:
     """What ``encode_call`` was given; Enums and dataclasses are rebuilt from the annotations of ``function``.
 
-    Raises PayloadError for text that no version of this code has written.
+    ``takes_context``: the worker fills its first parameter (None: if it looks so). Raises PayloadError.
     """
-    call = _read(text)
-    match call:
-        case [list() as args, dict() as kwargs]:
-            pass
-        case _:
-            raise PayloadError(f"Stored arguments must be [list, dict], not {text[:80]!r}.")
-    if function is not None and (rebuilders := rebuilders_of(function)):
+    call = _loads(text)
+    if type(call) is not list or len(call) != 2 or type(call[0]) is not list or type(call[1]) is not dict:
+        raise PayloadError("The stored arguments are not [list, dict].")
+    args, kwargs = call
+    if '"$t"' in text:
+        args = tags.from_json(args)
+        kwargs = tags.read_values(kwargs)  # not from_json(): one may be named "$t"
+    if function is not None and (rebuilders := rebuilders_of(function, takes_context)):
         return rebuilders.rebuild(args, kwargs)
     return args, kwargs
 
 
 def decode_value(text: str) -> Any:
     """What ``encode_value`` was given. Raises PayloadError."""
-    return _read(text)
+    value = _loads(text)
+    return tags.from_json(value) if '"$t"' in text else value
 
 
-def _enter(key: str | int, value: Any) -> Any:
-    kind = type(value)
-    if (kind is int and -(2**63) <= value < 2**63) or kind is bool or value is None:
-        return value
-    return under(key, value, 1)
-
-
-def _write(value: Any, max_bytes: int, too_large: type[Exception], what: str) -> str:
+def _call_text(args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str], walk: Walk) -> str:
     try:
-        text = orjson.dumps(value)
-    except (TypeError, RecursionError) as error:  # a str subclass from somewhere, say
-        raise Refused(f"cannot be written as JSON: {error}.") from None
-    if len(text) > max_bytes:
-        raise too_large(
-            f"{what} {len(text) / MIB:.1f} MiB, the limit is {max_bytes / MIB:.1f} MiB "
-            '(OPTIONS["max_payload"] in TASKS): store it and pass a key.'
-        )
+        return _dumps([write_items(args, 0, walk), write_pairs(kwargs, 0, walk)], walk)
+    except TooLarge as large:
+        remedy = f'the limit is {large.limit} (OPTIONS["max_payload"]): store it and pass a key'
+        raise PayloadTooLarge(f"arguments are {large.size}, {remedy}") from None
+    except Refused as refused:
+        raise ArgumentError(in_call(refused, names)) from refused.__cause__
+
+
+def _value_text(value: Any, walk: Walk) -> str:
+    try:
+        return _dumps(write_items((value,), 0, walk)[0], walk)
+    except TooLarge as large:
+        limit = f'{large.limit.replace(".0 ", " ")} (OPTIONS["max_payload"])'
+        raise ResultTooLarge(f"return value is {large.size} > {limit}: store it and return a key") from None
+    except Refused as refused:
+        raise ResultNotSerializable(in_value(refused)) from refused.__cause__
+
+
+def _dumps(value: Any, walk: Walk) -> str:
+    text = orjson.dumps(value)
+    if len(text) > walk.max_bytes:
+        raise TooLarge(len(text), walk.max_bytes)
     return text.decode()
 
 
-def _read(text: str) -> Any:
+def _loads(text: str) -> Any:
     try:
-        value = orjson.loads(text)
+        return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise PayloadError(f"Stored text is not JSON ({error}): {text[:80]!r}.") from None
-    if '"$t"' not in text:
-        return value
-    try:
-        return from_json(value)
-    except PayloadError:
-        raise
-    except Exception as error:  # a reader given what no writer wrote
-        raise PayloadError(f"Stored text has a bad value ({error!r}): {text[:80]!r}.") from error
-
-
-def _place(path: Sequence[str | int], names: Sequence[str]) -> str:
-    if not path:
-        return "An argument"
-    first = path[0]
-    if isinstance(first, int):
-        first = names[first] if first < len(names) else f"args[{first}]"
-    return f"Argument {first!r}{_trail(path[1:])}"
-
-
-def _trail(path: Sequence[str | int]) -> str:
-    shown = "".join(f"[{key!r}]" for key in path[:6])
-    return shown + ("…" if len(path) > 6 else "")
+        raise PayloadError(f"The stored text is not JSON: {error}.") from None

@@ -1,45 +1,64 @@
-"""Values by django.tasks' own rules (its ``normalize_json``), for tasks of its own decorator: strict JSON."""
+"""Values by Django's own rules, its ``normalize_json``, for tasks of its own decorator: strict JSON."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from typing import Any
 
-import orjson
+from .refusal import Refused
+from .values import BASE_WRITERS, PLAIN_WRITERS, Walk, Write, write_dict, write_items, write_str
 
-from .values import DEEPEST, Refused, write_float, write_int, write_str
 
-
-def to_plain_json(value: Any, depth: int) -> Any:
-    if depth > DEEPEST:
-        raise Refused(f"Arguments are deeper than {DEEPEST} levels, or contain themselves.")
+def write_plain(value: Any, depth: int, walk: Walk) -> Any:
+    """``normalize_json`` of django.utils.json, case by case."""
     match value:
         case Mapping():
-            return {_plain_key(key): to_plain_json(item, depth + 1) for key, item in value.items()}
+            return write_dict(value, depth, walk)
         case bytes():
-            try:
-                return write_str(value.decode(), depth)
-            except UnicodeDecodeError:
-                raise Refused(f"Unsupported value: {type(value)}") from None
+            return _decoded(value)
         case str():
-            return write_str(str(value.value if isinstance(value, Enum) else value), depth)
-        case None | bool():
-            return value
+            return BASE_WRITERS[str](value, depth, walk)
         case int():
-            return write_int(int(value), depth)
+            return BASE_WRITERS[int](value, depth, walk)
         case float():
-            return write_float(float(value), depth)
+            return BASE_WRITERS[float](value, depth, walk)
         case Sequence():
-            return [to_plain_json(item, depth + 1) for item in value]
+            return write_items(value, depth, walk)
         case _:
-            raise Refused(f"Unsupported type: {type(value)}")
+            raise _unsupported(value)
 
 
-def _plain_key(key: Any) -> str:
+def write_plain_key(key: Any) -> str:
     """What JSON makes of a key."""
     if isinstance(key, str):
-        return write_str(str(key), 0)
-    if key is None or isinstance(key, (bool, int, float)):
-        return orjson.dumps(key).decode()
-    raise Refused(f"Unsupported type: {type(key)}")
+        return write_str(str.__str__(key))
+    if isinstance(key, bytes):
+        return _decoded(key)
+    if isinstance(key, float) and not math.isfinite(key):
+        raise Refused(lambda at: f"{at.where} is {key}, which JSON does not have")
+    if key is None or isinstance(key, (int, float)):
+        return json.dumps(key)
+    raise _unsupported(key)
+
+
+def _unsupported(value: Any) -> Refused:
+    kind = type(value)
+    return Refused(lambda at: f"{at.where}: Unsupported type: {kind}")
+
+
+def _decoded(value: bytes) -> str:
+    try:
+        return write_str(value.decode())
+    except UnicodeDecodeError:
+        kind = type(value)
+        raise Refused(lambda at: f"{at.where}: Unsupported value: {kind}") from None
+
+
+WRITERS: dict[type, Write | None] = {
+    **PLAIN_WRITERS,
+    list: write_items,
+    tuple: write_items,
+    dict: write_dict,
+}

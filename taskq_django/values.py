@@ -1,17 +1,15 @@
-"""Single values to JSON and back: what travels, by a closed list, and why anything else does not.
-
-What JSON has no word for is written as ``{"$t": kind, "v": …}``. A user's own dict that has a ``"$t"`` key is wrapped
-in the same way, so it comes back as it was.
-"""
+"""What travels and how it is written, by a closed list; ``tags`` reads it again."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from binascii import b2a_base64
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from types import NoneType
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -19,198 +17,244 @@ from zoneinfo import ZoneInfo
 from django.utils.functional import Promise
 
 from .exceptions import PayloadError
+from .refusal import Place, Refused, TooLarge, brief, located, of_key, unfit
+from .tags import TAG as TAG
+from .tags import from_json as from_json
 
-TAG = "$t"
 DEEPEST = 20
-LONGEST_INT = 4_300  # digits; Python itself converts no longer ones
+_LEAST, _MOST = -(2**63), 2**63 - 1  # what every reader of JSON takes for an int
+_HUGE = 10**4300  # Python turns no int of more digits into text
+_LONG = 1024  # characters; to look through a longer text is paid for at once
+_ENCODE = "remove it, or encode the whole as base64"
 
 
-class Refused(Exception):
-    """Why a value cannot travel; gathers where it is on its way up."""
+class Walk:
+    """One encoding: its rules, and how much it may still write."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.path: list[str | int] = []
+    __slots__ = ("find", "key", "left", "max_bytes", "other")
+
+    def __init__(
+        self, writers: Mapping[type, Write | None], other: Write, key: Callable[[Any], str], max_bytes: int
+    ) -> None:
+        self.find = writers.get  # the writer of a type; None for what JSON has itself
+        self.other = other
+        self.key = key
+        self.max_bytes = max_bytes
+        # Ends the walk where it is hopeless: a list that holds one list ten times, and so on, is 10^20 items.
+        # What is less than four times too large is written, so that the message has its exact size.
+        self.left = 4 * max_bytes
+
+    def spend(self, least: int) -> None:
+        """``least``: bytes, never more than will be written. Raises TooLarge."""
+        self.left -= least
+        if self.left < 0:
+            raise TooLarge(4 * self.max_bytes - self.left, self.max_bytes, exact=False)
 
 
-def under(key: str | int, value: Any, depth: int) -> Any:
+Write = Callable[[Any, int, Walk], Any]  # value, depth, walk → what orjson can write
+
+
+def write_items(items: Collection[Any], depth: int, walk: Walk) -> list[Any]:
+    """The hot path, with write_pairs: most scalars take no call. An argument has depth 1."""
+    if depth > DEEPEST:
+        raise Refused(_too_deep)
+    walk.spend(len(items))
+    find, other = walk.find, walk.other
+    written: list[Any] = []
+    characters = 0
     try:
-        return to_json(value, depth)
+        for item in items:
+            kind = type(item)
+            if kind is str and len(item) < _LONG and item.isascii() and "\0" not in item:
+                characters += len(item)
+            elif kind is not int or not _LEAST <= item <= _MOST:
+                write = find(kind, other)
+                if write is not None:
+                    written.append(write(item, depth + 1, walk))
+                    continue
+            written.append(item)
+    except Exception as error:  # the code of an argument (a lazy text, a tzinfo) may raise anything
+        refused = located(error, len(written))
+        raise refused from refused.__cause__
+    if characters:
+        walk.spend(characters)
+    return written
+
+
+def write_pairs(pairs: Mapping[Any, Any], depth: int, walk: Walk) -> dict[str, Any]:
+    if depth > DEEPEST:
+        raise Refused(_too_deep)
+    walk.spend(len(pairs))
+    find, other = walk.find, walk.other
+    written: dict[str, Any] = {}
+    characters, key = 0, None
+    try:
+        for key, item in pairs.items():
+            if type(key) is not str or not key.isascii() or "\0" in key:
+                key = _written_key(key, walk)
+            characters += len(key)
+            kind = type(item)
+            if kind is str and len(item) < _LONG and item.isascii() and "\0" not in item:
+                characters += len(item)
+            elif kind is not int or not _LEAST <= item <= _MOST:
+                write = find(kind, other)
+                if write is not None:
+                    written[key] = write(item, depth + 1, walk)
+                    continue
+            written[key] = item
+    except Exception as error:  # as above
+        refused = located(error, key)
+        raise refused from refused.__cause__
+    if characters:
+        walk.spend(characters)
+    return written
+
+
+def _written_key(key: Any, walk: Walk) -> str:
+    try:
+        return walk.key(key)
     except Refused as refused:
-        refused.path.insert(0, key)
-        raise
+        raise of_key(refused) from None
 
 
-def to_json(value: Any, depth: int) -> Any:
-    write = _WRITERS.get(type(value))
-    return write(value, depth) if write else _write_other(value, depth)
+def _too_deep(at: Place) -> str:
+    remedy = f"flatten it, or store it and {at.give} a key"
+    return f"deeper than {DEEPEST} at {at.where}, or it contains itself: {remedy}"
 
 
-def _same(value: Any, depth: int) -> Any:
-    return value
-
-
-def write_str(value: str, depth: int) -> str:
-    if "\0" in value:
-        raise Refused("contains a NUL character, which PostgreSQL cannot store. Remove it, or send bytes.")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise Refused("contains a lone surrogate, so it is not valid Unicode. Send bytes.") from None
-    return value
-
-
-def write_int(value: int, depth: int) -> Any:
-    if -(2**63) <= value < 2**63:
-        return value
-    if value.bit_length() > LONGEST_INT * 3.33:
-        raise Refused(f"is an int of more than {LONGEST_INT} digits. Send it as bytes, or store it and pass a key.")
-    return {TAG: "int", "v": str(value)}
-
-
-def write_float(value: float, depth: int) -> float:
-    if not math.isfinite(value):
-        raise Refused(f"is {value}, which JSON does not have. Send None or a str instead.")
-    return value
-
-
-def _write_list(value: Sequence[Any], depth: int) -> list[Any]:
-    if depth >= DEEPEST:
-        raise Refused(f"is deeper than {DEEPEST} levels, or contains itself. Flatten it, or store it and pass a key.")
-    return [under(index, item, depth + 1) for index, item in enumerate(value)]
-
-
-def _write_dict(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-    if depth >= DEEPEST:
-        raise Refused(f"is deeper than {DEEPEST} levels, or contains itself. Flatten it, or store it and pass a key.")
-    written = {}
-    for key, item in value.items():
-        if type(key) is not str:
-            kind = type(key).__qualname__
-            raise Refused(f"has the key {_shown(key)} of type {kind}; keys must be str. Convert it, or send pairs.")
-        written[write_str(key, depth)] = under(key, item, depth + 1)
+def write_dict(value: Mapping[Any, Any], depth: int, walk: Walk) -> dict[str, Any]:
+    written = write_pairs(value, depth, walk)
     return {TAG: "dict", "v": written} if TAG in written else written
 
 
-def _tagged(kind: str, text: Callable[[Any], Any]) -> Callable[[Any, int], Any]:
-    return lambda value, depth: {TAG: kind, "v": text(value)}
+def _write_tuple(value: Collection[Any], depth: int, walk: Walk) -> Any:
+    return {TAG: "tuple", "v": write_items(value, depth, walk)}
 
 
-def _write_datetime(value: datetime, depth: int) -> Any:
-    # The zone's name and the fold, so that it comes back equal and in its zone; other zones keep their offset.
-    if isinstance(value.tzinfo, ZoneInfo) and value.tzinfo.key:
-        naive = value.replace(tzinfo=None, fold=0).isoformat()
-        return {TAG: "datetime", "v": [naive, value.tzinfo.key, value.fold]}
-    return {TAG: "datetime", "v": value.isoformat()}
+def _write_set(value: Collection[Any], depth: int, walk: Walk) -> Any:
+    """Refuses what could not be a set again: until an annotation rebuilds it, a dataclass is a dict."""
+    written = {TAG: type(value).__name__, "v": write_items(value, depth, walk)}
+    try:
+        same = len(from_json(written)) == len(value)
+    except PayloadError:
+        same = False
+    if not same:
+        raise Refused(lambda at: f"{at.where} is a set of what is not hashable as JSON: {at.give} a list")
+    return written
 
 
-def _write_time(value: time, depth: int) -> Any:
-    if value.tzinfo is not None:
-        raise Refused("is a time with a zone, which has no fixed meaning. Send a datetime, or the zone beside it.")
-    return {TAG: "time", "v": value.isoformat()}
+def write_str(value: str, depth: int = 0, walk: Walk | None = None) -> str:
+    if walk is not None:
+        walk.spend(len(value))
+    if "\0" in value:
+        raise Refused(lambda at: f"{at.where} has NUL in it, which PostgreSQL cannot store: {_ENCODE}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise Refused(lambda at: f"{at.where} has a lone surrogate, which is no text: {_ENCODE}") from None
+    return value
 
 
-def _write_decimal(value: Decimal, depth: int) -> Any:
+def _write_int(value: int, depth: int, walk: Walk) -> Any:
+    if _LEAST <= value <= _MOST:
+        return value
+    if not -_HUGE < value < _HUGE:
+        raise Refused(lambda at: f"{at.where} is an int of more than 4300 digits: {at.give} it as bytes")
+    return {TAG: "int", "v": str(value)}
+
+
+def _write_float(value: float, depth: int, walk: Walk) -> float:
+    if not math.isfinite(value):
+        raise Refused(lambda at: f"{at.where} is {value}, which JSON does not have: {at.give} None or a str")
+    return value
+
+
+def _write_decimal(value: Decimal, depth: int, walk: Walk) -> Any:
     if not value.is_finite():
-        raise Refused(f"is Decimal {value}. Send None or a str instead.")
+        raise Refused(lambda at: f"{at.where} is Decimal {value}: {at.give} None or a str")
     return {TAG: "decimal", "v": str(value)}
 
 
-def _tagged_items(kind: str) -> Callable[[Any, int], Any]:
-    return lambda value, depth: {TAG: kind, "v": _write_list(list(value), depth)}
+def _write_datetime(value: datetime, depth: int, walk: Walk) -> Any:
+    if type(value.tzinfo) is ZoneInfo and value.tzinfo.key:
+        return {TAG: "zoned", "v": [value.isoformat(), value.tzinfo.key, value.fold]}
+    return {TAG: "datetime", "v": value.isoformat()}
 
 
-_WRITERS: dict[type, Callable[[Any, int], Any]] = {
-    type(None): _same,
-    bool: _same,
+def _write_time(value: time, depth: int, walk: Walk) -> Any:
+    if value.tzinfo is not None and value.utcoffset() is None:
+        what = "a time whose UTC offset depends on the date"
+        raise Refused(lambda at: f"{at.where} is {what}: {at.give} a datetime, or the zone's name beside it")
+    return {TAG: "time", "v": value.isoformat()}
+
+
+def _write_bytes(value: bytes, depth: int, walk: Walk) -> Any:
+    walk.spend(len(value))
+    return {TAG: "bytes", "v": b2a_base64(value, newline=False).decode()}
+
+
+def _tagged(kind: str, form: Callable[[Any], Any]) -> Write:
+    return lambda value, depth, walk: {TAG: kind, "v": form(value)}
+
+
+PLAIN_WRITERS: dict[type, Write | None] = {
+    NoneType: None,
+    bool: None,
     str: write_str,
-    int: write_int,
-    float: write_float,
-    list: _write_list,
-    dict: _write_dict,
-    tuple: _tagged_items("tuple"),
-    set: _tagged_items("set"),
-    frozenset: _tagged_items("frozenset"),
+    int: _write_int,
+    float: _write_float,
+}
+_TAGGED_WRITERS: dict[type, Write] = {
     datetime: _write_datetime,
     date: _tagged("date", date.isoformat),
     time: _write_time,
     timedelta: _tagged("timedelta", lambda value: [value.days, value.seconds, value.microseconds]),
     Decimal: _write_decimal,
     UUID: _tagged("uuid", str),
-    bytes: _tagged("bytes", lambda value: value.hex()),
+    bytes: _write_bytes,
+}
+# For subclasses whose values may equal what comes back: SafeString, float64, the datetimes of a frozen clock.
+BASE_WRITERS: dict[type, Write] = {
+    str: lambda value, depth, walk: write_str(str.__str__(value)),
+    int: lambda value, depth, walk: _write_int(int.__int__(value), depth, walk),
+    float: lambda value, depth, walk: _write_float(float.__float__(value), depth, walk),
+    **{base: _TAGGED_WRITERS[base] for base in (UUID, datetime, date)},
 }
 
 
-def _write_other(value: Any, depth: int) -> Any:
+def write_key(key: Any) -> str:
+    if isinstance(key, str):
+        return write_str(str.__str__(key))
+    what = f"{brief(key)} of type {type(key).__qualname__}"
+    raise Refused(lambda at: f"{at.where} is {what}; keys must be str: {at.give} a list of pairs")
+
+
+WRITERS: dict[type, Write | None] = {
+    **PLAIN_WRITERS,
+    **_TAGGED_WRITERS,
+    list: write_items,
+    dict: write_dict,
+    tuple: _write_tuple,
+    set: _write_set,
+    frozenset: _write_set,
+}
+
+
+def write_other(value: Any, depth: int, walk: Walk) -> Any:
     if isinstance(value, Enum):
-        return to_json(value.value, depth)
+        write = walk.find(type(value.value), walk.other)
+        return value.value if write is None else write(value.value, depth, walk)
     if is_dataclass(value) and not isinstance(value, type):
-        return _write_dict({field.name: getattr(value, field.name) for field in fields(value)}, depth)
-    if isinstance(value, Promise):  # a lazy translation
-        return write_str(str(value), depth)
-    raise Refused(f"is of type {_type_name(value)} and cannot be sent. {_remedy(value)}")
-
-
-def _remedy(value: Any) -> str:
-    kind = type(value).__name__
-    if hasattr(value, "_meta") and hasattr(value, "pk"):
-        return "It is a model instance: pass obj.pk and load it in the task."
-    if hasattr(value, "model") and hasattr(value, "query"):
-        return "It is a QuerySet: pass the primary keys, and query again in the task."
-    if kind in {"coroutine", "async_generator"}:
-        return "Declare the task with `async def`, and await it there."
-    if kind == "generator":
-        return "Make it a list."
-    if hasattr(value, "read"):
-        return "Pass the file's name, or its content."
-    return "Pass an id, a str or a dict of its data."
-
-
-def from_json(value: Any) -> Any:
-    if type(value) is list:
-        return [from_json(item) for item in value]
-    if type(value) is not dict:
-        return value
-    if TAG not in value:
-        return {key: from_json(item) for key, item in value.items()}
-    read = _READERS.get(value[TAG]) if isinstance(value[TAG], str) else None
-    if read is None or value.keys() != {TAG, "v"}:
-        raise PayloadError(f"Stored text has the unknown kind {value[TAG]!r}. Is this worker older than the sender?")
-    return read(value["v"])
-
-
-def _read_datetime(stored: Any) -> datetime:
-    if isinstance(stored, str):
-        return datetime.fromisoformat(stored)
-    naive, zone, fold = stored
-    return datetime.fromisoformat(naive).replace(tzinfo=ZoneInfo(zone), fold=fold)
-
-
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "dict": lambda stored: {key: from_json(item) for key, item in stored.items()},
-    "int": int,
-    "datetime": _read_datetime,
-    "date": date.fromisoformat,
-    "time": time.fromisoformat,
-    "timedelta": lambda stored: timedelta(*stored),
-    "decimal": Decimal,
-    "uuid": UUID,
-    "bytes": bytes.fromhex,
-    "tuple": lambda stored: tuple(from_json(stored)),
-    "set": lambda stored: set(from_json(stored)),
-    "frozenset": lambda stored: frozenset(from_json(stored)),
-}
-
-
-def _type_name(value: Any) -> str:
-    kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _shown(value: Any) -> str:
-    try:
-        return repr(value)[:80]
-    except Exception:  # whatever its __repr__ does
-        return "?"
+        return write_dict({field.name: getattr(value, field.name) for field in fields(value)}, depth, walk)
+    if isinstance(value, Promise):
+        return write_str(str(value))
+    if isinstance(value, dict) and not hasattr(value, "getlist"):  # a QueryDict has more than its items
+        return write_dict(value, depth, walk)
+    if isinstance(value, list):
+        return write_items(value, depth, walk)
+    for base, write_base in BASE_WRITERS.items():
+        if isinstance(value, base):
+            written = write_base(value, depth, walk)
+            if from_json(written) == value:  # not pandas' datetimes, say, which have nanoseconds
+                return written
+    raise unfit(value)

@@ -85,7 +85,7 @@ class Executor:
         claim = run.claim
         task = run.task = registry.find(claim.job.task_path)
         function = task.func
-        args, kwargs = codec.decode_call(claim.job.payload, function)
+        args, kwargs = codec.decode_call(claim.job.payload, function, takes_context=task.takes_context)
         if signals.before_run.receivers:
             signals.before_run.send(function, claim=claim)
         if task.takes_context:

@@ -106,7 +106,7 @@ def test_a_value_that_cannot_be_stored_fails_the_job_and_says_why() -> None:
     large.refresh()
     assert "ResultNotSerializable" in bad.errors[0].traceback
     assert "object" in bad.reason
-    assert "2.0 MiB, the limit is 1.0 MiB" in large.reason
+    assert "return value is 2.0 MiB > 1 MiB" in large.reason
 
 
 def test_an_unknown_task_fails_and_says_why() -> None:

@@ -1,0 +1,128 @@
+"""Why a value cannot travel, and the sentence that says so: where it is, what it is, and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+STEPS = 6  # of a path, in a message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the value is, and the words that depend on it."""
+
+    where: str  # args[0]['a'][3], argument 'user'['a'], return value[3]
+    its: str = "its "  # or "user."
+    sent: str = "sent"  # or "stored"
+    give: str = "pass"  # or "return"
+
+
+class Refused(Exception):
+    """Gathers the path to the value, innermost first, on the way up."""
+
+    def __init__(self, tell: Callable[[Place], str]) -> None:
+        super().__init__()
+        self.tell = tell
+        self.path: list[Any] = []
+
+
+class KeyRefused(Refused):
+    """Of a dict's key: the place is the dict."""
+
+
+class TooLarge(Refused):
+    """Of the whole, not of one value."""
+
+    def __init__(self, size: int, limit: int, *, exact: bool = True) -> None:
+        unit, factor = ("MiB", 1 << 20) if limit >= 1 << 20 else ("KiB", 1 << 10)
+        self.size, self.limit = f"{size / factor:.1f} {unit}", f"{limit / factor:.1f} {unit}"
+        if self.size == self.limit:
+            self.size, self.limit = f"{size:,} bytes", f"{limit:,} bytes"
+        if not exact:
+            self.size = f"at least {self.size}"
+        super().__init__(lambda at: f"{at.where} is {self.size}, the limit is {self.limit}")
+
+
+def located(error: Exception, key: Any) -> Refused:
+    """``error`` as a refusal that knows one more step of the path; most are refusals already."""
+    if isinstance(error, KeyRefused) and not error.path:
+        error.path.append(None)
+        return error
+    if isinstance(error, Refused):
+        refused = error
+    else:
+        name = type(error).__name__
+        refused = Refused(lambda at: f"{at.where} cannot be {at.sent}: reading it raised {name}")
+        refused.__cause__ = error
+    refused.path.append(key)
+    return refused
+
+
+def of_key(refused: Refused) -> KeyRefused:
+    """What ``refused`` says, of a key."""
+    return KeyRefused(lambda at: refused.tell(replace(at, where=f"a key of {at.where}")))
+
+
+def in_call(refused: Refused, names: Sequence[str]) -> str:
+    """The sentence for one of the arguments; ``names`` are the parameters of the positional ones."""
+    path = [step for step in reversed(refused.path) if step is not None]
+    if not path:
+        return refused.tell(Place(where="kwargs"))
+    name = path[0] if isinstance(path[0], str) else names[path[0]] if path[0] < len(names) else ""
+    where = f"argument {name!r}" if name else f"args[{path[0]}]"
+    its = f"{name}." if name.isidentifier() and len(path) == 1 else "its "
+    return refused.tell(Place(where=where + _trail(path[1:]), its=its))
+
+
+def in_value(refused: Refused) -> str:
+    """The sentence for a return value, which was item 0 of what was walked."""
+    path = [step for step in reversed(refused.path) if step is not None]
+    return refused.tell(Place(where="return value" + _trail(path[1:]), sent="stored", give="return"))
+
+
+def unfit(value: Any) -> Refused:
+    """The refusal of a type that has no form in JSON."""
+    try:
+        kind: type = value.__class__  # of a SimpleLazyObject: of what it stands for
+        name, (what, remedy) = kind.__qualname__, _remedy(value, kind)
+    except Exception:  # whatever its __getattr__ does, the caller must be told the type
+        name, what, remedy = type(value).__qualname__, "", _something_else
+    return Refused(lambda at: f"{at.where} of type {name}{what} cannot be {at.sent}: {remedy(at)}")
+
+
+def _remedy(value: Any, kind: type) -> tuple[str, Callable[[Place], str]]:
+    # By the class wherever it can be: a Mock, say, has every attribute.
+    if hasattr(kind, "_meta") and hasattr(kind, "pk"):
+        return " (a model instance)", lambda at: f"{at.give} {at.its}pk and load it in the task"
+    if hasattr(kind, "query") and hasattr(value, "model"):
+        return " (a QuerySet)", lambda at: f"{at.give} a list of primary keys and query again in the task"
+    if kind.__name__ in ("coroutine", "async_generator"):
+        return "", lambda at: "await it" if at.sent == "sent" else "declare the task `async def`"
+    if kind.__name__ == "generator":
+        return "", lambda at: f"{at.give} a list"
+    if hasattr(kind, "getlist"):
+        return " (it can have a key twice)", lambda at: f"{at.give} {at.its}dict()"
+    if hasattr(kind, "_asdict"):
+        return " (a named tuple)", lambda at: f"{at.give} tuple(…) of it, or a dataclass"
+    if hasattr(kind, "read"):
+        return "", lambda at: f"{at.give} its name or its content"
+    return "", _something_else
+
+
+def _something_else(at: Place) -> str:
+    return f"{at.give} an id, a str or a dict of its data"
+
+
+def _trail(path: Sequence[Any]) -> str:
+    shown = "".join(f"[{brief(step)}]" for step in path[:STEPS])
+    return shown + ("…" if len(path) > STEPS else "")
+
+
+def brief(key: Any) -> str:
+    """A key as a message may show it: one short line, whatever its ``__repr__`` does."""
+    try:
+        return (repr(key[:40]) if isinstance(key, str) else repr(key))[:60]
+    except Exception:
+        return f"<{type(key).__name__}>"
