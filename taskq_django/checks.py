@@ -1,7 +1,8 @@
 """System checks: what is wrong in the settings and among the tasks, found before anything runs.
 
 E001 not a dict · E002 unknown key · E003 wrong value · E004 broker URL · E005 unknown database ·
-E006 missing extra · E007 QUEUES · E008 misspelt BACKEND · E009 no django.tasks · E010 two tasks of one path
+E006 missing extra · E007 QUEUES · E008 misspelt BACKEND · E009 no django.tasks · E010 two tasks of one path ·
+E011 a database that is not supported
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import django
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.db import connections
 from django.utils.module_loading import import_string
 
 from .conf import option_problems, problems, queue_name_problem
-from .declaration import Problem, described, nearest
+from .declaration import Problem, described, listed, nearest
 from .exceptions import ConfigurationError
 
 TAG = "taskq_django"
@@ -98,7 +100,8 @@ def _backend_problems(alias: str, params: Mapping[str, Any]) -> Iterator[Problem
 
     if not (isinstance(backend, type) and issubclass(backend, TaskqBackend)):
         return
-    yield from option_problems(alias, params.get("OPTIONS", {}))
+    wrong = option_problems(alias, params.get("OPTIONS", {}))
+    yield from wrong or _vendor_problems(alias)
     yield from _queue_problems(alias, params.get("QUEUES", []))
 
 
@@ -107,6 +110,18 @@ def _misspelt(alias: str, path: str, error: ImportError) -> Iterator[Problem]:
     if near or path.partition(".")[0] == TAG:
         message = f'is "{path}", which cannot be imported: {error}. Did you mean "{BACKEND}"?'
         yield Problem(f'TASKS["{alias}"]["BACKEND"]', message, "", "E008")
+
+
+def _vendor_problems(alias: str) -> Iterator[Problem]:
+    from .brokers.database.broker import DIALECTS
+    from .compat import task_backends
+
+    database = task_backends[alias].broker.database  # type: ignore[attr-defined]
+    vendor = connections[database].vendor
+    if vendor not in DIALECTS:
+        message = f'keeps its jobs in DATABASES["{database}"], which is {vendor}.'
+        hint = f'Supported are {listed(DIALECTS)}: name such a database in OPTIONS["broker"], as "database://ALIAS".'
+        yield Problem(f'TASKS["{alias}"]', message, hint, "E011")
 
 
 def _queue_problems(alias: str, queues: object) -> Iterator[Problem]:

@@ -134,10 +134,10 @@ def test_unreadable_arguments_break_no_page(admin_client: Client, payload: str) 
 def test_secrets_are_masked_by_name_at_any_depth(admin_client: Client) -> None:
     row = result(
         task_path="tests.app.tasks.log_in",
-        payload='[["ann","hunter2"],{"options":{"api_key":"k-123","deep":[{"Authorization":"b-456"}]},"pin":"7777"}]',
+        payload='[["ann","hunter2"],{"options":{"api_key":"key_zz","deep":[{"Authorization":"bearer_zz"}]},"pin":"pin_zz"}]',
     )
     for page in (admin_client.get(reverse(RESULTS)).content.decode(), job_page(admin_client, row.id)):
-        for secret in ("hunter2", "k-123", "b-456", "7777"):
+        for secret in ("hunter2", "key_zz", "bearer_zz", "pin_zz"):
             assert secret not in page
     assert "ann" in job_page(admin_client, row.id)
 
@@ -166,21 +166,21 @@ def test_a_users_own_tagged_dict_keeps_its_secrets(admin_client: Client) -> None
 
 
 def test_starred_parameters_are_masked_by_their_names(admin_client: Client) -> None:
-    row = result(task_path=starred.module_path, payload='[[1,"hunter2","hunter2"],{"x":"7777"}]')
+    row = result(task_path=starred.module_path, payload='[[1,"hunter2","hunter2"],{"x":"pin_zz"}]')
     for page in (admin_client.get(reverse(RESULTS)).content.decode(), job_page(admin_client, row.id)):
         assert "hunter2" not in page
-        assert "7777" not in page
+        assert "pin_zz" not in page
 
 
 def test_a_list_shows_the_arguments_before_a_long_one_and_no_secret(admin_client: Client) -> None:
     long = "x" * 500
-    result(task_path="tests.app.tasks.log_in", payload=f'[["ann","hunter2"],{{"a":1,"pin":"7777","b":"{long}"}}]')
+    result(task_path="tests.app.tasks.log_in", payload=f'[["ann","hunter2"],{{"a":1,"pin":"pin_zz","b":"{long}"}}]')
     result(task_path="tests.app.tasks.log_in", payload=f'[["bob","hunter2{long}"],{{}}]')
     page = admin_client.get(reverse(RESULTS)).content.decode()
     assert "&quot;ann&quot;, &quot;••••&quot;, a=1, pin=&quot;••••&quot;, …" in page
     assert "&quot;bob&quot;, …" in page
     assert "hunter2" not in page
-    assert "7777" not in page
+    assert "pin_zz" not in page
 
 
 def test_an_end_without_an_attempt_of_its_own_shows_its_exception(admin_client: Client) -> None:

@@ -143,3 +143,13 @@ def test_two_tasks_of_one_path_are_an_error_that_names_both_places(monkeypatch: 
 
     assert check == "taskq_django.E010"
     assert "app.tasks.send is taken twice: at app/tasks.py:3 and at app/tasks.py:9." in text
+
+
+def test_a_database_that_is_not_supported_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.db import connections
+
+    monkeypatch.setattr(type(connections["default"]), "vendor", "oracle")
+    first, *_ = checks.check_backends()
+    assert first.id == "taskq_django.E011"
+    assert 'DATABASES["default"], which is oracle' in first.msg
+    assert "postgresql" in (first.hint or "")
