@@ -5,7 +5,6 @@ import io
 import math
 import subprocess
 import sys
-import time as clock
 from collections import OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -535,11 +534,10 @@ def shared() -> list[Any]:
     ids=["str", "bytes", "list", "range", "one text often", "one list often"],
 )
 @pytest.mark.parametrize("encode", [encode_call, encode_plain_call])
-def test_what_is_far_too_large_is_refused_fast(encode: Callable[..., str], value: Any) -> None:
-    started = clock.perf_counter()
+def test_what_is_far_too_large_is_refused_before_it_is_all_walked(encode: Callable[..., str], value: Any) -> None:
+    # One that walked all of it would not come to an end before the run's own limit does.
     with pytest.raises(ArgumentError):
         encode((value,), {})
-    assert clock.perf_counter() - started < 2
 
 
 # --- stored text --------------------------------------------------------------------------------------------
