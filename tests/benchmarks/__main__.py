@@ -142,7 +142,7 @@ class Benchmark:
                 now = time.monotonic()
                 if not begun and left < total:
                     begun, begun_left = now, left
-                time.sleep(0.01)
+                time.sleep(0.01)  # between two counts, which cost the server time
             return begun_left / (now - begun)
         finally:
             worker.stop()
@@ -198,12 +198,12 @@ class Benchmark:
         waits: list[float] = []
         try:
             for n in range(150):
-                time.sleep(0.02)
+                time.sleep(0.02)  # low load is what is measured
                 struct.pack_into("d", marks(), n * 8, 0.0)
                 begun = time.monotonic()
                 noop.enqueue(n)
                 while not (started := struct.unpack_from("d", marks(), n * 8)[0]):
-                    time.sleep(0.0005)
+                    time.sleep(0.0005)  # leave the core to the worker
                 waits.append((started - begun) * 1000)
         finally:
             worker.stop()
@@ -215,9 +215,9 @@ class Benchmark:
         self._clear()
         worker = Worker("-p", "2")
         try:
-            time.sleep(3)
+            time.sleep(3)  # until the start is over
             before, begun = worker.cpu(), time.monotonic()
-            time.sleep(10)
+            time.sleep(10)  # the span over which idling is measured
             share = (worker.cpu() - before) / (time.monotonic() - begun)
             print(f"{'idle, 2 processes':<44}{f'{worker.pss():.0f} MiB PSS':>12}{f'{share:.1%} CPU':>12}")
         finally:

@@ -34,7 +34,7 @@ async def anoop(n: int) -> None:
 
 @task
 def nap(n: int) -> None:
-    time.sleep(0.05)
+    time.sleep(0.05)  # stands for a task that waits
 
 
 @task

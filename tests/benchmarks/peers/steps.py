@@ -1,0 +1,175 @@
+"""The steps of a run. In each round every system has its turn, so that all sides of a ratio see the same minutes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from . import machine
+from .contender import Contender, Workers
+from .marks import Marks
+
+SCENE_ROWS = {"history": 1_000_000, "future": 300_000, "paused": 500_000, "snapshot": 0}
+
+
+class Run:
+    def __init__(self, asked: Namespace, results: dict[str, Any], save: Callable[[], None]) -> None:
+        self._asked, self._results, self._save = asked, results, save
+        self._marks = Marks()
+
+    def measure(self, environment: dict[str, str], folder: Path) -> None:
+        with ExitStack() as stack:
+            contenders = []
+            for spec in self._asked.systems:
+                contender = Contender(spec, {**environment, **connection_texts(spec, environment)}, folder)
+                stack.callback(contender.close)
+                contenders.append(contender)
+                known = self._results["systems"].setdefault(spec, {"steps": {}})
+                known.update(info=contender.info)
+                for step in self._asked.steps:
+                    for name in [name for name in known["steps"] if name.split("-")[0] == step]:
+                        del known["steps"][name]
+            for name in self._asked.steps:
+                rounds = 1 if name in ONCE else self._asked.rounds
+                for number in range(1, rounds + 1):
+                    for contender in contenders:
+                        self._one(name, contender, f"{number}/{rounds}")
+
+    def _one(self, name: str, contender: Contender, number: str) -> None:
+        begun = time.monotonic()
+        steps = self._results["systems"][contender.spec]["steps"]
+        try:
+            for key, figures in STEPS[name](self, contender):
+                steps.setdefault(key, []).append(figures)
+                shown = " ".join(f"{what}={figure:,.4g}" for what, figure in figures.items())
+                print(f"{contender.spec:<24} {key:<18} {number}  {shown}", flush=True)
+        except RuntimeError as error:
+            print(f"{contender.spec:<24} {name:<18} {number}  FAILED {error}", file=sys.stderr, flush=True)
+        self._results["systems"][contender.spec].setdefault("seconds", {})[name] = round(time.monotonic() - begun, 1)
+        self._save()
+
+    # --- steps: each yields (key, figures) --------------------------------------------------------------------------
+
+    def enqueue(self, contender: Contender) -> Any:
+        """One by one, and beside us the raw driver's INSERT of the same row."""
+        count = self._scaled(max(1000, contender.info["jobs"] // 4))
+        self._fresh(contender)
+        yield "enqueue-one", {"rate": count / contender.ask("timed", "enqueue", count)}
+        if contender.system == "taskq_django":
+            self._fresh(contender)
+            yield "enqueue-raw", {"rate": count / contender.ask("timed", "raw_insert", count)}
+
+    def bulk(self, contender: Contender) -> Any:
+        if contender.info["has_bulk"]:
+            count = self._scaled(max(5000, contender.info["jobs"]))
+            self._fresh(contender)
+            yield "bulk", {"rate": count / contender.ask("timed", "enqueue_all", count)}
+
+    def drain(self, contender: Contender) -> Any:
+        for processes in (1, 2):
+            self._fresh(contender)
+            yield f"drain-p{processes}", self._drain(contender, processes)
+
+    def latency(self, contender: Contender) -> Any:
+        """At 30 jobs a second; and before, what two idle worker processes cost."""
+        count = self._scaled(150)
+        self._fresh(contender)
+        with Workers(contender, 2) as workers:
+            contender.ask("enqueue_at_leisure", 1, 0.5)
+            workers.wait(lambda: self._marks.all_ended(1), 30)
+            time.sleep(2)  # until the start is over
+            pss, cpu, begun = workers.pss(), workers.cpu(), time.monotonic()
+            time.sleep(5)  # the span over which idling is measured
+            share = (workers.cpu() - cpu) / (time.monotonic() - begun)
+            self._marks.clear()
+            contender.ask("enqueue_at_leisure", count, 0.03)
+            workers.wait(lambda: self._marks.all_ended(count), 60)
+        waits = sorted(wait * 1000 for wait in self._marks.waits(count))
+        yield (
+            "latency",
+            {
+                "p50": waits[count // 2],
+                "p99": waits[int(count * 0.99)],
+                "pss_mib": pss,
+                "idle_cpu": share,
+            },
+        )
+
+    def naps(self, contender: Contender) -> Any:
+        """2,000 tasks that sleep 50 ms, 100 at once: 2,000 a second would be ideal."""
+        for kind in contender.info["naps"]:
+            count = self._scaled(2000)
+            self._fresh(contender)
+            contender.ask("enqueue_naps", count, kind)
+            contender.ask("analyze")
+            with Workers(contender, 1, kind) as workers:
+                yield f"naps-{kind}", workers.drain(self._marks, count)
+
+    def scenes(self, contender: Contender) -> Any:
+        """The same drain with an empty database, and with much else in it."""
+        for scene in contender.info["scenes"]:
+            self._fresh(contender)
+            for _ in range(self._asked.rounds):
+                self._fresh(contender)
+                yield f"scenes-{scene}-empty", self._drain(contender, 1)
+            if scene == "history":  # a finished job is there to be copied
+                contender.ask("add_history", self._scaled(SCENE_ROWS[scene]))
+            else:
+                self._fresh(contender)
+                if scene != "snapshot":
+                    contender.ask(f"add_{scene}", self._scaled(SCENE_ROWS[scene]))
+            for _ in range(self._asked.rounds):
+                self._marks.clear()
+                if scene == "snapshot":
+                    self._fresh(contender)
+                    contender.ask("open_snapshot")
+                try:
+                    yield f"scenes-{scene}-full", self._drain(contender, 1)
+                finally:
+                    if scene == "snapshot":
+                        contender.ask("close_snapshot")
+        self._fresh(contender)
+
+    # --- parts ---------------------------------------------------------------------------------------------------
+
+    def _scaled(self, count: int) -> int:
+        return max(10, int(count * self._asked.scale))
+
+    def _fresh(self, contender: Contender) -> None:
+        contender.ask("clear")
+        self._marks.clear()
+
+    def _drain(self, contender: Contender, processes: int) -> dict[str, float]:
+        count = self._scaled(contender.info["jobs"])
+        contender.ask("enqueue_all", count)
+        contender.ask("analyze")
+        machine.wait_until_quiet(self._asked.quiet_wait)
+        with Workers(contender, processes) as workers:
+            return workers.drain(self._marks, count)
+
+
+STEPS: dict[str, Callable[[Run, Contender], Any]] = {
+    "drain": Run.drain,
+    "enqueue": Run.enqueue,
+    "bulk": Run.bulk,
+    "latency": Run.latency,
+    "naps": Run.naps,
+    "scenes": Run.scenes,
+}
+ONCE = {"scenes"}  # it has its rounds inside
+
+
+def connection_texts(spec: str, environment: dict[str, str]) -> dict[str, str]:
+    """The database's URL, for those that do not connect by Django."""
+    server = json.loads(environment["BENCH_POSTGRESQL"])
+    if not server:
+        return {}
+    password = f":{server['PASSWORD']}" if server.get("PASSWORD") else ""
+    where = f"{server['USER']}{password}@{server['HOST']}:{server.get('PORT') or 5432}"
+    return {"BENCH_CONNINFO": f"postgresql://{where}/bench_{spec.partition(':')[0]}"}

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import huey as library
+
+from .. import marks
+from . import base
+
+FILE = Path(os.environ["BENCH_FOLDER"]) / "huey-own.sqlite3"
+huey = library.SqliteHuey("bench", filename=str(FILE), journal_mode="wal", fsync=False, results=True)
+
+
+@huey.task()
+def noop(n: int) -> int:
+    marks.noop(n)
+    return 0  # None is not stored
+
+
+@huey.task()
+def nap(n: int) -> int:
+    marks.nap(n)
+    return 0
+
+
+class System(base.System):
+    distributions = ("huey",)
+    config = "bare ``huey_consumer -k process -w N``, SqliteHuey with WAL, no fsync; results kept until read"
+    jobs = 10_000
+    naps = ("threads",)
+    scenes = ()
+
+    def migrate(self) -> None: ...
+
+    def clear(self) -> None:
+        huey.storage.flush_all()
+
+    def analyze(self) -> None: ...
+
+    def enqueue_one(self, n: int) -> None:
+        noop(n)
+
+    def enqueue_naps(self, count: int, kind: str) -> None:
+        for n in range(count):
+            nap(n)
+
+    def worker(self, processes: int, mode: str) -> list[list[str]]:
+        workers = ["-k", "thread", "-w", "100"] if mode == "threads" else ["-k", "process", "-w", str(processes)]
+        path = f"{__name__}.huey"
+        return [[sys.executable, "-m", "huey.bin.huey_consumer", path, "-q", *workers]]
+
+    def left(self) -> int:
+        return int(huey.storage.queue_size())

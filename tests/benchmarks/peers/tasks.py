@@ -1,0 +1,22 @@
+"""Our tasks; a worker imports the ``tasks`` module of each installed app."""
+
+from __future__ import annotations
+
+from taskq_django import task
+
+from . import marks
+
+
+@task
+def noop(n: int) -> None:
+    marks.noop(n)
+
+
+@task
+def nap(n: int) -> None:
+    marks.nap(n)
+
+
+@task
+async def anap(n: int) -> None:
+    await marks.anap(n)
