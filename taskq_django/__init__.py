@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Backoff": "backoff",
+    "DatabaseRouter": "routing",
     "Discard": "exceptions",
     "Result": "results",
     "Retry": "exceptions",
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
     from .backoff import Backoff
     from .exceptions import Discard, Retry
     from .results import Result, TaskContext
+    from .routing import DatabaseRouter
     from .tasks import Task, task
 
-__all__ = ["Backoff", "Discard", "Result", "Retry", "Task", "TaskContext", "TaskqBackend", "task"]
+__all__ = ["Backoff", "DatabaseRouter", "Discard", "Result", "Retry", "Task", "TaskContext", "TaskqBackend", "task"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
 from types import SimpleNamespace
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
+from django.apps import apps
+from django.core.checks import CheckMessage, Error
 
 from . import compat
-from .compat import BaseTaskBackend, InvalidTask, TaskResultDoesNotExist
+from .compat import BaseTaskBackend, InvalidTask, InvalidTaskBackend, TaskResultDoesNotExist
 from .conf import BackendOptions, queue_name_problem, read_options
 from .jobs import is_id
 from .registry import registry
@@ -61,6 +64,13 @@ class TaskqBackend(BaseTaskBackend):
 
         return broker_for(self.alias, self.taskq_options.broker)
 
+    def check(self, **kwargs: Any) -> list[CheckMessage]:
+        """What our app's own system checks cannot say, for without the app they do not run."""
+        if apps.is_installed("taskq_django"):
+            return []
+        message = f'TASKS["{self.alias}"] has the backend of taskq_django, whose app is not installed.'
+        return [Error(message, hint='Add "taskq_django" to INSTALLED_APPS.', id="taskq_django.E015")]
+
     def validate_task(self, task: Any) -> None:
         asked: Any = task
         if isinstance(task.run_after, timedelta):
@@ -88,7 +98,7 @@ class TaskqBackend(BaseTaskBackend):
         self._validate_once(task)
         result = enqueue(task, (args, kwargs), self.broker, self.taskq_options)
         if compat.is_heard(compat.task_enqueued, logging.DEBUG):
-            compat.task_enqueued.send(type(self), task_result=result)
+            compat.announce(compat.task_enqueued, type(self), result)
         return result
 
     def enqueue_many(
@@ -100,7 +110,7 @@ class TaskqBackend(BaseTaskBackend):
         results = enqueue_many(task, calls, self.broker, self.taskq_options)
         if compat.is_heard(compat.task_enqueued, logging.DEBUG):
             for result in results:
-                compat.task_enqueued.send(type(self), task_result=result)
+                compat.announce(compat.task_enqueued, type(self), result)
         return results
 
     def get_result(self, result_id: str) -> Result[Any]:
@@ -120,3 +130,13 @@ class TaskqBackend(BaseTaskBackend):
 
     async def aget_results(self, result_ids: Iterable[str]) -> list[Result[Any]]:
         return await sync_to_async(self.get_results)(result_ids)
+
+
+def our_backends() -> tuple[str, ...]:
+    """The aliases in TASKS that have a backend of ours."""
+    found = []
+    for alias in compat.task_backends:
+        with suppress(InvalidTaskBackend):  # cannot be imported: the framework's own check says so
+            if isinstance(compat.task_backends[alias], TaskqBackend):
+                found.append(alias)
+    return tuple(found)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
+from datetime import timedelta
+
+LONGEST_DELAY = 10 * 365 * 86400.0  # seconds; what is longer is taken for this
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +28,11 @@ class Backoff:
         # The exponent is bounded so that a thousand tries cannot overflow a float.
         longest = min(self.cap, self.first * self.factor ** min(tries - 1, 64))
         return random.uniform(0, longest) if self.jitter else longest  # noqa: S311 - not for secrets
+
+
+def in_seconds(delay: float | timedelta) -> float:
+    """A wait as seconds from 0 to LONGEST_DELAY. Raises TypeError for what is neither a number nor a timedelta."""
+    seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+    if not isinstance(seconds, (int, float)) or math.isnan(seconds):
+        raise TypeError(f"a delay is a number of seconds or a timedelta, not {delay!r}")
+    return float(min(max(seconds, 0.0), LONGEST_DELAY))

@@ -41,8 +41,13 @@ def encode_value(value: Any, *, max_bytes: int = MIB) -> str:
 
 
 def encode_plain_value(value: Any, *, max_bytes: int = MIB) -> str:
-    """As ``encode_value``, by the rules of Django's ``normalize_json``."""
-    return _value_text(value, Walk(*_DJANGOS, max_bytes))
+    """As ``encode_value``, by the rules of Django's ``normalize_json``. Raises its TypeError, and ResultTooLarge."""
+    try:
+        return _value_text(value, Walk(*_DJANGOS, max_bytes))
+    except ResultNotSerializable as error:
+        if isinstance(error, ResultTooLarge):
+            raise
+        raise TypeError(str(error)) from None
 
 
 def decode_call(

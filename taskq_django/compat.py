@@ -67,6 +67,11 @@ def is_heard(signal: Signal, level: int) -> bool:
     return False
 
 
+def announce(signal: Signal, sender: type[BaseTaskBackend], result: TaskResult[Any, Any]) -> None:
+    """Send a signal of django.tasks. Unlike core's own backends, to no receiver's harm: what one raises is logged."""
+    signal.send_robust(sender, task_result=result)
+
+
 if TYPE_CHECKING:
     AnyTask = Task[Any, Any]
     AnyResult = TaskResult[Any, Any]
@@ -88,6 +93,7 @@ __all__ = [
     "TaskResultDoesNotExist",
     "TaskResultMismatch",
     "TaskResultStatus",
+    "announce",
     "is_heard",
     "task_backends",
     "task_enqueued",

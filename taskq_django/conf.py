@@ -83,7 +83,12 @@ class Worker:
         maximum=100,
         doc="Shown in the admin and the log; None means host:pid.",
     )
-    batch: int = option(100, minimum=1, maximum=1000, doc="Jobs claimed or settled in one round trip.")
+    batch: int = option(
+        100,
+        minimum=1,
+        maximum=1000,
+        doc="Jobs claimed or settled in one round trip; six times as many while each takes less than 1 ms.",
+    )
     heartbeat: float = option(
         10.0, minimum=0.1, maximum=600, unit="s", doc="Time between two signs of life of a worker."
     )

@@ -24,6 +24,8 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from .backoff import in_seconds
+
 
 class TaskqError(Exception):
     """Root of the errors of this package."""
@@ -86,7 +88,7 @@ class Retry(Exception):
 
     def __init__(self, delay: float | timedelta | None = None) -> None:
         super().__init__("the task asked to be run again")
-        self.delay = delay.total_seconds() if isinstance(delay, timedelta) else delay
+        self.delay = None if delay is None else in_seconds(delay)
 
 
 class Discard(Exception):

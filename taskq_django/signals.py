@@ -1,22 +1,9 @@
 """Middleware hooks. The sender is always the task's function.
 
-Starred ones are sent with ``send()``: a receiver may change ``job`` headers through ``headers`` (a dict) or veto
-with ``raise Discard(reason)``. The rest use ``send_robust()``: a broken receiver is logged and can lose nothing.
+``before_enqueue`` and ``before_run`` are sent with ``send()``: a receiver may change the job's ``headers`` (a dict) or
+veto with ``raise Discard(reason)``. The rest use ``send_robust()``: a broken receiver is logged and can lose nothing.
 Receivers may be sync or async. They are sent by the client, the executor, the process and the finisher, never
-by a broker.
-
-| signal          | sent by  | arguments                                   |
-|-----------------|----------|---------------------------------------------|
-| before_enqueue* | client   | job, headers                                |
-| after_enqueue   | client   | job                                         |
-| enqueue_failed  | client   | job, exception                              |
-| before_run*     | executor | claim                                       |
-| after_run       | executor | claim, outcome; always, in reverse order    |
-| run_failed      | executor | claim, outcome, exception                   |
-| run_retried     | executor | claim, outcome, exception                   |
-| result_recorded | finisher | outcome; once the store has it              |
-| worker_started  | process  | worker_id; sender is None                   |
-| worker_stopping | process  | worker_id; sender is None                   |
+by a broker. The reference in the documentation is made from the declarations below.
 """
 
 from __future__ import annotations
@@ -31,6 +18,12 @@ logger = logging.getLogger(__name__)
 
 class Hook(Signal):
     """A Signal whose broken receivers are logged by us, and which can be sent last receiver first."""
+
+    def __init__(self, arguments: str, doc: str) -> None:
+        """``arguments``: what a receiver gets by name, beside ``sender``."""
+        super().__init__()
+        self.arguments = arguments
+        self.doc = doc
 
     def announce(self, sender: Any, *, backwards: bool = False, **named: Any) -> None:
         """Tell every receiver; what one raises is logged and changes nothing."""
@@ -49,13 +42,17 @@ def _robust_backwards(signal: Signal, sender: Any, named: dict[str, Any]) -> lis
     return mirrored.send_robust(sender, **named)
 
 
-before_enqueue = Hook()
-after_enqueue = Hook()
-enqueue_failed = Hook()
-before_run = Hook()
-after_run = Hook()
-run_failed = Hook()
-run_retried = Hook()
-result_recorded = Hook()
-worker_started = Hook()
-worker_stopping = Hook()
+before_enqueue = Hook("job, headers", "``headers`` is a dict; what a receiver adds travels with the job as JSON.")
+after_enqueue = Hook("job", "The broker has the job; the transaction may still roll back.")
+enqueue_failed = Hook("job, exception", "It was not sent.")
+before_run = Hook("claim", "In the thread that runs the job.")
+after_run = Hook(
+    "claim, outcome",
+    "Always, whatever came of it; the receivers in reverse order. The outcome is not stored yet. ``sender`` is"
+    " None for a task that this process does not know.",
+)
+run_failed = Hook("claim, outcome, exception", "The job has ended as FAILED.")
+run_retried = Hook("claim, outcome, exception", "It will be tried again.")
+result_recorded = Hook("outcome", "The store has the outcome; sent on the worker's loop thread, so be quick.")
+worker_started = Hook("worker_id", "In each worker process, before its first claim; ``sender`` is None.")
+worker_stopping = Hook("worker_id", "In each worker process, when its loop has ended; ``sender`` is None.")

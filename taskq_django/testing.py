@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .worker.process import WorkerOptions, make_loop, our_backends
+from .backend import our_backends
+from .worker.process import WorkerOptions, make_loop
 
 
 def run_all(*, limit: int | None = None, queues: tuple[str, ...] = (), backends: tuple[str, ...] = ()) -> int:

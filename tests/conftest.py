@@ -8,7 +8,7 @@ from tests.support import services
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if services.missing and os.environ.get("TASKQ_TEST_DB") == "postgresql":
+    if services.missing and os.environ.get("TASKQ_TEST_DB", "sqlite") != "sqlite":
         if os.environ.get("CI"):
             pytest.exit("; ".join(services.missing), returncode=1)
         for item in items:

@@ -1,4 +1,4 @@
-"""Settings of the test project. TASKQ_TEST_DB chooses the default database: sqlite (default) or postgresql."""
+"""Settings of the test project. TASKQ_TEST_DB names the database: sqlite (default), postgresql, mariadb or mysql."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import atexit
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tests.support import services
 
@@ -66,10 +67,12 @@ _sqlite = {
     },
 }
 DATABASE = os.environ.get("TASKQ_TEST_DB", "sqlite")
-if DATABASE == "postgresql":
-    _found = services.postgresql()
-    DATABASES = {"default": _found or _sqlite}
-    if _found and "TASKQ_TEST_NAME" in os.environ:
-        _found["NAME"] = os.environ["TASKQ_TEST_NAME"]
-else:
-    DATABASES = {"default": _sqlite}
+_servers = {"postgresql": services.postgresql, "mariadb": services.mariadb, "mysql": services.mysql}
+_found = _servers[DATABASE]() if DATABASE in _servers else None
+if _found and "TASKQ_TEST_NAME" in os.environ:
+    _found["NAME"] = os.environ["TASKQ_TEST_NAME"]
+_default: dict[str, Any] = _found or _sqlite
+# A second one, for what is about several: in the same server or folder.
+_other = {**_default, "NAME": f"{_default['NAME']}_other"}
+_other["TEST"] = {**_default["TEST"], "NAME": f"{_default['TEST']['NAME']}_other"}
+DATABASES = {"default": _default, "other": _other}

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, QuerySet
 from django.db.models.functions import Substr
 from django.http import HttpRequest, HttpResponse
@@ -18,9 +19,18 @@ from django.utils.translation import gettext_lazy as _
 from ..conf import taskq_settings
 from ..jobs import is_id
 from . import display
+from .filters import newest
 from .paginator import CappedPaginator
 
 SHOWN_PAYLOAD = 200
+SORTABLE = ("enqueued",)  # the primary key: any other order would sort the whole table
+
+
+class JobChangeList(ChangeList):
+    """Django shows no link for a column that cannot be sorted by, but follows an address that sorts by it."""
+
+    def get_ordering_field(self, field_name: Any) -> Any:
+        return super().get_ordering_field(field_name) if field_name in SORTABLE else None
 
 
 class JobListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -31,7 +41,9 @@ class JobListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     search_fields = ("id", "task_path")
-    search_help_text = _("The id of a job, or how the path of its task begins.")
+    search_help_text = _("The id of a job, or how the path of its task begins (among the newest 50,000 jobs).")
+    sortable_by = SORTABLE
+    indexed: tuple[str, ...] = ()  # fields that a filter may look for in every row of the table
     actions = None
     list_display_links = None  # the task leads to the page of the job
 
@@ -41,6 +53,9 @@ class JobListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @property
     def list_per_page(self) -> int:  # type: ignore[override]
         return taskq_settings().admin.page_size
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return JobChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request).defer("payload", "headers")
@@ -56,7 +71,7 @@ class JobListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if is_id(term):
             return queryset.filter(pk=UUID(term)), False
         # NUL is in no path, and PostgreSQL refuses to be asked for it.
-        return (queryset.none() if "\0" in term else queryset.filter(task_path__startswith=term)), False
+        return (queryset.none() if "\0" in term else newest(queryset).filter(task_path__startswith=term)), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -74,7 +89,7 @@ class JobListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         opts = self.model._meta
         return redirect(reverse(f"{self.admin_site.name}:{opts.app_label}_{opts.model_name}_changelist"))
 
-    @admin.display(description=_("task"), ordering="task_path")
+    @admin.display(description=_("task"))
     def task(self, row: Any) -> SafeString:
         return format_html(
             '<a href="{}" title="{}">{}</a><br><code class="taskq-arguments">{}</code>',
@@ -84,7 +99,7 @@ class JobListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             display.short_arguments(row.shown_payload, row.task_path),
         )
 
-    @admin.display(description=_("status"), ordering="status")
+    @admin.display(description=_("status"))
     def state_badge(self, row: Any) -> SafeString:
         return display.badge(row.status)
 

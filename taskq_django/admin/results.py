@@ -29,6 +29,7 @@ class JobResultAdmin(JobListAdmin):
         "attempts",
     )
     list_filter = (FinalStateFilter, TaskFilter, QueueFilter)
+    indexed = ("status", "task_path")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("payload", "headers", "return_value", "message")

@@ -83,8 +83,8 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "results",
                 "default_permissions": ("view",),
                 "indexes": [
-                    models.Index(fields=["status", "finished_at"], name="taskq_result_status"),
-                    models.Index(fields=["task_path", "finished_at"], name="taskq_result_task"),
+                    models.Index(fields=["status", "id"], name="taskq_result_status"),
+                    models.Index(fields=["task_path", "id"], name="taskq_result_task"),
                 ],
             },
         ),
@@ -178,6 +178,7 @@ class Migration(migrations.Migration):
                     "supervisor",
                     models.ForeignKey(
                         blank=True,
+                        db_constraint=False,
                         null=True,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="children",

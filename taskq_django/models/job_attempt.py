@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from .moment_field import MomentField
+
 
 class JobAttempt(models.Model):
     """One start of a job that ended in an exception.
@@ -16,8 +18,8 @@ class JobAttempt(models.Model):
     job_id = models.UUIDField(_("job"))
     number = models.IntegerField(_("number"))  # 1 for the first start
     worker_id = models.CharField(_("worker"), max_length=128)
-    started_at = models.DateTimeField(_("started at"))
-    finished_at = models.DateTimeField(_("finished at"))
+    started_at = MomentField(_("started at"))
+    finished_at = MomentField(_("finished at"))
     exception_class = models.CharField(_("exception"), max_length=255)
     message = models.TextField(_("message"))
     traceback = models.TextField(_("traceback"))

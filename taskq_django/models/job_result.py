@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..jobs import new_id
 from ..states import FINAL, State
+from .moment_field import MomentField
 
 
 class JobResult(models.Model):
@@ -18,11 +19,11 @@ class JobResult(models.Model):
     queue_name = models.CharField(_("queue"), max_length=64)
     priority = models.SmallIntegerField(_("priority"))
     status = models.CharField(_("status"), max_length=10, choices=[(s.value, s.label) for s in FINAL])
-    enqueued_at = models.DateTimeField(_("enqueued at"))
-    run_after = models.DateTimeField(_("run after"), null=True, blank=True)
-    started_at = models.DateTimeField(_("started at"), null=True, blank=True, help_text=_("Its first attempt."))
-    last_attempted_at = models.DateTimeField(_("last attempted at"), null=True, blank=True)
-    finished_at = models.DateTimeField(_("finished at"))
+    enqueued_at = MomentField(_("enqueued at"))
+    run_after = MomentField(_("run after"), null=True, blank=True)
+    started_at = MomentField(_("started at"), null=True, blank=True, help_text=_("Its first attempt."))
+    last_attempted_at = MomentField(_("last attempted at"), null=True, blank=True)
+    finished_at = MomentField(_("finished at"))
     payload = models.TextField(_("arguments"))
     headers = models.TextField(_("headers"), blank=True, default="")
     tries = models.IntegerField(_("tries"), default=0)
@@ -38,9 +39,10 @@ class JobResult(models.Model):
         verbose_name_plural = _("results")
         default_permissions = ("view",)
         indexes = [
-            # The admin's filter by status, and pruning, which asks by status and age.
-            models.Index(fields=["status", "finished_at"], name="taskq_result_status"),
-            models.Index(fields=["task_path", "finished_at"], name="taskq_result_task"),
+            # The admin's filters, newest first: an id begins with the time of its making. And pruning, for whose
+            # sake a result need not have an index of its end.
+            models.Index(fields=["status", "id"], name="taskq_result_status"),
+            models.Index(fields=["task_path", "id"], name="taskq_result_task"),
         ]
 
     def __str__(self) -> str:

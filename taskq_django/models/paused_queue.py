@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from .moment_field import MomentField
+
 
 class PausedQueue(models.Model):
     """While this row exists, jobs of the queue wait."""
@@ -12,7 +14,7 @@ class PausedQueue(models.Model):
     id = models.BigAutoField(primary_key=True)
     backend = models.CharField(_("backend"), max_length=64)
     queue_name = models.CharField(_("queue"), max_length=64)
-    paused_at = models.DateTimeField(_("paused at"), auto_now_add=True)
+    paused_at = MomentField(_("paused at"), auto_now_add=True)
 
     class Meta:
         verbose_name = _("paused queue")

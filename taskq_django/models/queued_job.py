@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..jobs import new_id
 from ..states import LIVE, State
+from .moment_field import MomentField
 
 
 class QueuedJob(models.Model):
@@ -22,10 +23,10 @@ class QueuedJob(models.Model):
     status = models.CharField(_("status"), max_length=10, choices=[(s.value, s.label) for s in LIVE])
     rank = models.SmallIntegerField(_("rank"), help_text=_("Minus the priority, so that one index is in claim order."))
     # When it joined (or, while SCHEDULED, will join) the ready order, by the database's clock.
-    available_at = models.DateTimeField(_("available at"))
-    enqueued_at = models.DateTimeField(_("enqueued at"))
-    run_after = models.DateTimeField(_("run after"), null=True, blank=True)
-    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
+    available_at = MomentField(_("available at"))
+    enqueued_at = MomentField(_("enqueued at"))
+    run_after = MomentField(_("run after"), null=True, blank=True)
+    expires_at = MomentField(_("expires at"), null=True, blank=True)
     payload = models.TextField(_("arguments"))
     headers = models.TextField(_("headers"), blank=True, default="")
     tries = models.IntegerField(_("tries"), default=0)  # counted against max_attempts
@@ -34,9 +35,9 @@ class QueuedJob(models.Model):
     # Written at each claim; every later write of the worker carries it: one that lost its claim changes nothing.
     token = models.UUIDField(null=True, blank=True, editable=False)
     worker_id = models.CharField(_("worker"), max_length=128, null=True, blank=True)
-    started_at = models.DateTimeField(_("first started at"), null=True, blank=True)
-    claimed_at = models.DateTimeField(_("claimed at"), null=True, blank=True)
-    cancel_requested_at = models.DateTimeField(_("cancel requested at"), null=True, blank=True)
+    started_at = MomentField(_("first started at"), null=True, blank=True)
+    claimed_at = MomentField(_("claimed at"), null=True, blank=True)
+    cancel_requested_at = MomentField(_("cancel requested at"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("queued job")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from .moment_field import MomentField
+
 
 class WorkerProcess(models.Model):
     """A supervisor or one of its processes; the row lives as long as the process does.
@@ -14,16 +16,23 @@ class WorkerProcess(models.Model):
     """
 
     id = models.CharField(primary_key=True, max_length=128)  # an incarnation, never reused
+    # No constraint in the database: MariaDB could not give a table with one a character set of our own.
     supervisor = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.CASCADE, related_name="children", verbose_name=_("supervisor")
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="children",
+        db_constraint=False,
+        verbose_name=_("supervisor"),
     )
     name = models.CharField(_("name"), max_length=100)
     host = models.CharField(_("host"), max_length=255)
     pid = models.IntegerField(_("process id"))
     backends = models.CharField(_("backends"), max_length=255, blank=True)
     queues = models.CharField(_("queues"), max_length=1000, blank=True, help_text=_("Empty: all."))
-    started_at = models.DateTimeField(_("started at"))
-    seen_at = models.DateTimeField(_("seen at"))
+    started_at = MomentField(_("started at"))
+    seen_at = MomentField(_("seen at"))
 
     class Meta:
         verbose_name = _("worker")

@@ -47,7 +47,7 @@ def banner(options: WorkerOptions, brokers: Mapping[str, Broker]) -> str:
 
 
 def _described(broker: Broker) -> str:
-    return f'database ({connections[broker.database].vendor}, "{broker.database}")'
+    return f'database ({connections[broker.database].display_name}, "{broker.database}")'
 
 
 def _advice(brokers: Mapping[str, Broker]) -> list[tuple[str, str]]:
@@ -57,11 +57,7 @@ def _advice(brokers: Mapping[str, Broker]) -> list[tuple[str, str]]:
             with connection.cursor() as cursor:
                 cursor.execute("PRAGMA journal_mode")
                 mode = cursor.fetchone()[0]
-            if mode != "wal":
-                return [
-                    (
-                        "advice",
-                        f'faster on SQLite: DATABASES["{alias}"]["OPTIONS"] = {WAL_OPTIONS}',
-                    )
-                ]
+            if mode != "wal" or connection.transaction_mode not in {"IMMEDIATE", "EXCLUSIVE"}:  # type: ignore[attr-defined]
+                text = f'faster on SQLite: DATABASES["{alias}"]["OPTIONS"] = {WAL_OPTIONS}'
+                return [("advice", text)]
     return []

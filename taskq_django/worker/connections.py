@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import wraps
 from time import monotonic
 from typing import Any
 
@@ -16,6 +18,20 @@ logger = logging.getLogger(__name__)
 IDLE = 1.0  # seconds
 
 
+def _never_raises(keep: Callable[..., None]) -> Callable[..., None]:
+    """Upkeep that fails is logged: the job's outcome must reach the loop all the same."""
+
+    @wraps(keep)
+    def guarded(*args: Any) -> None:
+        try:
+            keep(*args)
+        except Exception:
+            logger.exception("A database connection could not be put in order")
+
+    return guarded
+
+
+@_never_raises
 def before_job(last_used: float) -> None:
     """Replace connections that died while this thread had nothing to do."""
     if monotonic() - last_used > IDLE:
@@ -24,6 +40,7 @@ def before_job(last_used: float) -> None:
                 connection.close()
 
 
+@_never_raises
 def after_job(task_path: str, job_id: str) -> None:
     """Undo what a task left open. Connections stay: opening one costs more than a job."""
     for connection in connections.all(initialized_only=True):

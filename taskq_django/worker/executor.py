@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
 from asgiref.sync import sync_to_async
 
 from .. import codec, compat, signals
-from ..backoff import Backoff
+from ..backoff import Backoff, in_seconds
 from ..compat import TaskError, TaskResultStatus
 from ..exceptions import ArgumentError, Discard, PayloadError, Retry, TaskNotFound
 from ..jobs import Claim, Discarded, Failed, Outcome, Retried, Succeeded
@@ -23,6 +23,8 @@ from ..results import Result, TaskContext, read_results, running_result
 from ..states import State
 from ..tasks import MOST_ATTEMPTS, Task
 from .failures import LONGEST_MESSAGE, failure_of, storable
+
+logger = logging.getLogger(__name__)
 
 
 class Run:
@@ -51,6 +53,8 @@ class Executor:
         self._framework_hears = compat.is_heard(compat.task_started, logging.INFO) or compat.is_heard(
             compat.task_finished, logging.INFO
         )
+        # It logs failures at a level of their own: Django's default handler for ERROR mails them to the ADMINS.
+        self._framework_hears_failures = self._framework_hears or compat.is_heard(compat.task_finished, logging.ERROR)
 
     def run(self, claim: Claim) -> Outcome:
         run = Run(claim)
@@ -91,7 +95,7 @@ class Executor:
         if task.takes_context:
             args = [TaskContext(task_result=self._result(run)), *args]
         if self._framework_hears:
-            compat.task_started.send(type(task.get_backend()), task_result=self._result(run))
+            compat.announce(compat.task_started, type(task.get_backend()), self._result(run))
         return function, args, kwargs
 
     def _succeeded(self, run: Run, value: Any) -> Outcome:
@@ -108,23 +112,32 @@ class Executor:
             self._finish_framework_result(run, TaskResultStatus.SUCCESSFUL)
             if text is not None:
                 object.__setattr__(run.result, "_return_value", codec.decode_value(text))
-            _send_finished(run)
+            self._announce_end(run)
         if signals.after_run.receivers:
             signals.after_run.announce(task.func, backwards=True, claim=claim, outcome=outcome)  # type: ignore[union-attr]
         return outcome
 
     def _broken(self, run: Run, error: BaseException) -> Outcome:
+        """What a run that raised comes to. Never raises: an exception here would cost the pool a thread."""
+        try:
+            return self._ended_by(run, error)
+        except Exception as second:  # the store was away while earlier attempts were read, say
+            logger.exception("Job %s failed, and so did what follows a failure", run.claim.job.id)
+            second.__context__ = error
+            return Failed(run.claim, run.started, monotonic(), failure_of(second))
+
+    def _ended_by(self, run: Run, error: BaseException) -> Outcome:
         """Called while ``error`` is being handled: receivers of task_finished read sys.exc_info()."""
         outcome = self._decide(run, error, monotonic())
         sender = run.task.func if run.task else None
         if isinstance(outcome, Failed):
-            if self._framework_hears and run.task is not None:
+            if self._framework_hears_failures and run.task is not None:
                 failure = outcome.failure
                 self._finish_framework_result(run, TaskResultStatus.FAILED)
                 self._result(run).errors.append(
                     TaskError(exception_class_path=failure.exception_class, traceback=failure.traceback)
                 )
-                _send_finished(run)
+                self._announce_end(run)
             signals.run_failed.announce(sender, claim=run.claim, outcome=outcome, exception=error)
         elif isinstance(outcome, Retried):
             signals.run_retried.announce(sender, claim=run.claim, outcome=outcome, exception=error)
@@ -145,7 +158,7 @@ class Executor:
             delay = self._retry_delay(run, task, error)
         if delay is None:
             return Failed(claim, run.started, ended, failure)
-        return Retried(claim, run.started, ended, failure, max(0.0, delay))
+        return Retried(claim, run.started, ended, failure, delay)
 
     def _retry_delay(self, run: Run, task: Task[Any, Any], error: BaseException) -> float | None:
         """Seconds until the next try, or None for no further one."""
@@ -156,7 +169,7 @@ class Executor:
         if tries >= allowed:
             return None
         if asked and error.delay is not None:  # type: ignore[attr-defined]
-            return float(error.delay)  # type: ignore[attr-defined]
+            return error.delay  # type: ignore[attr-defined,no-any-return]
         if not asked and (isinstance(error, task.give_up_on) or not isinstance(error, task.retry_on)):
             return None
         backoff = task.backoff or Backoff()
@@ -164,10 +177,10 @@ class Executor:
             return backoff.seconds(tries)
         try:
             delay = backoff(error, self._result(run))
+            return None if delay is None else in_seconds(delay)
         except Exception:
-            logging.getLogger(__name__).exception("The backoff of %s failed; using the default", task.module_path)
+            logger.exception("The backoff of %s failed; using the default", task.module_path)
             return Backoff().seconds(tries)
-        return delay.total_seconds() if isinstance(delay, timedelta) else delay
 
     def _result(self, run: Run) -> Result[Any]:
         if run.result is None:
@@ -179,16 +192,11 @@ class Executor:
                 run.result = running_result(task, claim, self._worker_id)
         return run.result
 
+    def _announce_end(self, run: Run) -> None:
+        compat.announce(compat.task_finished, type(run.known_task.get_backend()), self._result(run))
+
     def _finish_framework_result(self, run: Run, status: TaskResultStatus) -> None:
         result = self._result(run)
         object.__setattr__(result, "status", status)
         object.__setattr__(result, "state", State(status.value))
         object.__setattr__(result, "finished_at", datetime.now(UTC))
-
-
-def _send_finished(run: Run) -> None:
-    """As core sends it, but a broken receiver is logged and changes nothing."""
-    task = run.known_task
-    for receiver, response in compat.task_finished.send_robust(type(task.get_backend()), task_result=run.result):
-        if isinstance(response, Exception):
-            logging.getLogger(__name__).error("Receiver %r of task_finished failed", receiver, exc_info=response)

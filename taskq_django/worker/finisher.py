@@ -22,28 +22,27 @@ logger = logging.getLogger("taskq_django.task")
 class Finisher:
     """Outcomes come in from any thread; the loop thread writes them."""
 
-    def __init__(self, brokers: Mapping[str, Broker], worker_id: str, batch: int) -> None:
+    def __init__(self, brokers: Mapping[str, Broker], worker_id: str) -> None:
         self._brokers = brokers
         self._worker_id = worker_id
-        self._batch = batch
         self.inbox: deque[Outcome] = deque()
         self.ended = 0  # jobs that this process has ended
         self.stale = 0  # outcomes that came after their claim was lost
         self.mean_run = 1.0  # seconds, of late; a first guess that asks for little
         self._log_ends = logger.isEnabledFor(logging.INFO)
 
-    def flush(self, held: dict[str, Claim]) -> bool:
-        """Settle up to a batch of outcomes and forget their claims; says whether there was any.
+    def flush(self, held: dict[str, Claim], group: int) -> bool:
+        """Settle up to ``group`` outcomes and forget their claims; says whether there was any.
 
         When the broker is unavailable they stay in the inbox, and the error goes to the loop.
         """
-        outcomes = [self.inbox.popleft() for _ in range(min(len(self.inbox), self._batch))]
+        outcomes = [self.inbox.popleft() for _ in range(min(len(self.inbox), group))]
         if not outcomes:
             return False
         counted: list[Outcome] = []
         try:
-            for alias, group in groupby(sorted(outcomes, key=_alias), key=_alias):
-                counted += self._settle(self._brokers[alias], list(group))
+            for alias, theirs in groupby(sorted(outcomes, key=_alias), key=_alias):
+                counted += self._settle(self._brokers[alias], list(theirs))
         except Exception:
             done = {outcome.claim.job.id for outcome in counted}
             self.inbox.extendleft(outcome for outcome in reversed(outcomes) if outcome.claim.job.id not in done)

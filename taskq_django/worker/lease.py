@@ -12,6 +12,7 @@ from uuid import uuid4
 from django.db import DatabaseError, InterfaceError, connections
 from django.utils import timezone
 
+from ..brokers import own_transaction
 from ..models import WorkerProcess
 
 logger = logging.getLogger("taskq_django.worker")
@@ -41,19 +42,20 @@ class Lease:
         """Write the row of this worker, or those of its new processes (id and pid)."""
         now = timezone.now()
         rows = [(self.worker_id, os.getpid(), None)] if not children else [(i, p, self.worker_id) for i, p in children]
-        WorkerProcess.objects.using(self._database).bulk_create(
-            WorkerProcess(
-                id=id_,
-                supervisor_id=supervisor,
-                name=self._name[:100],
-                host=socket.gethostname()[:255],
-                pid=pid,
-                started_at=now,
-                seen_at=now,
-                **self._described,
+        with own_transaction(self._database):
+            WorkerProcess.objects.using(self._database).bulk_create(
+                WorkerProcess(
+                    id=id_,
+                    supervisor_id=supervisor,
+                    name=self._name[:100],
+                    host=socket.gethostname()[:255],
+                    pid=pid,
+                    started_at=now,
+                    seen_at=now,
+                    **self._described,
+                )
+                for id_, pid, supervisor in rows
             )
-            for id_, pid, supervisor in rows
-        )
 
     def renew(self) -> None:
         """Say that this worker lives, when it is time to."""
@@ -61,7 +63,9 @@ class Lease:
             return
         self._renew_at = monotonic() + self._every
         try:
-            seen = WorkerProcess.objects.using(self._database).filter(id=self.worker_id).update(seen_at=timezone.now())
+            with own_transaction(self._database):
+                mine = WorkerProcess.objects.using(self._database).filter(id=self.worker_id)
+                seen = mine.update(seen_at=timezone.now())
             if not seen:
                 self.register()
         except (DatabaseError, InterfaceError) as error:
@@ -71,6 +75,7 @@ class Lease:
     def forget(self, ids: Sequence[str]) -> None:
         """Remove the rows of processes that have ended, or of this worker."""
         try:
-            WorkerProcess.objects.using(self._database).filter(id__in=list(ids)).delete()
+            with own_transaction(self._database):
+                WorkerProcess.objects.using(self._database).filter(id__in=list(ids)).delete()
         except (DatabaseError, InterfaceError) as error:
             logger.warning("Rows of ended workers stay behind: %s", " ".join(str(error).split()))

@@ -28,6 +28,8 @@ COMPANY = 0.02
 # What is claimed beyond the slots, by the mean run time: short jobs must not wait for a round trip each, and of
 # long ones nobody should hold more than it runs.
 SHORT, MIDDLING = 0.005, 0.1
+# Jobs shorter than this travel in larger groups: with them a round trip to the store is all that takes time.
+TINY, MANY = 0.001, 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,7 @@ class Loop:
         self._options = options
         self.sleeper = Sleeper()
         self._fetcher = Fetcher(brokers, choice, worker_id)
-        self._finisher = Finisher(brokers, worker_id, options.batch)
+        self._finisher = Finisher(brokers, worker_id)
         self._pool = make_pool(self.done)
         self._held: dict[str, Claim] = {}
         self._wake_at = 1  # how many outcomes the sleeping loop waits for; read by the pool
@@ -142,26 +144,31 @@ class Loop:
         if ready == 0:
             return False
         alone = self._pool.waiting() == 0
-        return alone or ready >= self._options.batch // 2 or monotonic() - self._flushed_at >= COMPANY
+        return alone or ready >= self._group // 2 or monotonic() - self._flushed_at >= COMPANY
 
     def _flush(self) -> bool:
-        worked = self._finisher.flush(self._held)
+        worked = self._finisher.flush(self._held, self._group)
         self._flushed_at = monotonic()
         return worked
+
+    @property
+    def _group(self) -> int:
+        """How many jobs are claimed, or settled, in one round trip."""
+        return self._options.batch * (MANY if self._finisher.mean_run < TINY else 1)
 
     def _ahead(self) -> int:
         if not self._pool.has_backlog:
             return 0
-        mean, batch = self._finisher.mean_run, self._options.batch
-        return batch * 2 if mean < SHORT else batch // 2 if mean < MIDDLING else 0
+        mean, group = self._finisher.mean_run, self._group
+        return group * 2 if mean < SHORT else group // 2 if mean < MIDDLING else 0
 
     def _fetch(self) -> bool:
-        ahead, held = self._ahead(), len(self._held)
-        wanted = min(self._pool.slots + ahead - held, self._options.batch)
+        ahead, held, group = self._ahead(), len(self._held), self._group
+        wanted = min(self._pool.slots + ahead - held, group)
         if self._options.max_tasks is not None:
             wanted = min(wanted, self._options.max_tasks - self._claimed)
         # While a backlog keeps the slots busy, half of it is waited for: a claim of ten costs what one of fifty does.
-        if wanted <= 0 or (wanted < min(ahead, self._options.batch) // 2 and self._pool.waiting() > 0):
+        if wanted <= 0 or (wanted < min(ahead, group) // 2 and self._pool.waiting() > 0):
             return False
         if not self._fetcher.has_candidates:
             if not self._may_look():
@@ -199,7 +206,7 @@ class Loop:
         now = monotonic()
         idle = now - self._busy_at
         if self._pool.waiting() > 0:
-            self._wake_at = max(1, self._options.batch // 2)
+            self._wake_at = max(1, self._group // 2)
             seconds = COMPANY
         else:
             self._wake_at = 1
@@ -268,6 +275,6 @@ class Loop:
             try:
                 self._flush()
             except BrokerUnavailable as error:
-                logger.error("%s; %d jobs stay with this worker until its lease ends", error, len(self._held))
+                logger.error("%s; %d jobs could not be given back and stay RUNNING", error, len(self._held))
                 break
         return GRACE_EXPIRED

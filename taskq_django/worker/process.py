@@ -14,6 +14,7 @@ from typing import Any
 from django.db import connections
 
 from .. import compat, signals
+from ..backend import our_backends
 from ..brokers import Broker
 from ..exceptions import ConfigurationError
 from ..jobs import Outcome
@@ -47,15 +48,6 @@ class WorkerOptions:
     connect_timeout: float = 60.0
     log_format: str = "text"
     verbosity: int = 1
-
-
-def our_backends() -> tuple[str, ...]:
-    """The aliases in TASKS that have a backend of ours."""
-    return tuple(alias for alias in compat.task_backends if _is_ours(compat.task_backends[alias]))
-
-
-def _is_ours(backend: Any) -> bool:
-    return getattr(backend, "taskq_options", None) is not None
 
 
 def brokers_of(aliases: tuple[str, ...]) -> dict[str, Broker]:

@@ -20,6 +20,8 @@ from multiprocessing.process import BaseProcess
 from time import monotonic
 from typing import Any
 
+from django.db import DatabaseError, InterfaceError
+
 from .lease import Lease, new_worker_id
 from .process import STOP_SIGNALS, WorkerOptions, close_connections, run_child
 from .spawned import run_spawned
@@ -108,11 +110,9 @@ class Supervisor:
         self._register(begun)
 
     def _register(self, begun: list[tuple[str, int]]) -> None:
-        from django.db import DatabaseError
-
         try:
             self._lease.register(begun)
-        except DatabaseError as error:
+        except (DatabaseError, InterfaceError) as error:
             logger.warning("New processes could not be registered: %s", " ".join(str(error).split()))
 
     def _act_on_signals(self) -> None:

@@ -29,3 +29,23 @@ def fails() -> None:
 @task(takes_context=True)
 def tells(context: Any) -> int:
     return int(context.attempt)
+
+
+@task
+async def later(n: int) -> int:
+    return n + 1
+
+
+@task
+def lambdas() -> Any:
+    return lambda: True
+
+
+@task
+def complicated() -> None:
+    raise ValueError(ValueError("This task failed"))
+
+
+@task
+def leaves() -> None:
+    raise SystemExit("left")

@@ -65,6 +65,19 @@ def too_large() -> str:
 
 
 @task
+def odd_retry() -> None:
+    raise Retry(delay="soon")  # type: ignore[arg-type]
+
+
+oddity: Any = None  # set by tests
+
+
+@task(max_attempts=3, backoff=lambda exception, result: oddity)
+def odd_backoff() -> None:
+    raise ConnectionError
+
+
+@task
 def no_thanks() -> None:
     raise Discard("not today")
 

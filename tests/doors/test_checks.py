@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 from io import StringIO
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import django
 import pytest
 from django.core.checks import CheckMessage, run_checks
 from django.core.management import call_command
+from django.db import connections
+from django.db.models import Model
 from pytest_django import Settings
 
 from taskq_django import checks
 from taskq_django.backend import TaskqBackend
+from taskq_django.checks.configuration import check_backends
+from taskq_django.checks.databases import check_servers
+from taskq_django.compat import task_backends
 from taskq_django.registry import registry
 
 OURS = "taskq_django.TaskqBackend"
@@ -60,6 +66,7 @@ def test_a_typo_in_taskq_is_one_error_with_the_nearest_name(settings: Settings) 
     assert 'TASKQ["WORKER"] has no key "THREDS". Did you mean "THREADS"?' in text
 
 
+@pytest.mark.django_db(databases=["default", "other"])  # some checks of Django itself connect
 @pytest.mark.parametrize("backend", [OURS, f"{__name__}.ProjectBackend"])
 def test_a_typo_in_options_is_one_error_with_the_nearest_name(settings: Settings, backend: str) -> None:
     settings.TASKS = tasks(BACKEND=backend, OPTIONS={"brokr": "database://"})
@@ -79,14 +86,14 @@ def test_options_of_another_backend_are_not_ours_to_judge(settings: Settings) ->
         "empty": {},
     }
 
-    assert checks.check_backends() == []
+    assert check_backends() == []
 
 
 @pytest.mark.parametrize("configured", [None, [], "x"])
 def test_settings_that_are_not_ours_raise_nothing(settings: Settings, configured: object) -> None:
     settings.TASKS = configured
 
-    assert checks.check_backends() == []
+    assert check_backends() == []
 
 
 @pytest.mark.parametrize(
@@ -102,7 +109,7 @@ def test_settings_that_are_not_ours_raise_nothing(settings: Settings, configured
 def test_wrong_queues_are_an_error(settings: Settings, queues: object, text: str) -> None:
     settings.TASKS = tasks(QUEUES=queues)
 
-    [message] = checks.check_backends()
+    [message] = check_backends()
 
     assert message.id == "taskq_django.E007"
     assert message.msg.startswith('TASKS["fast"]["QUEUES"]')
@@ -113,14 +120,14 @@ def test_wrong_queues_are_an_error(settings: Settings, queues: object, text: str
 def test_right_queues_pass(settings: Settings, queues: object) -> None:
     settings.TASKS = tasks(QUEUES=queues)
 
-    assert checks.check_backends() == []
+    assert check_backends() == []
 
 
 @pytest.mark.parametrize("path", ["taskq_django.TaskqBakend", "taskq_djano.TaskqBackend", "taskq_django.backends.X"])
 def test_a_misspelt_backend_is_named_with_ours(settings: Settings, path: str) -> None:
     settings.TASKS = {"default": {"BACKEND": path}}
 
-    [message] = checks.check_backends()
+    [message] = check_backends()
 
     assert message.id == "taskq_django.E008"
     assert f'Did you mean "{OURS}"?' in message.msg
@@ -146,10 +153,114 @@ def test_two_tasks_of_one_path_are_an_error_that_names_both_places(monkeypatch: 
 
 
 def test_a_database_that_is_not_supported_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from django.db import connections
-
     monkeypatch.setattr(type(connections["default"]), "vendor", "oracle")
-    first, *_ = checks.check_backends()
-    assert first.id == "taskq_django.E011"
-    assert 'DATABASES["default"], which is oracle' in first.msg
-    assert "postgresql" in (first.hint or "")
+
+    [(check, text), *_] = found()
+
+    assert check == "taskq_django.E011"
+    assert 'DATABASES["default"], which is oracle' in text
+    assert "postgresql" in text
+
+
+def in_database(name: str) -> dict[str, Any]:
+    return {"BACKEND": OURS, "OPTIONS": {"broker": f"database://{name}"}}
+
+
+class Routes:
+    """A project's router, with a home for each of our models by name."""
+
+    homes: ClassVar[dict[str, str]] = {}
+    migrates: ClassVar[bool | None] = None
+
+    def db_for_write(self, model: type[Model], **hints: Any) -> str | None:
+        return self.homes.get(model.__name__)
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return self.migrates
+
+
+@pytest.mark.parametrize(
+    ("homes", "broker", "text"),
+    [
+        ({"JobResult": "other"}, "default", 'different databases: JobAttempt to "default", JobResult to "other"'),
+        ({"QueuedJob": "other"}, "", 'to different databases: JobAttempt to "default", JobResult to "default"'),
+    ],
+)
+def test_jobs_and_results_that_would_part_are_an_error(
+    homes: dict[str, str], broker: str, text: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Routes, "homes", homes)
+    settings.TASKS = {"default": in_database(broker)}
+    settings.DATABASE_ROUTERS = [f"{__name__}.Routes"]
+
+    [(check, message)] = found()
+
+    assert check == "taskq_django.E012"
+    assert text in message
+
+
+@pytest.mark.parametrize(
+    "routers", [["taskq_django.DatabaseRouter"], ["taskq_django.DatabaseRouter", f"{__name__}.Routes"]]
+)
+def test_our_router_keeps_jobs_and_results_together(routers: list[str], settings: Settings) -> None:
+    settings.TASKS = {"default": in_database("other")}
+    settings.DATABASE_ROUTERS = routers
+
+    assert found() == []
+
+
+def test_a_database_without_our_tables_is_an_error(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Routes, "migrates", False)
+    settings.TASKS = {"default": {"BACKEND": OURS}}
+    settings.DATABASE_ROUTERS = [f"{__name__}.Routes"]
+
+    [(check, text)] = found()
+
+    assert check == "taskq_django.E013"
+    assert 'DATABASES["default"], where your routers let migrate make no tables of it.' in text
+
+
+@pytest.mark.parametrize(
+    "configured", [{"far": in_database("other")}, {"default": {"BACKEND": OURS}, "far": in_database("other")}]
+)
+def test_jobs_where_the_admin_does_not_look_are_a_warning(configured: dict[str, Any], settings: Settings) -> None:
+    settings.TASKS = configured
+
+    [(check, text)] = found()
+
+    assert check == "taskq_django.W001"
+    assert 'TASKS["far"] keeps its jobs in DATABASES["other"], where the admin does not look.' in text
+    assert 'DATABASE_ROUTERS = ["taskq_django.DatabaseRouter"]' in text
+
+
+@pytest.mark.parametrize(("level", "ids"), [("read committed", []), ("repeatable read", ["taskq_django.W002"])])
+def test_an_isolation_level_that_blocks_is_a_warning(
+    level: str, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(connections["default"]), "vendor", "mysql")
+    monkeypatch.setitem(connections["default"].settings_dict["OPTIONS"], "isolation_level", level)
+
+    assert [check for check, _ in found()] == ids
+
+
+def test_a_server_that_is_too_old_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = SimpleNamespace(vendor="mysql", mysql_is_mariadb=True, mysql_version=(10, 5, 9))
+    monkeypatch.setattr(checks.databases, "connections", {"default": old})
+
+    assert run_checks(tags=["database"], databases=[]) == []
+    [message] = [m for m in check_servers(databases=["default"]) if m.id == "taskq_django.E014"]
+    assert message.msg == 'DATABASES["default"] must be at least MariaDB 10.6 (it is 10.5.9) to hold jobs.'
+
+
+@pytest.mark.django_db
+def test_the_server_of_these_tests_is_new_enough() -> None:
+    assert check_servers(databases=["default"]) == []
+
+
+def test_a_backend_whose_app_is_not_installed_says_so(settings: Settings) -> None:
+    settings.INSTALLED_APPS = []
+
+    [message] = task_backends["default"].check()
+
+    assert message.id == "taskq_django.E015"
+    assert 'Add "taskq_django" to INSTALLED_APPS.' in (message.hint or "")

@@ -17,7 +17,6 @@ from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
-from django.apps import apps
 from django.utils.datastructures import MultiValueDict
 from django.utils.functional import SimpleLazyObject, lazystr
 from django.utils.safestring import mark_safe
@@ -444,8 +443,6 @@ def test_what_cannot_travel_is_refused_by_name_type_and_remedy(value: Any, messa
 
 
 def test_real_models_and_querysets_are_known_without_a_query() -> None:
-    if not apps.ready:
-        pytest.skip("Django is not set up")
     from django.contrib.auth import models
 
     for value, what in (
@@ -674,7 +671,7 @@ def test_plain_arguments_refuse_what_django_refuses(value: Any) -> None:
         normalized(value)
     with pytest.raises(ArgumentError) as error:
         encode_plain_call(([value],), {}, names=("x",))
-    with pytest.raises(ResultNotSerializable) as result_error:
+    with pytest.raises(TypeError) as result_error:
         encode_plain_value({"a": value})
 
     assert str(django_error.value) == message
@@ -703,7 +700,7 @@ def test_plain_arguments_have_the_same_limits(value: Any, message: str) -> None:
     with pytest.raises(ArgumentError) as error:
         encode_plain_call((value,), {}, names=("x",))
     assert message in str(error.value)
-    with pytest.raises(ResultNotSerializable):
+    with pytest.raises(TypeError):
         encode_plain_value(value)
 
 

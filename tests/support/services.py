@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,34 @@ from urllib.parse import unquote, urlsplit
 
 # What could not be had; the test run says so at its end, or fails where CI is set.
 missing: list[str] = []
+
+
+@cache
+def mariadb() -> dict[str, Any] | None:
+    """DATABASES entry of a MariaDB server that may create databases; None when there is none."""
+    _choose_mysql_driver()
+    url = os.environ.get("TASKQ_TEST_MARIADB")
+    if url:
+        return _mysql_entry(url)
+    entry = _mysql_entry("mysql://root@127.0.0.1:3306")
+    if _mysql_answers(entry):
+        return entry
+    try:
+        return _start_mariadb()
+    except (LookupError, OSError, subprocess.CalledProcessError) as error:
+        missing.append(f"MariaDB: none answers root on 127.0.0.1:3306, TASKQ_TEST_MARIADB is not set, and {error}")
+        return None
+
+
+@cache
+def mysql() -> dict[str, Any] | None:
+    """DATABASES entry of the MySQL server that TASKQ_TEST_MYSQL points to; None without."""
+    _choose_mysql_driver()
+    url = os.environ.get("TASKQ_TEST_MYSQL")
+    if url:
+        return _mysql_entry(url)
+    missing.append("MySQL: TASKQ_TEST_MYSQL is not set (mysql://USER:PASSWORD@HOST:PORT)")
+    return None
 
 
 @cache
@@ -110,6 +139,87 @@ def _stop_postgresql(as_user: list[str], bin_: Path, folder: Path, owner: int) -
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _choose_mysql_driver() -> None:
+    """mysqlclient where it is installed (it wants a compiler and headers), else PyMySQL under its name."""
+    try:
+        import MySQLdb  # noqa: F401
+    except ImportError:
+        import pymysql
+
+        pymysql.version_info = (2, 2, 7, "final", 0)  # Django looks for a mysqlclient of that age
+        pymysql.install_as_MySQLdb()
+
+
+def _mysql_entry(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    return {
+        "ENGINE": "django.db.backends.mysql",
+        "HOST": parts.hostname or "127.0.0.1",
+        "PORT": parts.port or 3306,
+        "USER": unquote(parts.username or "root"),
+        "PASSWORD": unquote(parts.password or ""),
+        "NAME": parts.path.strip("/"),
+        # As unfriendly as real servers are: an old default character set, and a time zone that is not UTC.
+        "OPTIONS": {"init_command": "SET time_zone = '+05:45'"},
+        "TEST": {
+            "NAME": f"test_taskq_{os.getpid()}",
+            "CHARSET": "latin1",
+            "COLLATION": "latin1_swedish_ci",
+        },
+    }
+
+
+def _mysql_answers(entry: dict[str, Any]) -> bool:
+    import MySQLdb
+
+    try:
+        MySQLdb.connect(
+            host=entry["HOST"], port=entry["PORT"], user=entry["USER"], password=entry["PASSWORD"], connect_timeout=3
+        ).close()
+    except MySQLdb.Error:
+        return False
+    return True
+
+
+def _start_mariadb() -> dict[str, Any]:
+    """A private server in a folder of its own, stopped when this process ends; raises when there is none to start."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    server, install = shutil.which("mariadbd", path=path), shutil.which("mariadb-install-db", path=path)
+    if server is None or install is None:
+        raise LookupError("no server is installed")
+    folder = Path(tempfile.mkdtemp(prefix="taskq-mariadb-"))
+    data, port, user = folder / "data", _free_port(), getpass.getuser()
+    authentication = "--auth-root-authentication-method=normal"
+    _call([install, "--no-defaults", f"--datadir={data}", f"--user={user}", authentication, "--skip-test-db"], folder)
+    options = {
+        "datadir": data,
+        "socket": folder / "socket",
+        "pid-file": folder / "pid",
+        "log-error": folder / "log",
+        "port": port,
+        "bind-address": "127.0.0.1",
+        "user": user,
+        "innodb-flush-log-at-trx-commit": 0,
+    }
+    process = subprocess.Popen([server, "--no-defaults", *(f"--{k}={v}" for k, v in options.items())], cwd=folder)
+    atexit.register(_stop_mariadb, process, folder, os.getpid())
+    url = os.environ["TASKQ_TEST_MARIADB"] = f"mysql://root@127.0.0.1:{port}"  # for child processes
+    entry = _mysql_entry(url)
+    deadline = time.monotonic() + 30
+    while not _mysql_answers(entry):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise LookupError(f"the server did not start: {(folder / 'log').read_text()[-500:]}")
+        time.sleep(0.1)  # between two knocks at its door
+    return entry
+
+
+def _stop_mariadb(process: subprocess.Popen[bytes], folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # not a fork of the process that started it
+        process.terminate()
+        process.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
 

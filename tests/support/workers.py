@@ -8,12 +8,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from django.db import connection
+from django.db import OperationalError, connection
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,10 +21,11 @@ ROOT = Path(__file__).parents[2]
 class RealWorker:
     """``manage.py taskq_worker`` as a user starts it."""
 
-    def __init__(self, *flags: str, command: str = "taskq_worker", env: dict[str, str] | None = None) -> None:
+    def __init__(self, *flags: str, env: dict[str, str] | None = None, prefix: Sequence[str] = ()) -> None:
+        """``prefix``: a command that starts it."""
         self._log: IO[str] = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115 - closed by stop
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "django", command, *flags],
+            [*prefix, sys.executable, "-m", "django", "taskq_worker", *flags],
             cwd=ROOT,
             env={
                 **os.environ,
@@ -90,3 +91,21 @@ def wait_for(condition: Callable[[], object], *, timeout: float = 30, what: Call
     while not condition():
         assert time.monotonic() < deadline, f"Waited {timeout} s in vain. {what()}"
         time.sleep(0.01)  # between two looks at another process; the condition decides
+
+
+def cut_other_connections() -> int:
+    """End every connection to this test's database but our own, on the server's side; returns how many."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            count: int = cursor.fetchone()[0]
+            return count
+        cursor.execute("SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()")
+        ids = [id_ for (id_,) in cursor.fetchall()]
+        for id_ in ids:
+            with suppress(OperationalError):  # it has ended by itself
+                cursor.execute("KILL %s", [id_])
+        return len(ids)

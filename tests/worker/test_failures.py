@@ -146,3 +146,32 @@ def test_a_receiver_may_be_async() -> None:
     finally:
         signals.after_run.disconnect(note)
     assert seen == ["Succeeded", "Succeeded"]
+
+
+@pytest.mark.django_db
+def test_a_retry_with_a_delay_that_is_no_number_fails_with_that_message() -> None:
+    odd, after = tasks.odd_retry.enqueue(), tasks.add.enqueue(1)
+    run_all()
+    odd.refresh()
+    assert odd.status == "FAILED"
+    assert "a delay is a number of seconds or a timedelta, not 'soon'" in odd.errors[0].traceback
+    assert after.get() == 3
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("odd", ["soon", float("nan"), object()])
+def test_a_backoff_that_returns_no_number_is_replaced_by_the_default(odd: object, monkeypatch: Any) -> None:
+    monkeypatch.setattr(tasks, "oddity", odd)
+    result = tasks.odd_backoff.enqueue()
+    run_all()
+    result.refresh()
+    assert (result.state, len(result.errors)) == ("SCHEDULED", 1)
+
+
+@pytest.mark.django_db
+def test_an_endless_backoff_is_cut_to_ten_years(monkeypatch: Any) -> None:
+    monkeypatch.setattr(tasks, "oddity", float("inf"))
+    result = tasks.odd_backoff.enqueue()
+    run_all()
+    result.refresh()
+    assert result.state == "SCHEDULED"

@@ -59,7 +59,7 @@ def test_what_enqueue_returns_equals_what_get_result_finds() -> None:
 
 
 def test_many_are_enqueued_in_one_statement(django_assert_num_queries: Any) -> None:
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(2 if connection.vendor == "mysql" else 1):  # there the time is asked for first
         results = tasks.add.enqueue_many([(1,), (2, 3), {"x": 4}])
     run_all()
     assert [result.get() for result in results] == [3, 5, 6]

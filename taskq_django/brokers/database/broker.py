@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import TypeVar
 from uuid import uuid4
@@ -29,15 +30,22 @@ from ...models import QueuedJob
 from ..base import Bell, Broker
 from .bells import RING_PAUSE
 from .dialect import Dialect
+from .mysql import MySQL
 from .postgresql import PostgreSQL
 from .sqlite import SQLite
 
 T = TypeVar("T")
 
-DIALECTS: dict[str, Dialect] = {"postgresql": PostgreSQL(), "sqlite": SQLite()}
+DIALECTS: dict[str, Dialect] = {"mysql": MySQL(), "postgresql": PostgreSQL(), "sqlite": SQLite()}
 
 # Our own short transactions that lost against another's are tried again; sixteen with jitter are some seconds.
 TRIES = 16
+
+
+def own_transaction(database: str) -> AbstractContextManager[None]:
+    """A write transaction that is a worker's own: it leaves room for those of the project."""
+    connection = connections[database]
+    return DIALECTS[connection.vendor].transaction(connection)
 
 
 class DatabaseBroker(Broker):
@@ -69,20 +77,25 @@ class DatabaseBroker(Broker):
             ) from None
 
     def send(self, jobs: Sequence[Job]) -> datetime:
-        connection = self.connection
-        with connection.cursor() as cursor:
-            try:
-                return self.dialect.insert(cursor, jobs, ring=self._may_ring(connection))
-            except DatabaseError as error:
-                self._explain_missing_table(error)
-                raise
+        connection, dialect = self.connection, self.dialect
+        alone = len(jobs) == 1 or "insert" in dialect.one_statement or connection.in_atomic_block
+        try:
+            with nullcontext() if alone else transaction.atomic(using=self.database), connection.cursor() as cursor:
+                return dialect.insert(cursor, jobs, ring=self._may_ring(connection))
+        except DatabaseError as error:
+            self._explain_missing_table(error)
+            raise
 
     def ready_queues(self) -> list[str]:
         return self._own(lambda cursor: self.dialect.ready_queues(cursor, self.alias))
 
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         token = uuid4().hex
-        return self._own(lambda cursor: self.dialect.claim(cursor, self.alias, queue_name, limit, worker_id, token))
+        dialect = self.dialect
+        return self._own(
+            lambda cursor: dialect.claim(cursor, self.alias, queue_name, limit, worker_id, token),
+            writes="claim" not in dialect.one_statement,
+        )
 
     def settle(self, outcomes: Sequence[Outcome], worker_id: str) -> list[Outcome]:
         ended: list[Ended] = [o for o in outcomes if isinstance(o, Succeeded | Failed | Discarded)]
@@ -98,17 +111,20 @@ class DatabaseBroker(Broker):
                 self.dialect.record_attempts(cursor, broken, worker_id)
             return mine
 
-        # One statement on PostgreSQL when all went well; it needs no transaction round it.
-        alone = not back and all(isinstance(o, Succeeded) for o in ended) and self.connection.vendor == "postgresql"
-        return self._own(write, atomic=not alone)
+        succeeded = not back and all(isinstance(o, Succeeded) for o in ended)
+        return self._own(write, writes=not succeeded or "end" not in self.dialect.one_statement)
 
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
         jobs = QueuedJob.objects.using(self.database).filter(backend=self.alias, status="RUNNING", worker_id=worker_id)
         back = {"status": "READY", "token": None, "worker_id": None, "claimed_at": None, "attempts": F("attempts") - 1}
-        return self._own(lambda cursor: jobs.exclude(id__in=list(held)).update(**back))
+        return self._own(lambda cursor: jobs.exclude(id__in=list(held)).update(**back), writes=True)
 
     def promote(self) -> float | None:
-        return self._own(lambda cursor: self.dialect.promote(cursor, self.alias))
+        dialect = self.dialect
+        due_in = self._own(lambda cursor: dialect.next_due(cursor, self.alias))
+        if due_in is not None and due_in <= 0:
+            self._own(lambda cursor: dialect.promote(cursor, self.alias), writes="promote" not in dialect.one_statement)
+        return due_in
 
     def bell(self) -> Bell:
         return self.dialect.bell(self.connection)
@@ -127,15 +143,15 @@ class DatabaseBroker(Broker):
         self._rang_at = now
         return True
 
-    def _own(self, act: Callable[[CursorWrapper], T], *, atomic: bool = False) -> T:
-        """Run a transaction that is ours, again when it lost against another's; never one of a caller's."""
-        connection = self.connection
+    def _own(self, act: Callable[[CursorWrapper], T], *, writes: bool = False) -> T:
+        """Run a transaction that is ours, again when it lost against another's; never one of a caller's.
+
+        ``writes``: by more than one statement, or where the dialect wants a transaction for every write.
+        """
+        connection, dialect = self.connection, self.dialect
         for tries in range(1, TRIES + 1):
             try:
-                if not atomic:
-                    with connection.cursor() as cursor:
-                        return act(cursor)
-                with transaction.atomic(using=self.database), connection.cursor() as cursor:
+                with dialect.transaction(connection) if writes else nullcontext(), connection.cursor() as cursor:
                     return act(cursor)
             except (DatabaseError, InterfaceError) as error:
                 self._explain_missing_table(error)
@@ -151,20 +167,24 @@ class DatabaseBroker(Broker):
 
     def _explain_missing_table(self, error: Exception) -> None:
         text = str(error)
-        if "no such table" in text or "no such column" in text or _sqlstate(error) in {"42P01", "42703"}:
+        missing = _code(error) in {"42P01", "42703", 1146, 1054}
+        if missing or "no such table" in text or "no such column" in text:
             raise BrokerError(
                 f"The tables of taskq_django in DATABASES[{self.database!r}] are missing or older than the code: "
                 f"run `manage.py migrate taskq_django --database {self.database}`. ({_one_line(error)})"
             ) from error
 
 
-def _sqlstate(error: Exception) -> str | None:
+def _code(error: Exception) -> str | int | None:
+    """SQLSTATE on PostgreSQL, the error's number on MySQL and MariaDB."""
+    if error.args and isinstance(error.args[0], int):
+        return error.args[0]
     return getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
 
 
 def _lost_a_race(error: Exception) -> bool:
-    """A serialization failure, a deadlock, or SQLite's one writer being busy."""
-    return _sqlstate(error) in {"40001", "40P01"} or "database is locked" in str(error)
+    """A serialization failure, a deadlock, a lock that was waited for in vain, or SQLite's one writer being busy."""
+    return _code(error) in {"40001", "40P01", 1213, 1205, 1020} or "database is locked" in str(error)
 
 
 def _one_line(error: Exception) -> str:

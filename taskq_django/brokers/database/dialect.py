@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
 import orjson
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
@@ -43,6 +45,17 @@ PROMOTED_AT_ONCE = 1000
 class Dialect(ABC):
     """The statements of one database vendor. Stateless; one instance serves all threads."""
 
+    # The methods that write by one statement, which needs no transaction round it.
+    one_statement: frozenset[str] = frozenset()
+
+    def needs(self, connection: BaseDatabaseWrapper) -> str:
+        """The version that this server should have and has not; "" when it is new enough. Connects."""
+        return ""
+
+    def transaction(self, connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
+        """For the loop's writes; the lock may be waited for."""
+        return transaction.atomic(using=connection.alias)
+
     @abstractmethod
     def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime: ...
 
@@ -61,7 +74,12 @@ class Dialect(ABC):
     def record_attempts(self, cursor: CursorWrapper, outcomes: Sequence[Failed | Retried], worker_id: str) -> None: ...
 
     @abstractmethod
-    def promote(self, cursor: CursorWrapper, backend: str) -> float | None: ...
+    def next_due(self, cursor: CursorWrapper, backend: str) -> float | None:
+        """Seconds until the first held job is due; None for none."""
+
+    @abstractmethod
+    def promote(self, cursor: CursorWrapper, backend: str) -> None:
+        """Make up to PROMOTED_AT_ONCE due jobs ready."""
 
     @abstractmethod
     def bell(self, connection: BaseDatabaseWrapper) -> Bell: ...
@@ -69,6 +87,23 @@ class Dialect(ABC):
     def ready_queues(self, cursor: CursorWrapper, backend: str) -> list[str]:
         cursor.execute(READY_QUEUES, [backend, backend, backend])
         return [name for (name,) in cursor.fetchall()]
+
+
+def job_record(job: Job) -> dict[str, Any]:
+    """A job as the JSON object that ``insert`` statements read."""
+    return {
+        "id": job.id,
+        "task_path": job.task_path,
+        "backend": job.backend,
+        "queue_name": job.queue_name,
+        "rank": -job.priority,
+        "run_after": job.run_after,
+        "delay": job.delay_us,
+        "expires_at": job.expires_at,
+        "payload": job.payload,
+        "headers": job.headers,
+        "tries": job.tries,
+    }
 
 
 def ended_record(outcome: Ended, now: float) -> dict[str, Any]:
@@ -122,7 +157,7 @@ def attempt_record(outcome: Failed | Retried, worker_id: str, now: float) -> dic
     }
 
 
-def as_json(records: Sequence[dict[str, Any]]) -> str:
+def as_json(records: Sequence[dict[str, Any]] | dict[str, Any]) -> str:
     """One text parameter for a whole group: the cheapest way into the server (arrays cost twice, VALUES thrice)."""
     return orjson.dumps(records).decode()
 
@@ -130,11 +165,13 @@ def as_json(records: Sequence[dict[str, Any]]) -> str:
 __all__ = [
     "ATTEMPT",
     "JOB",
+    "PAUSED",
     "PROMOTED_AT_ONCE",
     "RESULT",
     "Dialect",
     "as_json",
     "attempt_record",
     "ended_record",
+    "job_record",
     "put_back_record",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
@@ -22,16 +22,20 @@ from .dialect import (
     as_json,
     attempt_record,
     ended_record,
+    job_record,
     put_back_record,
 )
 
 CHANNEL = "taskq_django"
 NOW = "statement_timestamp()"  # now() would be the start of the caller's transaction
 
+# As a number: under USE_TZ = False Django would cut the time zone off.
+SENT_AT = f"EXTRACT(EPOCH FROM {NOW})::float8"
+
 INSERT_ONE = f"""
 INSERT INTO {JOB} (id, task_path, backend, queue_name, status, rank, available_at, enqueued_at, payload, headers,
                    tries, attempts, crashes)
-VALUES (%s, %s, %s, %s, 'READY', %s, {NOW}, {NOW}, %s, %s, %s, 0, 0) RETURNING enqueued_at"""
+VALUES (%s, %s, %s, %s, 'READY', %s, {NOW}, {NOW}, %s, %s, %s, 0, 0) RETURNING {SENT_AT}"""
 
 INSERT_MANY = f"""
 WITH sent AS (
@@ -42,7 +46,7 @@ WITH sent AS (
   FROM (SELECT o.*, COALESCE(run_after, {NOW} + delay * interval '1 microsecond') AS due
         FROM json_to_recordset(%s) AS o(id uuid, task_path text, backend text, queue_name text, rank smallint,
              run_after timestamptz, delay bigint, expires_at timestamptz, payload text, headers text, tries int)) AS o)
-SELECT {NOW}"""
+SELECT {SENT_AT}"""
 
 # = ANY(ARRAY(…)) takes the primary key at every table size, where IN and a join fall back to a scan of the
 # hot table. An UPDATE's RETURNING has no order: the caller sorts.
@@ -102,6 +106,8 @@ UPDATE {JOB} SET status = 'READY', available_at = {NOW} WHERE id = ANY(ARRAY(
 
 
 class PostgreSQL(Dialect):
+    one_statement = frozenset({"insert", "claim", "promote", "end"})
+
     def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime:
         job = jobs[0]
         if len(jobs) == 1 and job.run_after is None and job.delay_us is None and job.expires_at is None:
@@ -122,9 +128,8 @@ class PostgreSQL(Dialect):
             )
         else:
             sql = f"{INSERT_MANY}, pg_notify('{CHANNEL}', '')" if ring else INSERT_MANY
-            cursor.execute(sql, [as_json([_job_record(job) for job in jobs])])
-        sent_at: datetime = cursor.fetchone()[0]
-        return sent_at
+            cursor.execute(sql, [as_json([job_record(job) for job in jobs])])
+        return datetime.fromtimestamp(cursor.fetchone()[0], UTC)
 
     def claim(
         self, cursor: CursorWrapper, backend: str, queue_name: str, limit: int, worker_id: str, token: str
@@ -157,12 +162,13 @@ class PostgreSQL(Dialect):
         now = monotonic()
         cursor.execute(RECORD_ATTEMPTS, [as_json([attempt_record(outcome, worker_id, now) for outcome in outcomes])])
 
-    def promote(self, cursor: CursorWrapper, backend: str) -> float | None:
+    def next_due(self, cursor: CursorWrapper, backend: str) -> float | None:
         cursor.execute(NEXT_DUE, [backend])
         due_in: float | None = cursor.fetchone()[0]
-        if due_in is not None and due_in <= 0:
-            cursor.execute(PROMOTE, [backend])
         return due_in
+
+    def promote(self, cursor: CursorWrapper, backend: str) -> None:
+        cursor.execute(PROMOTE, [backend])
 
     def bell(self, connection: BaseDatabaseWrapper) -> Bell:
         # psycopg2 keeps notifications elsewhere; such projects poll.
@@ -172,19 +178,3 @@ class PostgreSQL(Dialect):
 
 def _claim_order(row: Any) -> tuple[int, float, str]:
     return (row[3], row[10], row[0])
-
-
-def _job_record(job: Job) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "task_path": job.task_path,
-        "backend": job.backend,
-        "queue_name": job.queue_name,
-        "rank": -job.priority,
-        "run_after": job.run_after,
-        "delay": job.delay_us,
-        "expires_at": job.expires_at,
-        "payload": job.payload,
-        "headers": job.headers,
-        "tries": job.tries,
-    }

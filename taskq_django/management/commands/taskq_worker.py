@@ -11,13 +11,14 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
+from ...backend import our_backends
 from ...conf import Worker
 from ...declaration import Option, options
 from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError, TaskqError
 from ...worker.banner import banner
 from ...worker.lease import Lease, default_name, new_worker_id
 from ...worker.logs import configure_logs
-from ...worker.process import WorkerOptions, brokers_of, our_backends, run_here
+from ...worker.process import WorkerOptions, brokers_of, run_here
 
 UNREACHABLE = 69  # EX_UNAVAILABLE of sysexits.h
 

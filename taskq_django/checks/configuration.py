@@ -1,9 +1,4 @@
-"""System checks: what is wrong in the settings and among the tasks, found before anything runs.
-
-E001 not a dict · E002 unknown key · E003 wrong value · E004 broker URL · E005 unknown database ·
-E006 missing extra · E007 QUEUES · E008 misspelt BACKEND · E009 no django.tasks · E010 two tasks of one path ·
-E011 a database that is not supported
-"""
+"""Checks of the settings and of the tasks; they read no database."""
 
 from __future__ import annotations
 
@@ -14,15 +9,14 @@ from typing import Any
 import django
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
-from django.db import connections
+from django.core.checks import CheckMessage, register
 from django.utils.module_loading import import_string
 
-from .conf import option_problems, problems, queue_name_problem
-from .declaration import Problem, described, listed, nearest
-from .exceptions import ConfigurationError
+from ..conf import option_problems, problems, queue_name_problem
+from ..declaration import Problem, described, nearest
+from ..exceptions import ConfigurationError
+from .messages import TAG, message_of
 
-TAG = "taskq_django"
 BACKEND = "taskq_django.TaskqBackend"
 
 AppConfigs = Sequence[AppConfig] | None
@@ -31,7 +25,7 @@ AppConfigs = Sequence[AppConfig] | None
 @register(TAG)
 def check_taskq(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
     """The setting ``TASKQ``."""
-    return [_error(problem) for problem in problems()]
+    return [message_of(problem) for problem in problems()]
 
 
 @register(TAG)
@@ -41,7 +35,7 @@ def check_framework(app_configs: AppConfigs = None, **kwargs: Any) -> list[Check
         return []
     hint = 'Type: pip install "taskq-django[django52]", or upgrade to Django 6.0 or newer.'
     message = "has no django.tasks (it came with 6.0), and its backport django-tasks is not installed."
-    return [_error(Problem(f"Django {django.get_version()}", message, hint, "E009"))]
+    return [message_of(Problem(f"Django {django.get_version()}", message, hint, "E009"))]
 
 
 @register(TAG)
@@ -51,7 +45,7 @@ def check_backends(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckM
     if not isinstance(configured, Mapping) or not has_framework():
         return []
     return [
-        _error(problem)
+        message_of(problem)
         for alias, params in configured.items()
         if isinstance(params, Mapping)
         for problem in _backend_problems(alias, params)
@@ -63,10 +57,10 @@ def check_tasks(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMess
     """A path must lead to one task, for a job carries only the path."""
     if not has_framework():
         return []
-    from .registry import registry
+    from ..registry import registry
 
     return [
-        _error(
+        message_of(
             Problem(
                 f"The task path {path}",
                 f"is taken twice: at {first} and at {second}.",
@@ -96,12 +90,11 @@ def _backend_problems(alias: str, params: Mapping[str, Any]) -> Iterator[Problem
         yield from _misspelt(alias, str(path), error)
         return
     # Here, because importing it fails where django.tasks is missing.
-    from .backend import TaskqBackend
+    from ..backend import TaskqBackend
 
     if not (isinstance(backend, type) and issubclass(backend, TaskqBackend)):
         return
-    wrong = option_problems(alias, params.get("OPTIONS", {}))
-    yield from wrong or _vendor_problems(alias)
+    yield from option_problems(alias, params.get("OPTIONS", {}))
     yield from _queue_problems(alias, params.get("QUEUES", []))
 
 
@@ -110,18 +103,6 @@ def _misspelt(alias: str, path: str, error: ImportError) -> Iterator[Problem]:
     if near or path.partition(".")[0] == TAG:
         message = f'is "{path}", which cannot be imported: {error}. Did you mean "{BACKEND}"?'
         yield Problem(f'TASKS["{alias}"]["BACKEND"]', message, "", "E008")
-
-
-def _vendor_problems(alias: str) -> Iterator[Problem]:
-    from .brokers.database.broker import DIALECTS
-    from .compat import task_backends
-
-    database = task_backends[alias].broker.database  # type: ignore[attr-defined]
-    vendor = connections[database].vendor
-    if vendor not in DIALECTS:
-        message = f'keeps its jobs in DATABASES["{database}"], which is {vendor}.'
-        hint = f'Supported are {listed(DIALECTS)}: name such a database in OPTIONS["broker"], as "database://ALIAS".'
-        yield Problem(f'TASKS["{alias}"]', message, hint, "E011")
 
 
 def _queue_problems(alias: str, queues: object) -> Iterator[Problem]:
@@ -137,7 +118,3 @@ def _queue_problems(alias: str, queues: object) -> Iterator[Problem]:
 
 def has_framework() -> bool:
     return django.VERSION >= (6, 0) or importlib.util.find_spec("django_tasks") is not None
-
-
-def _error(problem: Problem) -> Error:
-    return Error(f"{problem.where} {problem.message}", hint=problem.hint or None, id=f"taskq_django.{problem.id}")

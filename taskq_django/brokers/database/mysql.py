@@ -1,0 +1,266 @@
+"""MariaDB ≥ 10.6 and MySQL ≥ 8.0.11. No UPDATE … RETURNING there: what is written is locked and read first.
+
+Locks under READ COMMITTED, Django's default: REPEATABLE READ locks the gaps between rows too, and then claims and
+inserts wait for each other. ``rank`` is a reserved word of MySQL 8. Ids travel as 32 hexadecimal digits, which the
+native type of MariaDB ≥ 10.7 and the CHAR(32) of the others both take; what comes back has dashes or has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+from ...jobs import Claim, Ended, Failed, Job, Outcome, Retried, Returned
+from ..base import Bell
+from .bells import PollBell
+from .dialect import (
+    ATTEMPT,
+    JOB,
+    PAUSED,
+    PROMOTED_AT_ONCE,
+    RESULT,
+    Dialect,
+    as_json,
+    attempt_record,
+    ended_record,
+    job_record,
+    put_back_record,
+)
+
+NOW = "UTC_TIMESTAMP(6)"  # NOW() would be in the time zone of the session
+ID, TEXT = "CHAR(32)", "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"  # a JSON_TABLE would take the database's
+
+
+def _table(columns: str) -> str:
+    """One JSON parameter as the table ``o``; columns: "NAME TYPE, …"."""
+    paths = ", ".join(f"{column} PATH '$.{column.split()[0].strip('`')}'" for column in columns.split(", "))
+    return f"JSON_TABLE(%s, '$[*]' COLUMNS ({paths})) AS o"
+
+
+# RETURNING is MariaDB's; MySQL is asked for the time first.
+INSERT_ONE = f"""
+INSERT INTO {JOB} (id, task_path, backend, queue_name, status, `rank`, available_at, enqueued_at, payload, headers,
+                   tries, attempts, crashes)
+VALUES (%s, %s, %s, %s, 'READY', %s, {NOW}, {NOW}, %s, %s, %s, 0, 0) RETURNING enqueued_at"""
+
+_PLAIN = ("id", "task_path", "backend", "queue_name", "rank", "payload", "headers", "tries")
+
+_JOBS = _table(
+    f"id {ID}, task_path VARCHAR(255) {TEXT}, backend VARCHAR(64) {TEXT}, queue_name VARCHAR(64) {TEXT}, "
+    f"`rank` SMALLINT, run_after VARCHAR(32), delay BIGINT, expires_at VARCHAR(32), payload LONGTEXT {TEXT}, "
+    f"headers LONGTEXT {TEXT}, tries INT"
+)
+# COALESCE of texts: a DATETIME that came through JSON_TABLE has lost its microseconds on some versions.
+INSERT = f"""
+INSERT INTO {JOB} (id, task_path, backend, queue_name, status, `rank`, available_at, enqueued_at, run_after,
+                   expires_at, payload, headers, tries, attempts, crashes)
+SELECT id, task_path, backend, queue_name, IF(due > sent_at, 'SCHEDULED', 'READY'), `rank`,
+       COALESCE(GREATEST(due, sent_at), sent_at), sent_at, due, expires_at, payload, headers, tries, 0, 0
+FROM (SELECT o.*, CAST(%s AS DATETIME(6)) AS sent_at,
+             COALESCE(CAST(run_after AS DATETIME(6)), CAST(%s AS DATETIME(6)) + INTERVAL delay MICROSECOND) AS due
+      FROM {_JOBS}) AS o"""
+
+CLAIMABLE = f"""
+SELECT id, task_path, payload, `rank`, headers, tries, attempts + 1, crashes,
+       TIMESTAMPDIFF(MICROSECOND, '1970-01-01', enqueued_at), TIMESTAMPDIFF(MICROSECOND, available_at, {NOW})
+FROM {JOB} WHERE backend = %s AND status = 'READY' AND queue_name = %s
+ORDER BY `rank`, available_at, id LIMIT %s FOR UPDATE SKIP LOCKED"""
+
+CLAIM = f"""
+UPDATE {JOB} SET status = 'RUNNING', attempts = attempts + 1, token = %s, worker_id = %s, claimed_at = {NOW}
+WHERE id IN """
+
+HELD = f"SELECT id, token FROM {JOB} WHERE id IN {{}} FOR UPDATE"
+
+_ENDED = _table(
+    f"id {ID}, status VARCHAR(10) {TEXT}, began BIGINT, ended BIGINT, value LONGTEXT {TEXT}, "
+    f"class VARCHAR(255) {TEXT}, message LONGTEXT {TEXT}"
+)
+# STRAIGHT_JOIN keeps the order of the loops: the group is small, the table may not be.
+KEEP = f"""
+INSERT INTO {RESULT} (id, task_path, backend, queue_name, priority, status, enqueued_at, run_after, started_at,
+                      last_attempted_at, finished_at, payload, headers, tries, attempts, crashes, worker_id,
+                      return_value, exception_class, message)
+SELECT job.id, task_path, backend, queue_name, -`rank`, o.status, enqueued_at, run_after,
+       COALESCE(started_at, {NOW} - INTERVAL o.began MICROSECOND), {NOW} - INTERVAL o.began MICROSECOND,
+       {NOW} - INTERVAL o.ended MICROSECOND, payload, headers, tries + (o.status = 'FAILED'), attempts, crashes,
+       worker_id, o.value, o.class, o.message
+FROM {_ENDED} STRAIGHT_JOIN {JOB} job ON job.id = o.id"""
+
+REMOVE = f"DELETE FROM {JOB} WHERE id IN "
+
+# Assignments take effect from left to right: claimed_at is read before it is cleared.
+PUT_BACK = f"""
+UPDATE {_table(f"id {ID}, tried INT, began INT, delay BIGINT")} STRAIGHT_JOIN {JOB} job ON job.id = o.id
+SET job.status = IF(o.delay > 0, 'SCHEDULED', 'READY'),
+  job.available_at = IF(o.tried = 1, {NOW} + INTERVAL o.delay MICROSECOND, job.available_at),
+  job.tries = job.tries + o.tried, job.attempts = job.attempts - 1 + o.began,
+  job.started_at = IF(o.began = 1, COALESCE(job.started_at, job.claimed_at), job.started_at),
+  job.token = NULL, job.worker_id = NULL, job.claimed_at = NULL"""
+
+_ATTEMPTS = _table(
+    f"id {ID}, number INT, worker VARCHAR(128) {TEXT}, began BIGINT, ended BIGINT, class VARCHAR(255) {TEXT}, "
+    f"message LONGTEXT {TEXT}, traceback LONGTEXT {TEXT}"
+)
+RECORD_ATTEMPTS = f"""
+INSERT INTO {ATTEMPT} (job_id, number, worker_id, started_at, finished_at, exception_class, message, traceback)
+SELECT id, number, worker, {NOW} - INTERVAL began MICROSECOND, {NOW} - INTERVAL ended MICROSECOND, class, message,
+       traceback
+FROM {_ATTEMPTS}"""
+
+NEXT_DUE = f"""
+SELECT TIMESTAMPDIFF(MICROSECOND, {NOW}, MIN(available_at)) FROM {JOB} WHERE backend = %s AND status = 'SCHEDULED'"""
+
+DUE = f"""
+SELECT id FROM {JOB} WHERE backend = %s AND status = 'SCHEDULED' AND available_at <= {NOW}
+ORDER BY available_at LIMIT {PROMOTED_AT_ONCE} FOR UPDATE SKIP LOCKED"""
+
+PROMOTE = f"UPDATE {JOB} SET status = 'READY', available_at = {NOW} WHERE id IN "
+
+# With constants a MIN is one probe of the index; a GROUP BY, or a MIN that depends on an outer row, reads every entry.
+NEXT_QUEUE = f"SELECT MIN(queue_name) FROM {JOB} WHERE backend = %s AND status = 'READY' AND queue_name > %s"
+PAUSED_QUEUES = f"SELECT queue_name FROM {PAUSED} WHERE backend = %s"
+
+# Bytes of one JSON parameter; a statement must fit into max_allowed_packet (16 MiB by default) after quoting.
+GROUP_SIZE = 4 * 1024 * 1024
+
+
+class MySQL(Dialect):
+    def needs(self, connection: Any) -> str:
+        name, wanted = ("MariaDB", (10, 6)) if connection.mysql_is_mariadb else ("MySQL", (8, 0, 11))
+        version = connection.mysql_version
+        return "" if version >= wanted else f"{name} {_dotted(wanted)} (it is {_dotted(version)})"
+
+    def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime:
+        job = jobs[0]
+        plain = len(jobs) == 1 and job.run_after is None and job.delay_us is None and job.expires_at is None
+        if plain and cursor.db.mysql_is_mariadb:
+            record = _hex(job_record(job))
+            cursor.execute(INSERT_ONE, [record[name] for name in _PLAIN])
+            at: datetime = cursor.fetchone()[0]
+            return at.replace(tzinfo=UTC)
+        cursor.execute(f"SELECT {NOW}")
+        sent_at: datetime = cursor.fetchone()[0]
+        for text in _groups([_hex(job_record(job)) for job in jobs]):
+            cursor.execute(INSERT, [sent_at, sent_at, text])
+        return sent_at.replace(tzinfo=UTC)
+
+    def claim(
+        self, cursor: CursorWrapper, backend: str, queue_name: str, limit: int, worker_id: str, token: str
+    ) -> list[Claim]:
+        cursor.execute(CLAIMABLE, [backend, queue_name, limit])
+        rows = cursor.fetchall()
+        if rows:
+            ids = [row[0] for row in rows]
+            cursor.execute(CLAIM + _places(ids), [token, worker_id, *ids])
+        return [
+            Claim(
+                Job(_dashed(id_), path, payload, backend, queue_name, -rank, None, None, None, headers, tries),
+                token,
+                attempt,
+                crashes,
+                enqueued / 1e6,
+                waited / 1e6,
+            )
+            for id_, path, payload, rank, headers, tries, attempt, crashes, enqueued, waited in rows
+        ]
+
+    def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended]) -> set[str]:
+        held = self._held(cursor, outcomes)
+        records = [_hex(ended_record(outcome, monotonic())) for outcome in outcomes if outcome.claim.job.id in held]
+        for text in _groups([record for record in records if record["keep"]]):
+            cursor.execute(KEEP, [text])
+        if records:
+            ids = [record["id"] for record in records]
+            cursor.execute(REMOVE + _places(ids), ids)
+        return held
+
+    def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Returned]) -> set[str]:
+        held = self._held(cursor, outcomes)
+        records = [_hex(put_back_record(outcome)) for outcome in outcomes if outcome.claim.job.id in held]
+        if records:
+            cursor.execute(PUT_BACK, [as_json(records)])
+        return held
+
+    def record_attempts(self, cursor: CursorWrapper, outcomes: Sequence[Failed | Retried], worker_id: str) -> None:
+        for text in _groups([_hex(attempt_record(outcome, worker_id, monotonic())) for outcome in outcomes]):
+            cursor.execute(RECORD_ATTEMPTS, [text])
+
+    def next_due(self, cursor: CursorWrapper, backend: str) -> float | None:
+        cursor.execute(NEXT_DUE, [backend])
+        due_in: int | None = cursor.fetchone()[0]
+        return None if due_in is None else due_in / 1e6
+
+    def promote(self, cursor: CursorWrapper, backend: str) -> None:
+        cursor.execute(DUE, [backend])
+        ids = [id_ for (id_,) in cursor.fetchall()]
+        if ids:
+            cursor.execute(PROMOTE + _places(ids), ids)
+
+    def ready_queues(self, cursor: CursorWrapper, backend: str) -> list[str]:
+        found: list[str] = []
+        name: str | None = ""
+        while True:
+            cursor.execute(NEXT_QUEUE, [backend, name])
+            (name,) = cursor.fetchone()
+            if name is None:
+                break
+            found.append(name)
+        if found:
+            cursor.execute(PAUSED_QUEUES, [backend])
+            paused = {name for (name,) in cursor.fetchall()}
+            found = [name for name in found if name not in paused]
+        return found
+
+    def bell(self, connection: BaseDatabaseWrapper) -> Bell:
+        return PollBell()
+
+    def _held(self, cursor: CursorWrapper, outcomes: Sequence[Outcome]) -> set[str]:
+        """Lock the rows of these claims; returns the ids of those that still carry the claim's token."""
+        tokens = {outcome.claim.job.id: outcome.claim.receipt for outcome in outcomes}
+        ids = [id_.replace("-", "") for id_ in tokens]
+        cursor.execute(HELD.format(_places(ids)), ids)
+        rows = [(_dashed(id_), token) for id_, token in cursor.fetchall()]
+        return {id_ for id_, token in rows if token is not None and str(token).replace("-", "") == tokens[id_]}
+
+
+def _places(ids: Sequence[Any]) -> str:
+    return f"({', '.join(['%s'] * len(ids))})"
+
+
+def _dashed(id_: Any) -> str:
+    text = str(id_)
+    return text if len(text) == 36 else f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _hex(record: dict[str, Any]) -> dict[str, Any]:
+    """The same record as this vendor reads it: the id without dashes, moments as UTC without an offset."""
+    record["id"] = record["id"].replace("-", "")
+    for name in ("run_after", "expires_at"):
+        if record.get(name) is not None:
+            record[name] = str(record[name].astimezone(UTC).replace(tzinfo=None))
+    return record
+
+
+def _groups(records: Sequence[dict[str, Any]]) -> Iterable[str]:
+    """The records as JSON texts of bounded size; nothing for none."""
+    group: list[str] = []
+    size = 0
+    for record in records:
+        text = as_json(record)
+        if group and size + len(text) > GROUP_SIZE:
+            yield f"[{','.join(group)}]"
+            group, size = [], 0
+        group.append(text)
+        size += len(text)
+    if group:
+        yield f"[{','.join(group)}]"
+
+
+def _dotted(version: Iterable[int]) -> str:
+    return ".".join(map(str, version))

@@ -1,0 +1,9 @@
+"""System checks: what is wrong in the settings and among the tasks, found before anything runs."""
+
+from __future__ import annotations
+
+from . import databases  # noqa: F401 - registers its checks
+from .configuration import has_framework, refuse_misspelt_backends
+from .messages import CHECKS, TAG
+
+__all__ = ["CHECKS", "TAG", "has_framework", "refuse_misspelt_backends"]

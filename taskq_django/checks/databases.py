@@ -1,0 +1,105 @@
+"""Checks of where jobs, results and what the admin reads are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Tags, register
+from django.db import connections, router
+
+from ..conf import option_problems
+from ..declaration import Problem, described, listed
+from .configuration import has_framework
+from .messages import TAG, message_of
+
+ROUTER = "taskq_django.DatabaseRouter"
+
+AppConfigs = Sequence[AppConfig] | None
+
+
+@register(TAG)
+def check_databases(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    """Whether jobs, results and what the admin reads are in one place that can hold them. Does not connect."""
+    databases = _databases()
+    vendors = [problem for alias, database in databases.items() for problem in _vendor_problems(alias, database)]
+    if vendors or not databases:
+        return [message_of(problem) for problem in vendors]
+    found = list(_routing_problems(databases)) or list(_advice(databases))
+    return [message_of(problem) for problem in found]
+
+
+@register(Tags.database)
+def check_servers(
+    app_configs: AppConfigs = None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """The versions of the servers; connects, so only where Django asks for it: check --database, migrate."""
+    from ..brokers.database.broker import DIALECTS
+
+    ours = [database for database in dict.fromkeys(_databases().values()) if database in (databases or ())]
+    return [
+        message_of(Problem(f'DATABASES["{database}"]', f"must be at least {needed} to hold jobs.", "", "E014"))
+        for database in ours
+        if connections[database].vendor in DIALECTS
+        if (needed := DIALECTS[connections[database].vendor].needs(connections[database]))
+    ]
+
+
+def _databases() -> dict[str, str]:
+    """The alias in DATABASES where each alias in TASKS keeps its jobs; without backends whose options are wrong."""
+    if not has_framework() or not isinstance(getattr(settings, "TASKS", {}), Mapping):
+        return {}
+    from ..backend import our_backends
+    from ..compat import task_backends
+
+    found: dict[str, str] = {}
+    for alias in our_backends():
+        backend: Any = task_backends[alias]
+        if not option_problems(alias, backend.options):
+            found[alias] = backend.broker.database
+    return found
+
+
+def _vendor_problems(alias: str, database: str) -> Iterator[Problem]:
+    from ..brokers.database.broker import DIALECTS
+
+    vendor = connections[database].vendor
+    if vendor not in DIALECTS:
+        message = f'keeps its jobs in DATABASES["{database}"], which is {vendor}.'
+        hint = f'Supported are {listed(DIALECTS)}: name such a database in OPTIONS["broker"], as "database://ALIAS".'
+        yield Problem(f'TASKS["{alias}"]', message, hint, "E011")
+
+
+def _routing_problems(databases: Mapping[str, str]) -> Iterator[Problem]:
+    models = list(apps.get_app_config(TAG).get_models())
+    homes = {model.__name__: router.db_for_write(model) for model in models}
+    if len(set(homes.values())) > 1:
+        places = ", ".join(f'{name} to "{home}"' for name, home in homes.items())
+        message = f"send the models of taskq_django to different databases: {places}."
+        hint = "A job and its result are written in one transaction: send all models of this app to one database."
+        yield Problem("DATABASE_ROUTERS", message, hint, "E012")
+    for alias, database in databases.items():
+        if not all(router.allow_migrate_model(database, model) for model in models):
+            message = f'keeps its jobs in DATABASES["{database}"], where your routers let migrate make no tables of it.'
+            hint = "Let allow_migrate of your routers return True for this database and the app taskq_django."
+            yield Problem(f'TASKS["{alias}"]', message, hint, "E013")
+
+
+def _advice(databases: Mapping[str, str]) -> Iterator[Problem]:
+    from ..models import JobResult
+
+    home = router.db_for_write(JobResult)
+    for alias, database in databases.items():
+        if database != home:
+            message = f'keeps its jobs in DATABASES["{database}"], where the admin does not look.'
+            hint = f'The jobs run all the same. To see them, set DATABASE_ROUTERS = ["{ROUTER}"], your own after it'
+            hint += ", and keep the jobs of all backends in one database."
+            yield Problem(f'TASKS["{alias}"]', message, hint, "W001")
+    for database in dict.fromkeys(databases.values()):
+        level = connections[database].settings_dict["OPTIONS"].get("isolation_level", "read committed")
+        if connections[database].vendor == "mysql" and str(level).lower() != "read committed":
+            message = f"has the isolation level {described(level)}."
+            hint = 'Claims and inserts then lock the gaps between rows and wait for each other; use "read committed".'
+            yield Problem(f'DATABASES["{database}"]', message, hint, "W002")

@@ -1,0 +1,51 @@
+"""What the system checks can say. The reference in the documentation is made from this table."""
+
+from __future__ import annotations
+
+from django.core.checks import CheckMessage, Error
+from django.core.checks import Warning as Advice
+
+from ..declaration import Problem
+
+TAG = "taskq_django"
+
+CHECKS = {
+    "E001": "``TASKQ``, one of its sections, or ``OPTIONS`` is not a dict.",
+    "E002": "An unknown key; the nearest valid one is named.",
+    "E003": "A value of the wrong type or out of range.",
+    "E004": "The broker's URL cannot be read. A password in it is never shown.",
+    "E005": "The broker names a database that is not in ``DATABASES``.",
+    "E006": "The broker needs an extra that is not installed, or is not available in this version.",
+    "E007": "``QUEUES`` is not a list of queue names: 1 to 64 of ``A-Z a-z 0-9 _ . : -``.",
+    "E008": "``BACKEND`` looks like ours, misspelt.",
+    "E009": "Django 5.2 without the backport of ``django.tasks``.",
+    "E010": "Two tasks have one path.",
+    "E011": (
+        "The jobs of a backend would be in a database that is not supported: it must be PostgreSQL, MariaDB, MySQL"
+        " or SQLite."
+    ),
+    "E012": (
+        "Your routers send some models of this app to one database and some to another. A job and its result are "
+        "written in one transaction, so all belong together."
+    ),
+    "E013": "Your routers do not let ``migrate`` make our tables in the database where a backend keeps its jobs.",
+    "E014": (
+        "The server is too old: it takes PostgreSQL 14, MariaDB 10.6, MySQL 8.0.11 or SQLite 3.35. This one "
+        "connects, so it runs with ``manage.py check --database default`` and with ``migrate``."
+    ),
+    "E015": "Our backend is in ``TASKS``, but ``taskq_django`` is not in ``INSTALLED_APPS``: it has no tables.",
+    "W001": (
+        "A backend keeps its jobs in a database where the ORM, and so the admin, does not look. The jobs run all "
+        "the same; ``DatabaseRouter`` lets you see them."
+    ),
+    "W002": (
+        "MariaDB or MySQL with another isolation level than ``read committed``, Django's default: claims and "
+        "inserts then lock the gaps between rows and wait for each other."
+    ),
+}
+
+
+def message_of(problem: Problem) -> CheckMessage:
+    """An error, or a warning where the id begins with W."""
+    kind = Advice if problem.id.startswith("W") else Error
+    return kind(f"{problem.where} {problem.message}", hint=problem.hint or None, id=f"{TAG}.{problem.id}")

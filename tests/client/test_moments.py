@@ -1,0 +1,74 @@
+"""Times are right whatever USE_TZ and TIME_ZONE say, on databases that know time zones and on those that do not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from taskq_django.models import JobResult, QueuedJob
+from taskq_django.testing import run_all
+from tests.app import tasks
+
+pytestmark = pytest.mark.django_db
+
+KATHMANDU = timezone.get_fixed_timezone(345)
+
+
+@pytest.fixture(params=["Asia/Kathmandu", "America/New_York", "UTC"])
+def local(request: pytest.FixtureRequest, settings: Any) -> None:
+    settings.USE_TZ = False
+    settings.TIME_ZONE = request.param
+
+
+def is_now(moment: datetime) -> bool:
+    return abs(moment - timezone.now()) < timedelta(seconds=60)
+
+
+@pytest.mark.usefixtures("local")
+def test_without_use_tz_all_times_are_local_and_naive() -> None:
+    sent = tasks.add.enqueue(1)
+    assert timezone.is_naive(sent.enqueued_at)
+    assert is_now(sent.enqueued_at)
+    assert sent == sent.task.get_backend().get_result(sent.id)
+    run_all()
+    row = JobResult.objects.get()
+    for moment in (row.enqueued_at, row.started_at, row.finished_at):
+        assert is_now(moment)
+    sent.refresh()
+    assert sent.finished_at == row.finished_at
+
+
+@pytest.mark.usefixtures("local")
+def test_without_use_tz_a_job_is_held_until_its_local_time() -> None:
+    due = (timezone.now() + timedelta(hours=1)).replace(microsecond=0)
+    sent = tasks.add.using(run_after=due).enqueue(1)
+    assert sent.state == "SCHEDULED"
+    assert sent == sent.task.get_backend().get_result(sent.id)
+    assert QueuedJob.objects.get().available_at == due
+    past = tasks.add.using(run_after=timezone.now() - timedelta(seconds=1)).enqueue(2)
+    run_all()
+    assert past.get() == 4
+    assert QueuedJob.objects.filter(run_after__gt=due - timedelta(seconds=1)).count() == 1
+    assert QueuedJob.objects.filter(run_after__gt=due + timedelta(seconds=1)).count() == 0
+
+
+@pytest.mark.usefixtures("local")
+def test_without_use_tz_what_is_stored_is_utc() -> None:
+    tasks.add.enqueue(1)
+    column = "enqueued_at AT TIME ZONE 'UTC'" if connection.vendor == "postgresql" else "enqueued_at"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {column} FROM taskq_django_queuedjob")
+        (stored,) = cursor.fetchone()
+    stored = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
+    assert abs(stored.replace(tzinfo=UTC) - datetime.now(UTC)) < timedelta(seconds=60)
+
+
+def test_a_moment_of_another_zone_is_the_same_moment() -> None:
+    due = (datetime.now(UTC) + timedelta(hours=1)).astimezone(KATHMANDU)
+    sent = tasks.add.using(run_after=due).enqueue(1)
+    assert QueuedJob.objects.get().available_at == due
+    assert sent == sent.task.get_backend().get_result(sent.id)
