@@ -110,6 +110,7 @@ def _make_job(task: compat.AnyTask, call: Call, alias: str, options: BackendOpti
     elif run_after is not None and not timezone.is_aware(run_after):
         run_after = timezone.make_aware(run_after)  # allowed under USE_TZ = False only; the backend has checked
     metadata = getattr(task, "metadata", None)
+    expires = getattr(task, "expires", None)
     return Job(
         id=new_id(),
         task_path=task.module_path,
@@ -119,6 +120,7 @@ def _make_job(task: compat.AnyTask, call: Call, alias: str, options: BackendOpti
         priority=task.priority,
         run_after=run_after,
         delay_us=delay_us,
+        expires_us=None if expires is None else int(expires * 1e6),
         headers=_headers_text({"metadata": metadata}) if metadata else "",
     )
 

@@ -90,7 +90,34 @@ class Worker:
         doc="Jobs claimed or settled in one round trip; six times as many while each takes less than 1 ms.",
     )
     heartbeat: float = option(
-        10.0, minimum=0.1, maximum=600, unit="s", doc="Time between two signs of life of a worker."
+        10.0, minimum=0.01, maximum=600, unit="s", doc="Time between two signs of life of a worker."
+    )
+    lease: float = option(
+        30.0,
+        minimum=0.05,
+        maximum=86_400,
+        unit="s",
+        doc="Without a sign of life for so long a worker counts as lost: others run its jobs. At least 2 × HEARTBEAT.",
+    )
+    maintenance: float = option(
+        5.0,
+        minimum=0.05,
+        maximum=3600,
+        unit="s",
+        doc="Time between two looks for jobs of lost workers. Old results are looked for twelve times less often.",
+    )
+    max_tasks_per_child: int | None = option(
+        None,
+        flag="--max-tasks-per-child",
+        minimum=1,
+        doc="A process is replaced after so many jobs; None: never.",
+    )
+    max_memory_per_child: int | None = option(
+        None,
+        flag="--max-memory-per-child",
+        minimum=1,
+        unit="MiB",
+        doc="A process is replaced when it uses more memory than this; None: never.",
     )
 
 
@@ -101,7 +128,20 @@ class Beat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """No settings yet."""
+    keep_successes: float | None = option(
+        14 * 86_400.0,
+        minimum=1,
+        maximum=36_500 * 86_400,
+        unit="s",
+        doc="Jobs that succeeded are removed so long after their end; None: never.",
+    )
+    keep_failures: float | None = option(
+        30 * 86_400.0,
+        minimum=1,
+        maximum=36_500 * 86_400,
+        unit="s",
+        doc="Jobs that failed, were cancelled or expired are removed so long after their end; None: never.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +228,11 @@ def _read_taskq() -> tuple[dict[str, Any], list[Problem]]:
         values, wrong = read_section(SECTIONS[key], value, where)
         sections[key.lower()] = SECTIONS[key](**values)
         found += wrong
+    worker = sections.get("worker", Worker())
+    if worker.lease < 2 * worker.heartbeat:
+        message = f"is {worker.lease:g} s, less than twice HEARTBEAT ({worker.heartbeat:g} s)."
+        hint = "One late sign of life would give a working worker's jobs to others. Make it three times HEARTBEAT."
+        found.append(Problem('TASKQ["WORKER"]["LEASE"]', message, hint, "E003"))
     return sections, found
 
 

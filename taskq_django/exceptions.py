@@ -10,9 +10,11 @@ TaskqError
 │   └── ResultTooLarge
 ├── BrokerError
 │   └── BrokerUnavailable       the store cannot be reached now; nothing was sent
-└── ResultError
-    ├── ResultTimeout           the job did not end in time (also TimeoutError)
-    └── TaskFailed              the job ended without a return value
+├── ResultError
+│   ├── ResultTimeout           the job did not end in time (also TimeoutError)
+│   └── TaskFailed              the job ended without a return value
+├── TaskTimeout                 a run was longer than the task's timeout (also TimeoutError)
+└── WorkerLost                  the process that ran a job is gone; the class of such a failed attempt
 
 Retry and Discard are no errors: a task raises them to say how its run ends.
 """
@@ -81,6 +83,14 @@ class TaskFailed(ResultError):
     def __init__(self, message: str, result: Any = None) -> None:
         super().__init__(message)
         self.result = result
+
+
+class TaskTimeout(TaskqError, TimeoutError):
+    """A run took longer than the task's ``timeout``. What ``retry_on`` and ``give_up_on`` are asked about."""
+
+
+class WorkerLost(TaskqError):
+    """The process that ran the job is gone. Never raised: it names a failed attempt."""
 
 
 class Retry(Exception):

@@ -10,7 +10,7 @@ import os
 import time
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from .states import State
@@ -27,7 +27,7 @@ class Job(NamedTuple):
     priority: int = 0  # -100 to 100, higher first
     run_after: datetime | None = None  # aware
     delay_us: int | None = None  # or: so many microseconds after the enqueue, by the broker's clock
-    expires_at: datetime | None = None
+    expires_us: int | None = None  # not started so many microseconds after it was due: it expires
     headers: str = ""  # JSON object, or "" for none; carries the user's metadata too
     tries: int = 0  # failed runs that count against max_attempts
 
@@ -41,6 +41,12 @@ class Claim(NamedTuple):
     crashes: int  # processes lost while running it
     enqueued_at: float  # POSIX seconds, the broker's clock
     waited: float  # seconds between being due and being claimed
+    verdict: str = ""  # CANCELLED or EXPIRED: what it ends as instead of being run
+    losses: int = 0  # hosts lost while holding it; known to who rescues it only
+
+
+# What a run that did not succeed is counted as. A loss is a process whose end nobody saw.
+Counter = Literal["tries", "crashes", "losses"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,7 @@ class Failed:
     started: float
     ended: float
     failure: Failure
+    counts: Counter = "tries"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,7 @@ class Retried:
     ended: float
     failure: Failure
     delay: float  # seconds until it may run again
+    counts: Counter = "tries"
 
 
 @dataclass(frozen=True, slots=True)

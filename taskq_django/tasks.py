@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec,
 from django.utils import timezone
 
 from . import compat
-from .backoff import Backoff
+from .backoff import LONGEST_DELAY, Backoff
 from .compat import InvalidTask
 from .conf import taskq_settings
 from .exceptions import ArgumentError
@@ -49,7 +49,11 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg]
     backoff: BackoffOption | None = None  # None: Backoff()
     retry_on: tuple[type[BaseException], ...] = (Exception,)
     give_up_on: tuple[type[BaseException], ...] = ()
+    timeout: float | timedelta | None = None  # seconds of one run
+    expires: float | timedelta | None = None  # not started so long after it was due: EXPIRED
+    rerun_on_crash: bool = True  # run it again when its process dies?
     store_result: bool = True
+    keep_result: float | timedelta | None = None  # None: TASKQ["RESULTS"]
     sensitive: tuple[str, ...] = ()  # parameters that the admin masks
     metadata: Mapping[str, Any] | None = field(default=None, hash=False)  # JSON; travels with the job
     aliases: tuple[str, ...] = ()  # paths it had before
@@ -72,11 +76,22 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg]
             )
         if self.backoff is not None and not (isinstance(self.backoff, Backoff) or callable(self.backoff)):
             raise InvalidTask(f"{where}: backoff must be a Backoff or a function, not {self.backoff!r}.")
+        for name in ("timeout", "expires", "keep_result"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, self._positive_seconds(name, given))
         if self.native and type(self.priority) is not int:
             raise InvalidTask(f"{where}: priority must be a whole number between -100 and 100, not {self.priority!r}.")
         for name in ("retry_on", "give_up_on"):
             if not all(isinstance(e, type) and issubclass(e, BaseException) for e in getattr(self, name)):
                 raise InvalidTask(f"{where}: {name} must hold exception classes, not {getattr(self, name)!r}.")
+
+    def _positive_seconds(self, name: str, given: object) -> float:
+        seconds = given.total_seconds() if isinstance(given, timedelta) else given
+        if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 < seconds <= LONGEST_DELAY:
+            return float(seconds)
+        raise InvalidTask(
+            f"Task {self.module_path}: {name} must be a positive number of seconds or a timedelta, not {given!r}."
+        )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function here and now: a plain call, nothing is enqueued."""
@@ -181,7 +196,11 @@ def task(
     backoff: BackoffOption | None = ...,
     retry_on: Iterable[type[BaseException]] = ...,
     give_up_on: Iterable[type[BaseException]] = ...,
+    timeout: float | timedelta | None = ...,
+    expires: float | timedelta | None = ...,
+    rerun_on_crash: bool = ...,
     store_result: bool = ...,
+    keep_result: float | timedelta | None = ...,
     sensitive: Iterable[str] = ...,
     metadata: Mapping[str, Any] | None = ...,
     aliases: Iterable[str] = ...,
@@ -197,7 +216,11 @@ def task(
     backoff: BackoffOption | None = ...,
     retry_on: Iterable[type[BaseException]] = ...,
     give_up_on: Iterable[type[BaseException]] = ...,
+    timeout: float | timedelta | None = ...,
+    expires: float | timedelta | None = ...,
+    rerun_on_crash: bool = ...,
     store_result: bool = ...,
+    keep_result: float | timedelta | None = ...,
     sensitive: Iterable[str] = ...,
     metadata: Mapping[str, Any] | None = ...,
     aliases: Iterable[str] = ...,

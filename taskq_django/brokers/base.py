@@ -77,6 +77,21 @@ class Broker(ABC):
         """
 
     @abstractmethod
+    def held_by(self, worker_id: str) -> list[tuple[Claim, float]]:
+        """Some of the jobs that a process holds, which has died, each with the age of its claim in seconds.
+
+        To be settled by whoever asks; then what is left is found by the next call.
+        """
+
+    @abstractmethod
+    def stranded(self) -> dict[str, list[tuple[Claim, float]]]:
+        """The same for every process that is not registered (any more), by its id."""
+
+    @abstractmethod
+    def cancelled(self, worker_id: str) -> set[str]:
+        """The ids of the jobs held by this process that somebody has asked to cancel."""
+
+    @abstractmethod
     def promote(self) -> float | None:
         """Make held jobs ready whose time has come; returns seconds until the next is due, None for none."""
 

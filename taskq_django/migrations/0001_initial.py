@@ -138,6 +138,7 @@ class Migration(migrations.Migration):
                 ("tries", models.IntegerField(default=0, verbose_name="tries")),
                 ("attempts", models.IntegerField(default=0, verbose_name="attempts")),
                 ("crashes", models.IntegerField(default=0, verbose_name="crashes")),
+                ("losses", models.IntegerField(db_default=0, default=0, verbose_name="losses")),
                 ("token", models.UUIDField(blank=True, editable=False, null=True)),
                 ("worker_id", models.CharField(blank=True, max_length=128, null=True, verbose_name="worker")),
                 ("started_at", models.DateTimeField(blank=True, null=True, verbose_name="first started at")),

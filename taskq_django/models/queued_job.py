@@ -32,6 +32,7 @@ class QueuedJob(models.Model):
     tries = models.IntegerField(_("tries"), default=0)  # counted against max_attempts
     attempts = models.IntegerField(_("attempts"), default=0)  # starts, whatever came of them
     crashes = models.IntegerField(_("crashes"), default=0)  # processes lost while running it
+    losses = models.IntegerField(_("losses"), default=0, db_default=0)  # hosts lost while holding it
     # Written at each claim; every later write of the worker carries it: one that lost its claim changes nothing.
     token = models.UUIDField(null=True, blank=True, editable=False)
     worker_id = models.CharField(_("worker"), max_length=128, null=True, blank=True)

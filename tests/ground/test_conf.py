@@ -70,7 +70,7 @@ def test_override_settings_takes_effect_and_ends() -> None:
     assert taskq_settings().worker.threads == before
 
 
-@override_settings(TASKQ={"WORKER": {"GRACE": timedelta(minutes=2), "HEARTBEAT": 60, "QUEUES": ["mail"], "NAME": None}})
+@override_settings(TASKQ={"WORKER": {"GRACE": timedelta(minutes=2), "HEARTBEAT": 15, "QUEUES": ["mail"], "NAME": None}})
 def test_values_come_as_their_field_has_them() -> None:
     worker = taskq_settings().worker
 
@@ -357,3 +357,11 @@ def test_importing_conf_needs_no_settings() -> None:
     root = Path(taskq_django.__file__).parents[1]
 
     subprocess.run([sys.executable, "-c", "import taskq_django.conf"], check=True, env={"PYTHONPATH": str(root)})
+
+
+@override_settings(TASKQ={"WORKER": {"HEARTBEAT": 60}})
+def test_a_lease_that_one_late_heartbeat_would_end_is_refused() -> None:
+    (problem,) = problems()
+
+    assert problem.where == 'TASKQ["WORKER"]["LEASE"]'
+    assert "less than twice HEARTBEAT" in problem.message

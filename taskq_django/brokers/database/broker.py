@@ -28,6 +28,7 @@ from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError
 from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Retried, Returned, Succeeded
 from ...models import QueuedJob
 from ..base import Bell, Broker
+from . import holders
 from .bells import RING_PAUSE
 from .dialect import Dialect
 from .mysql import MySQL
@@ -118,6 +119,18 @@ class DatabaseBroker(Broker):
         jobs = QueuedJob.objects.using(self.database).filter(backend=self.alias, status="RUNNING", worker_id=worker_id)
         back = {"status": "READY", "token": None, "worker_id": None, "claimed_at": None, "attempts": F("attempts") - 1}
         return self._own(lambda cursor: jobs.exclude(id__in=list(held)).update(**back), writes=True)
+
+    def held_by(self, worker_id: str) -> list[tuple[Claim, float]]:
+        jobs = holders.running(self.database, self.alias).filter(worker_id=worker_id)
+        return self._own(lambda _: holders.claims_by_worker(jobs)).get(worker_id, [])
+
+    def stranded(self) -> dict[str, list[tuple[Claim, float]]]:
+        jobs = holders.stranded(holders.running(self.database, self.alias))
+        return self._own(lambda _: holders.claims_by_worker(jobs))
+
+    def cancelled(self, worker_id: str) -> set[str]:
+        jobs = holders.running(self.database, self.alias).filter(worker_id=worker_id, cancel_requested_at__isnull=False)
+        return self._own(lambda _: {str(id_) for id_ in jobs.values_list("id", flat=True)})
 
     def promote(self) -> float | None:
         dialect = self.dialect

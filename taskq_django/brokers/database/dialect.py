@@ -99,7 +99,7 @@ def job_record(job: Job) -> dict[str, Any]:
         "rank": -job.priority,
         "run_after": job.run_after,
         "delay": job.delay_us,
-        "expires_at": job.expires_at,
+        "expires": job.expires_us,
         "payload": job.payload,
         "headers": job.headers,
         "tries": job.tries,
@@ -113,6 +113,8 @@ def ended_record(outcome: Ended, now: float) -> dict[str, Any]:
         "token": outcome.claim.receipt,
         "began": int((now - outcome.started) * 1e6),
         "ended": int((now - outcome.ended) * 1e6),
+        "tried": 0,
+        "crashed": 0,
         "keep": True,
         "value": None,
         "class": "",
@@ -125,6 +127,8 @@ def ended_record(outcome: Ended, now: float) -> dict[str, Any]:
             record["keep"] = outcome.value is not None
         case Failed():
             record["status"] = State.FAILED.value
+            record["tried"] = int(outcome.counts == "tries")
+            record["crashed"] = int(outcome.counts == "crashes")
             record["class"] = outcome.failure.exception_class
             record["message"] = outcome.failure.message
         case Discarded():
@@ -138,7 +142,9 @@ def put_back_record(outcome: Retried | Returned) -> dict[str, Any]:
     return {
         "id": outcome.claim.job.id,
         "token": outcome.claim.receipt,
-        "tried": int(isinstance(outcome, Retried)),
+        "tried": int(isinstance(outcome, Retried) and outcome.counts == "tries"),
+        "crashed": int(isinstance(outcome, Retried) and outcome.counts == "crashes"),
+        "lost": int(isinstance(outcome, Retried) and outcome.counts == "losses"),
         "began": int(outcome.began if isinstance(outcome, Returned) else True),
         "delay": int(outcome.delay * 1e6) if isinstance(outcome, Retried) else 0,
     }

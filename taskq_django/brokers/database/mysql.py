@@ -52,7 +52,7 @@ _PLAIN = ("id", "task_path", "backend", "queue_name", "rank", "payload", "header
 
 _JOBS = _table(
     f"id {ID}, task_path VARCHAR(255) {TEXT}, backend VARCHAR(64) {TEXT}, queue_name VARCHAR(64) {TEXT}, "
-    f"`rank` SMALLINT, run_after VARCHAR(32), delay BIGINT, expires_at VARCHAR(32), payload LONGTEXT {TEXT}, "
+    f"`rank` SMALLINT, run_after VARCHAR(32), delay BIGINT, expires BIGINT, payload LONGTEXT {TEXT}, "
     f"headers LONGTEXT {TEXT}, tries INT"
 )
 # COALESCE of texts: a DATETIME that came through JSON_TABLE has lost its microseconds on some versions.
@@ -60,14 +60,17 @@ INSERT = f"""
 INSERT INTO {JOB} (id, task_path, backend, queue_name, status, `rank`, available_at, enqueued_at, run_after,
                    expires_at, payload, headers, tries, attempts, crashes)
 SELECT id, task_path, backend, queue_name, IF(due > sent_at, 'SCHEDULED', 'READY'), `rank`,
-       COALESCE(GREATEST(due, sent_at), sent_at), sent_at, due, expires_at, payload, headers, tries, 0, 0
+       COALESCE(GREATEST(due, sent_at), sent_at), sent_at, due,
+       COALESCE(GREATEST(due, sent_at), sent_at) + INTERVAL expires MICROSECOND, payload, headers, tries, 0, 0
 FROM (SELECT o.*, CAST(%s AS DATETIME(6)) AS sent_at,
              COALESCE(CAST(run_after AS DATETIME(6)), CAST(%s AS DATETIME(6)) + INTERVAL delay MICROSECOND) AS due
       FROM {_JOBS}) AS o"""
 
 CLAIMABLE = f"""
 SELECT id, task_path, payload, `rank`, headers, tries, attempts + 1, crashes,
-       TIMESTAMPDIFF(MICROSECOND, '1970-01-01', enqueued_at), TIMESTAMPDIFF(MICROSECOND, available_at, {NOW})
+       TIMESTAMPDIFF(MICROSECOND, '1970-01-01', enqueued_at), TIMESTAMPDIFF(MICROSECOND, available_at, {NOW}),
+       CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELLED'
+            WHEN expires_at <= {NOW} AND started_at IS NULL THEN 'EXPIRED' ELSE '' END
 FROM {JOB} WHERE backend = %s AND status = 'READY' AND queue_name = %s
 ORDER BY `rank`, available_at, id LIMIT %s FOR UPDATE SKIP LOCKED"""
 
@@ -78,7 +81,7 @@ WHERE id IN """
 HELD = f"SELECT id, token FROM {JOB} WHERE id IN {{}} FOR UPDATE"
 
 _ENDED = _table(
-    f"id {ID}, status VARCHAR(10) {TEXT}, began BIGINT, ended BIGINT, value LONGTEXT {TEXT}, "
+    f"id {ID}, status VARCHAR(10) {TEXT}, began BIGINT, ended BIGINT, tried INT, crashed INT, value LONGTEXT {TEXT}, "
     f"class VARCHAR(255) {TEXT}, message LONGTEXT {TEXT}"
 )
 # STRAIGHT_JOIN keeps the order of the loops: the group is small, the table may not be.
@@ -88,7 +91,7 @@ INSERT INTO {RESULT} (id, task_path, backend, queue_name, priority, status, enqu
                       return_value, exception_class, message)
 SELECT job.id, task_path, backend, queue_name, -`rank`, o.status, enqueued_at, run_after,
        COALESCE(started_at, {NOW} - INTERVAL o.began MICROSECOND), {NOW} - INTERVAL o.began MICROSECOND,
-       {NOW} - INTERVAL o.ended MICROSECOND, payload, headers, tries + (o.status = 'FAILED'), attempts, crashes,
+       {NOW} - INTERVAL o.ended MICROSECOND, payload, headers, tries + o.tried, attempts, crashes + o.crashed,
        worker_id, o.value, o.class, o.message
 FROM {_ENDED} STRAIGHT_JOIN {JOB} job ON job.id = o.id"""
 
@@ -96,10 +99,12 @@ REMOVE = f"DELETE FROM {JOB} WHERE id IN "
 
 # Assignments take effect from left to right: claimed_at is read before it is cleared.
 PUT_BACK = f"""
-UPDATE {_table(f"id {ID}, tried INT, began INT, delay BIGINT")} STRAIGHT_JOIN {JOB} job ON job.id = o.id
+UPDATE {_table(f"id {ID}, tried INT, crashed INT, lost INT, began INT, delay BIGINT")}
+  STRAIGHT_JOIN {JOB} job ON job.id = o.id
 SET job.status = IF(o.delay > 0, 'SCHEDULED', 'READY'),
   job.available_at = IF(o.tried = 1, {NOW} + INTERVAL o.delay MICROSECOND, job.available_at),
-  job.tries = job.tries + o.tried, job.attempts = job.attempts - 1 + o.began,
+  job.tries = job.tries + o.tried, job.crashes = job.crashes + o.crashed, job.losses = job.losses + o.lost,
+  job.attempts = job.attempts - 1 + o.began,
   job.started_at = IF(o.began = 1, COALESCE(job.started_at, job.claimed_at), job.started_at),
   job.token = NULL, job.worker_id = NULL, job.claimed_at = NULL"""
 
@@ -138,7 +143,7 @@ class MySQL(Dialect):
 
     def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime:
         job = jobs[0]
-        plain = len(jobs) == 1 and job.run_after is None and job.delay_us is None and job.expires_at is None
+        plain = len(jobs) == 1 and job.run_after is None and job.delay_us is None and job.expires_us is None
         if plain and cursor.db.mysql_is_mariadb:
             record = _hex(job_record(job))
             cursor.execute(INSERT_ONE, [record[name] for name in _PLAIN])
@@ -166,8 +171,9 @@ class MySQL(Dialect):
                 crashes,
                 enqueued / 1e6,
                 waited / 1e6,
+                verdict,
             )
-            for id_, path, payload, rank, headers, tries, attempt, crashes, enqueued, waited in rows
+            for id_, path, payload, rank, headers, tries, attempt, crashes, enqueued, waited, verdict in rows
         ]
 
     def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended]) -> set[str]:
@@ -241,9 +247,8 @@ def _dashed(id_: Any) -> str:
 def _hex(record: dict[str, Any]) -> dict[str, Any]:
     """The same record as this vendor reads it: the id without dashes, moments as UTC without an offset."""
     record["id"] = record["id"].replace("-", "")
-    for name in ("run_after", "expires_at"):
-        if record.get(name) is not None:
-            record[name] = str(record[name].astimezone(UTC).replace(tzinfo=None))
+    if record.get("run_after") is not None:
+        record["run_after"] = str(record["run_after"].astimezone(UTC).replace(tzinfo=None))
     return record
 
 

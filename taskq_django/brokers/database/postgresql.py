@@ -42,10 +42,11 @@ WITH sent AS (
   INSERT INTO {JOB} (id, task_path, backend, queue_name, status, rank, available_at, enqueued_at, run_after,
                      expires_at, payload, headers, tries, attempts, crashes)
   SELECT id, task_path, backend, queue_name, CASE WHEN due > {NOW} THEN 'SCHEDULED' ELSE 'READY' END, rank,
-         GREATEST(due, {NOW}), {NOW}, due, expires_at, payload, headers, tries, 0, 0
+         GREATEST(due, {NOW}), {NOW}, due, GREATEST(due, {NOW}) + expires * interval '1 microsecond', payload, headers,
+         tries, 0, 0
   FROM (SELECT o.*, COALESCE(run_after, {NOW} + delay * interval '1 microsecond') AS due
         FROM json_to_recordset(%s) AS o(id uuid, task_path text, backend text, queue_name text, rank smallint,
-             run_after timestamptz, delay bigint, expires_at timestamptz, payload text, headers text, tries int)) AS o)
+             run_after timestamptz, delay bigint, expires bigint, payload text, headers text, tries int)) AS o)
 SELECT {SENT_AT}"""
 
 # = ANY(ARRAY(…)) takes the primary key at every table size, where IN and a join fall back to a scan of the
@@ -57,33 +58,38 @@ WHERE id = ANY(ARRAY(
   ORDER BY rank, available_at, id LIMIT %s FOR UPDATE SKIP LOCKED))
 RETURNING id::text, task_path, payload, rank, headers, tries, attempts, crashes,
   EXTRACT(EPOCH FROM enqueued_at)::float8, EXTRACT(EPOCH FROM {NOW} - available_at)::float8,
+  CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELLED'
+       WHEN expires_at <= {NOW} AND started_at IS NULL THEN 'EXPIRED' ELSE '' END,
   EXTRACT(EPOCH FROM available_at)::float8"""
 
 # The row moves inside the server; = ANY(ARRAY(…)) again, so that a plain join cannot become a scan.
 END = f"""
 WITH o AS MATERIALIZED (
-  SELECT * FROM json_to_recordset(%s) AS o(id uuid, token uuid, status text, began bigint, ended bigint, keep boolean,
-                                           value text, class text, message text)),
+  SELECT * FROM json_to_recordset(%s) AS o(id uuid, token uuid, status text, began bigint, ended bigint, tried int,
+                                           crashed int, keep boolean, value text, class text, message text)),
 gone AS (
   DELETE FROM {JOB} job USING o WHERE job.id = ANY(ARRAY(SELECT id FROM o)) AND job.id = o.id AND job.token = o.token
   RETURNING job.*, o.status AS end_status, {NOW} - o.began * interval '1 microsecond' AS began_at,
-            {NOW} - o.ended * interval '1 microsecond' AS ended_at, o.keep, o.value, o.class, o.message),
+            {NOW} - o.ended * interval '1 microsecond' AS ended_at, o.tried, o.crashed, o.keep, o.value,
+            o.class, o.message),
 kept AS (
   INSERT INTO {RESULT} (id, task_path, backend, queue_name, priority, status, enqueued_at, run_after, started_at,
                         last_attempted_at, finished_at, payload, headers, tries, attempts, crashes, worker_id,
                         return_value, exception_class, message)
   SELECT id, task_path, backend, queue_name, -rank, end_status, enqueued_at, run_after,
          COALESCE(started_at, began_at), began_at, ended_at, payload, headers,
-         tries + CASE WHEN end_status = 'FAILED' THEN 1 ELSE 0 END, attempts, crashes, worker_id, value, class, message
+         tries + tried, attempts, crashes + crashed, worker_id, value, class, message
   FROM gone WHERE keep)
 SELECT id::text FROM gone"""
 
 PUT_BACK = f"""
 WITH o AS MATERIALIZED (
-  SELECT * FROM json_to_recordset(%s) AS o(id uuid, token uuid, tried int, began int, delay bigint))
+  SELECT * FROM json_to_recordset(%s) AS o(id uuid, token uuid, tried int, crashed int, lost int, began int,
+                                           delay bigint))
 UPDATE {JOB} job SET status = CASE WHEN o.delay > 0 THEN 'SCHEDULED' ELSE 'READY' END,
   available_at = CASE WHEN o.tried = 1 THEN {NOW} + o.delay * interval '1 microsecond' ELSE job.available_at END,
-  tries = job.tries + o.tried, attempts = job.attempts - 1 + o.began,
+  tries = job.tries + o.tried, crashes = job.crashes + o.crashed, losses = job.losses + o.lost,
+  attempts = job.attempts - 1 + o.began,
   started_at = CASE WHEN o.began = 1 THEN COALESCE(job.started_at, job.claimed_at) ELSE job.started_at END,
   token = NULL, worker_id = NULL, claimed_at = NULL
 FROM o WHERE job.id = ANY(ARRAY(SELECT id FROM o)) AND job.id = o.id AND job.token = o.token
@@ -110,7 +116,7 @@ class PostgreSQL(Dialect):
 
     def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime:
         job = jobs[0]
-        if len(jobs) == 1 and job.run_after is None and job.delay_us is None and job.expires_at is None:
+        if len(jobs) == 1 and job.run_after is None and job.delay_us is None and job.expires_us is None:
             # The notification rides in the same statement: as a second one it would cost a quarter of the speed.
             sql = f"{INSERT_ONE}, pg_notify('{CHANNEL}', '')" if ring else INSERT_ONE
             cursor.execute(
@@ -145,8 +151,9 @@ class PostgreSQL(Dialect):
                 crashes,
                 enqueued,
                 waited,
+                verdict,
             )
-            for id_, path, payload, rank, headers, tries, attempt, crashes, enqueued, waited, _ in rows
+            for id_, path, payload, rank, headers, tries, attempt, crashes, enqueued, waited, verdict, _ in rows
         ]
 
     def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended]) -> set[str]:
@@ -177,4 +184,4 @@ class PostgreSQL(Dialect):
 
 
 def _claim_order(row: Any) -> tuple[int, float, str]:
-    return (row[3], row[10], row[0])
+    return (row[3], row[11], row[0])

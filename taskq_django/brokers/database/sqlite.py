@@ -39,7 +39,9 @@ CLAIM = f"""
 UPDATE {JOB} SET status = 'RUNNING', attempts = attempts + 1, token = %s, worker_id = %s, claimed_at = %s
 WHERE id IN (SELECT id FROM {JOB} WHERE backend = %s AND status = 'READY' AND queue_name = %s
              ORDER BY rank, available_at, id LIMIT %s)
-RETURNING id, task_path, payload, rank, headers, tries, attempts, crashes, enqueued_at || '', available_at || ''"""
+RETURNING id, task_path, payload, rank, headers, tries, attempts, crashes, enqueued_at || '', available_at || '',
+  CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELLED'
+       WHEN expires_at <= %s AND started_at IS NULL THEN 'EXPIRED' ELSE '' END"""
 
 # One row of parameters a job: three quarters of the time of one JSON parameter a group.
 HELD = f"SELECT id, token FROM {JOB} WHERE id IN (SELECT value FROM json_each(%s))"
@@ -49,14 +51,14 @@ INSERT INTO {RESULT} (id, task_path, backend, queue_name, priority, status, enqu
                       last_attempted_at, finished_at, payload, headers, tries, attempts, crashes, worker_id,
                       return_value, exception_class, message)
 SELECT id, task_path, backend, queue_name, -rank, %s, enqueued_at, run_after, COALESCE(started_at, %s), %s, %s,
-       payload, headers, tries + %s, attempts, crashes, worker_id, %s, %s, %s
+       payload, headers, tries + %s, attempts, crashes + %s, worker_id, %s, %s, %s
 FROM {JOB} WHERE id = %s"""
 
 REMOVE = f"DELETE FROM {JOB} WHERE id = %s"
 
 PUT_BACK = f"""
-UPDATE {JOB} SET status = %s, available_at = COALESCE(%s, available_at), tries = tries + %s,
-  attempts = attempts - 1 + %s,
+UPDATE {JOB} SET status = %s, available_at = COALESCE(%s, available_at), tries = tries + %s, crashes = crashes + %s,
+  losses = losses + %s, attempts = attempts - 1 + %s,
   started_at = CASE WHEN %s THEN COALESCE(started_at, claimed_at) ELSE started_at END,
   token = NULL, worker_id = NULL, claimed_at = NULL
 WHERE id = %s AND token = %s"""
@@ -101,7 +103,7 @@ class SQLite(Dialect):
         self, cursor: CursorWrapper, backend: str, queue_name: str, limit: int, worker_id: str, token: str
     ) -> list[Claim]:
         now = datetime.now(UTC)
-        cursor.execute(CLAIM, (token, worker_id, _text(now), backend, queue_name, limit))
+        cursor.execute(CLAIM, (token, worker_id, _text(now), backend, queue_name, limit, _text(now)))
         rows = cursor.fetchall()
         rows.sort(key=_claim_order)
         moment = now.timestamp()
@@ -113,8 +115,9 @@ class SQLite(Dialect):
                 crashes,
                 _seconds(enqueued),
                 moment - _seconds(available),
+                verdict,
             )
-            for id_, path, payload, rank, headers, tries, attempt, crashes, enqueued, available in rows
+            for id_, path, payload, rank, headers, tries, attempt, crashes, enqueued, available, verdict in rows
         ]
 
     def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended]) -> set[str]:
@@ -130,10 +133,8 @@ class SQLite(Dialect):
             o = put_back_record(outcome)
             status = "SCHEDULED" if o["delay"] > 0 else "READY"
             available_at = _text(now + timedelta(microseconds=o["delay"])) if o["tried"] else None
-            cursor.execute(
-                PUT_BACK,
-                (status, available_at, o["tried"], o["began"], o["began"], o["id"].replace("-", ""), o["token"]),
-            )
+            counted = (o["tried"], o["crashed"], o["lost"], o["began"], o["began"])
+            cursor.execute(PUT_BACK, (status, available_at, *counted, o["id"].replace("-", ""), o["token"]))
             if cursor.rowcount:
                 changed.add(o["id"])
         return changed
@@ -190,7 +191,7 @@ def _dated(record: dict[str, Any]) -> dict[str, Any]:
 def _kept(record: dict[str, Any]) -> tuple[Any, ...]:
     status, began = record["status"], record["began"]
     ended = (record["value"], record["class"], record["message"])
-    return (status, began, began, record["ended"], int(status == "FAILED"), *ended, record["id"])
+    return (status, began, began, record["ended"], record["tried"], record["crashed"], *ended, record["id"])
 
 
 def _job_row(job: Job, now: datetime) -> tuple[Any, ...]:
@@ -198,6 +199,8 @@ def _job_row(job: Job, now: datetime) -> tuple[Any, ...]:
     if due is None and job.delay_us is not None:
         due = now + timedelta(microseconds=job.delay_us)
     held = due is not None and due > now
+    starts = due if held and due else now
+    expires = None if job.expires_us is None else _text(starts + timedelta(microseconds=job.expires_us))
     return (
         job.id.replace("-", ""),
         job.task_path,
@@ -205,10 +208,10 @@ def _job_row(job: Job, now: datetime) -> tuple[Any, ...]:
         job.queue_name,
         "SCHEDULED" if held else "READY",
         -job.priority,
-        _text(due if held and due else now),
+        _text(starts),
         _text(now),
         _text(due) if due else None,
-        _text(job.expires_at) if job.expires_at else None,
+        expires,
         job.payload,
         job.headers,
         job.tries,

@@ -1,0 +1,58 @@
+"""Which process holds which running jobs: read by who rescues them, and by who was asked to cancel one."""
+
+from __future__ import annotations
+
+from django.db.models import Exists, OuterRef, QuerySet
+
+from ...clock import DatabaseNow
+from ...jobs import Claim, Job
+from ...models import QueuedJob, WorkerProcess
+from ...models.moment_field import MomentField
+from ...states import State
+
+# How many jobs are rescued in one go; the next look takes the rest.
+RESCUED_AT_ONCE = 500
+
+
+def running(database: str, backend: str) -> QuerySet[QueuedJob]:
+    """The running jobs of a backend; the index leads with these two columns."""
+    return QueuedJob.objects.using(database).filter(backend=backend, status=State.RUNNING)
+
+
+def stranded(jobs: QuerySet[QueuedJob]) -> QuerySet[QueuedJob]:
+    """Those whose process is not registered. A process registers before it claims, so one statement cannot miss it."""
+    return jobs.filter(~Exists(WorkerProcess.objects.filter(id=OuterRef("worker_id"))))
+
+
+def claims_by_worker(jobs: QuerySet[QueuedJob]) -> dict[str, list[tuple[Claim, float]]]:
+    """By worker id, the claims with their age in seconds; RESCUED_AT_ONCE at most.
+
+    Whoever settles them carries the token that was seen here, so a claim that has moved on meanwhile is left alone.
+    """
+    found: dict[str, list[tuple[Claim, float]]] = {}
+    for row in jobs.annotate(now=DatabaseNow(output_field=MomentField()))[:RESCUED_AT_ONCE]:
+        if row.token is None or row.claimed_at is None:
+            continue
+        job = Job(
+            id=str(row.id),
+            task_path=row.task_path,
+            payload=row.payload,
+            backend=row.backend,
+            queue_name=row.queue_name,
+            priority=row.priority,
+            headers=row.headers,
+            tries=row.tries,
+        )
+        claim = Claim(
+            job,
+            row.token.hex,
+            row.attempts,
+            row.crashes,
+            row.enqueued_at.timestamp(),
+            (row.claimed_at - row.available_at).total_seconds(),
+            verdict=State.CANCELLED.value if row.cancel_requested_at else "",
+            losses=row.losses,
+        )
+        age = (row.now - row.claimed_at).total_seconds()
+        found.setdefault(row.worker_id or "", []).append((claim, max(0.0, age)))
+    return found
