@@ -119,6 +119,15 @@ class TaskContext(compat.TaskContext):  # type: ignore[type-arg]
     def metadata(self) -> Mapping[str, Any]:
         return cast("Result[Any]", self.task_result).metadata
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Somebody has asked to cancel this job: end soon, best by ``raise Discard``.
+
+        Half a second later it is ended.
+        """
+        slot = getattr(self, "_slot", None)  # the worker's, of this run
+        return bool(slot and slot.is_cancelled)
+
     @cached_property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger whose lines carry the job's id, task and attempt in ``extra``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .backend import our_backends
-from .worker.process import WorkerOptions, make_loop
+from .worker.process import WorkerOptions, make_loop, new_board
 
 
 def run_all(*, limit: int | None = None, queues: tuple[str, ...] = (), backends: tuple[str, ...] = ()) -> int:
@@ -16,6 +16,6 @@ def run_all(*, limit: int | None = None, queues: tuple[str, ...] = (), backends:
     options = WorkerOptions(
         name="run_all", backends=backends or our_backends(), queues=frozenset(queues), burst=True, max_tasks=limit
     )
-    loop = make_loop(options, "run_all", inline=True)
+    loop = make_loop(options, "run_all", new_board(options), inline=True)
     loop.run()
     return loop.ended

@@ -57,16 +57,29 @@ def close() -> None:
     connections.close_all()
 
 
+@_never_raises
+def close_hard() -> None:
+    """After an interrupt: it may have come in the middle of a statement, so nothing can be known of a connection."""
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is not None:
+            _forget_transaction(connection)
+            connection.close()
+
+
 def _mend(connection: Any, task_path: str, job_id: str) -> None:
     if connection.in_atomic_block or not connection.get_autocommit():
         logger.warning(
             "Task left a transaction open; rolled back task=%s id=%s database=%s", task_path, job_id, connection.alias
         )
-        # Closing rolls back, whatever nesting of atomic blocks the wrapper believes in.
-        connection.in_atomic_block = False
-        connection.savepoint_ids = []
-        connection.needs_rollback = False
-        connection.run_on_commit = []
+        _forget_transaction(connection)
         connection.close()
     else:
         connection.close_if_unusable_or_obsolete()
+
+
+def _forget_transaction(connection: Any) -> None:
+    """Closing rolls back, whatever nesting of atomic blocks the wrapper believes in."""
+    connection.in_atomic_block = False
+    connection.savepoint_ids = []
+    connection.needs_rollback = False
+    connection.run_on_commit = []

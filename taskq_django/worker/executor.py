@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -16,15 +17,23 @@ from asgiref.sync import sync_to_async
 from .. import codec, compat, signals
 from ..backoff import Backoff, in_seconds
 from ..compat import TaskError, TaskResultStatus
-from ..exceptions import ArgumentError, Discard, PayloadError, Retry, TaskNotFound
+from ..exceptions import ArgumentError, Discard, PayloadError, Retry, TaskNotFound, TaskTimeout
 from ..jobs import Claim, Discarded, Failed, Outcome, Retried, Succeeded
 from ..registry import registry
 from ..results import Result, TaskContext, read_results, running_result
 from ..states import State
 from ..tasks import MOST_ATTEMPTS, Task
 from .failures import LONGEST_MESSAGE, failure_of, storable
+from .slots import Interrupted, Reason, Slot
 
 logger = logging.getLogger(__name__)
+
+
+WHY_UNRUN = {State.EXPIRED: "it had not started in time", State.CANCELLED: "cancelled before it was run again"}
+
+
+class Unrun(Exception):
+    """The store has a verdict on this job: it ends without being run."""
 
 
 class Run:
@@ -37,6 +46,11 @@ class Run:
         self.started = monotonic()
         self.task: compat.AnyTask | None = None
         self.result: Result[Any] | None = None  # made only for who asks: a context, or django.tasks' signals
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds, of this task's runs; only a Task of our own can have one."""
+        return getattr(self.task, "timeout", None)
 
     @property
     def known_task(self) -> compat.AnyTask:
@@ -56,27 +70,46 @@ class Executor:
         # It logs failures at a level of their own: Django's default handler for ERROR mails them to the ADMINS.
         self._framework_hears_failures = self._framework_hears or compat.is_heard(compat.task_finished, logging.ERROR)
 
-    def run(self, claim: Claim) -> Outcome:
+    def run(self, claim: Claim, slot: Slot) -> Outcome:
         run = Run(claim)
         try:
-            function, args, kwargs = self._prepare(run)
-            return self._succeeded(run, function(*args, **kwargs))
+            function, args, kwargs = self._prepare(run, slot)
+            try:
+                slot.arm(run.timeout)
+                value = function(*args, **kwargs)
+            finally:
+                slot.disarm()
+            return self._succeeded(run, value)
         except BaseException as error:  # whatever a task raises ends its job, not the worker
-            return self._broken(run, error)
+            return self._broken(run, error, slot.reason)
 
-    async def arun(self, claim: Claim) -> Outcome:
+    async def arun(self, claim: Claim, slot: Slot) -> Outcome:
         run = Run(claim)
         # Receivers, and the look at earlier attempts, may use the ORM, which refuses to work on an event loop.
         hears = self._framework_hears or bool(signals.before_run.receivers or signals.after_run.receivers)
         try:
             if hears or claim.attempt > 1:
-                function, args, kwargs = await sync_to_async(self._prepare)(run)
+                function, args, kwargs = await sync_to_async(self._prepare)(run, slot)
             else:
-                function, args, kwargs = self._prepare(run)
-            value = await function(*args, **kwargs)
+                function, args, kwargs = self._prepare(run, slot)
+            try:
+                slot.arm(run.timeout)
+                value = await function(*args, **kwargs)
+            finally:
+                slot.disarm()
             return await sync_to_async(self._succeeded)(run, value) if hears else self._succeeded(run, value)
         except BaseException as error:  # as above; also what cancels the coroutine
-            return await sync_to_async(self._broken)(run, error)
+            return await sync_to_async(self._broken)(run, error, slot.reason)
+
+    def cut_off(self, claim: Claim, began: float, reason: Reason) -> Outcome:
+        """What a run comes to that was interrupted and does not come back; it ends with its process."""
+        run = Run(claim)
+        run.started = began
+        run.task = registry.get(claim.job.task_path)
+        try:
+            raise Interrupted
+        except Interrupted as error:
+            return self._broken(run, error, reason)
 
     def is_async(self, claim: Claim) -> bool:
         """Where to run it. Imports the task's module when it must; an unknown task is sync, and fails in ``run``."""
@@ -85,15 +118,19 @@ class Executor:
         except TaskNotFound:
             return False
 
-    def _prepare(self, run: Run) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
+    def _prepare(self, run: Run, slot: Slot) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
         claim = run.claim
+        if claim.verdict:
+            raise Unrun
         task = run.task = registry.find(claim.job.task_path)
         function = task.func
         args, kwargs = codec.decode_call(claim.job.payload, function, takes_context=task.takes_context)
         if signals.before_run.receivers:
             signals.before_run.send(function, claim=claim)
         if task.takes_context:
-            args = [TaskContext(task_result=self._result(run)), *args]
+            context = TaskContext(task_result=self._result(run))
+            object.__setattr__(context, "_slot", slot)
+            args = [context, *args]
         if self._framework_hears:
             compat.announce(compat.task_started, type(task.get_backend()), self._result(run))
         return function, args, kwargs
@@ -117,9 +154,18 @@ class Executor:
             signals.after_run.announce(task.func, backwards=True, claim=claim, outcome=outcome)  # type: ignore[union-attr]
         return outcome
 
-    def _broken(self, run: Run, error: BaseException) -> Outcome:
-        """What a run that raised comes to. Never raises: an exception here would cost the pool a thread."""
+    def _broken(self, run: Run, error: BaseException, reason: Reason | None) -> Outcome:
+        """What a run that raised comes to. Never raises: an exception here would cost the pool a thread.
+
+        ``reason``: why it was interrupted, if it was.
+        """
         try:
+            if reason == "cancel":
+                error = Discard("cancelled while it ran")
+            elif reason and isinstance(error, Interrupted | asyncio.CancelledError):
+                error = TaskTimeout(f"ran longer than its timeout of {run.timeout:g} s").with_traceback(
+                    error.__traceback__
+                )
             return self._ended_by(run, error)
         except Exception as second:  # the store was away while earlier attempts were read, say
             logger.exception("Job %s failed, and so did what follows a failure", run.claim.job.id)
@@ -146,6 +192,9 @@ class Executor:
 
     def _decide(self, run: Run, error: BaseException, ended: float) -> Outcome:
         claim, task = run.claim, run.task
+        if isinstance(error, Unrun):
+            state = State(claim.verdict)
+            return Discarded(claim, run.started, ended, state, WHY_UNRUN[state])
         if isinstance(error, Discard):
             return Discarded(claim, run.started, ended, State.CANCELLED, storable(str(error.reason), LONGEST_MESSAGE))
         failure = failure_of(error)

@@ -6,9 +6,12 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
+import asgiref
+
 from ..jobs import Failure
 
-OUR_FRAMES = str(Path(__file__).parent)
+# What stands above a task's own frames: ours, and those that carry a coroutine's exception to our thread.
+OUR_FRAMES = (str(Path(__file__).parent), str(Path(asgiref.__file__).parent))
 LONGEST_MESSAGE = 2_000  # characters
 LONGEST_TRACEBACK = 64_000
 

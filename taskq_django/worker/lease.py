@@ -6,16 +6,20 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from time import monotonic
 from uuid import uuid4
 
 from django.db import DatabaseError, InterfaceError, connections
-from django.utils import timezone
 
 from ..brokers import own_transaction
+from ..clock import DatabaseNow
 from ..models import WorkerProcess
+from .blackboard import Blackboard
 
 logger = logging.getLogger("taskq_django.worker")
+
+OUTAGE = (DatabaseError, InterfaceError)
 
 
 def new_worker_id(name: str) -> str:
@@ -28,54 +32,138 @@ def default_name() -> str:
 
 
 class Lease:
-    """Registers one worker and renews its row. One thread owns it."""
+    """Registers one worker, in every database that it claims from, and renews its rows. One thread owns it.
 
-    def __init__(self, worker_id: str, name: str, database: str, *, every: float, backends: str, queues: str) -> None:
-        self.worker_id = worker_id
+    All moments are the database's. A process's clock only measures how long ago the last renewal was sent.
+    """
+
+    def __init__(
+        self, name: str, databases: Sequence[str], *, every: float, lasts: float, backends: str, queues: str
+    ) -> None:
+        """``lasts``: seconds without a renewal after which others count this worker as lost."""
+        self.worker_id = new_worker_id(name)
+        self.boards: list[Blackboard] = []  # of the processes that live by this lease
         self._name = name
-        self._database = database
+        self._databases = databases
         self._every = every
+        self._lasts = lasts
         self._described = {"backends": backends[:255], "queues": queues[:1000]}
         self._renew_at = float("-inf")
+        self._renewed_at = float("-inf")
+        # Since when every renewal came in time. After an outage others get as long to say that they live.
+        self._steady_since = float("inf")
+        self._had_outage = False
 
-    def register(self, children: Sequence[tuple[str, int]] = ()) -> None:
-        """Write the row of this worker, or those of its new processes (id and pid)."""
-        now = timezone.now()
-        rows = [(self.worker_id, os.getpid(), None)] if not children else [(i, p, self.worker_id) for i, p in children]
-        with own_transaction(self._database):
-            WorkerProcess.objects.using(self._database).bulk_create(
-                WorkerProcess(
-                    id=id_,
-                    supervisor_id=supervisor,
-                    name=self._name[:100],
-                    host=socket.gethostname()[:255],
-                    pid=pid,
-                    started_at=now,
-                    seen_at=now,
-                    **self._described,
+    def register(self, children: Sequence[str] = ()) -> None:
+        """Write the row of this worker, or those of processes that are about to start. Raises OUTAGE."""
+        rows = [(id_, self.worker_id) for id_ in children] if children else [(self.worker_id, None)]
+        sent_at = monotonic()
+        for database in self._databases:
+            with own_transaction(database):
+                WorkerProcess.objects.using(database).bulk_create(
+                    WorkerProcess(
+                        id=id_,
+                        supervisor_id=supervisor,
+                        name=self._name[:100],
+                        host=socket.gethostname()[:255],
+                        pid=0 if children else os.getpid(),
+                        started_at=DatabaseNow(),
+                        seen_at=DatabaseNow(),
+                        **self._described,
+                    )
+                    for id_, supervisor in rows
                 )
-                for id_, pid, supervisor in rows
-            )
+        if not children:
+            self._hold(sent_at)
+            self._renew_at = sent_at + self._every
 
-    def renew(self) -> None:
-        """Say that this worker lives, when it is time to."""
-        if monotonic() < self._renew_at:
-            return
-        self._renew_at = monotonic() + self._every
+    def note_pids(self, pids: Sequence[tuple[str, int]]) -> None:
+        """The numbers that the system has given to processes; for people, so that a failure does not matter."""
+        with suppress(*OUTAGE):
+            for database in self._databases:
+                with own_transaction(database):
+                    for id_, pid in pids:
+                        WorkerProcess.objects.using(database).filter(id=id_).update(pid=pid)
+
+    def renew(self) -> bool:
+        """Say that this worker lives, when it is time to. False: others have counted it as lost."""
+        now = monotonic()
+        if now < self._renew_at:
+            return True
+        self._renew_at = now + self._every
+        held = True
         try:
-            with own_transaction(self._database):
-                mine = WorkerProcess.objects.using(self._database).filter(id=self.worker_id)
-                seen = mine.update(seen_at=timezone.now())
-            if not seen:
-                self.register()
-        except (DatabaseError, InterfaceError) as error:
+            for database in self._databases:
+                with own_transaction(database):
+                    mine = WorkerProcess.objects.using(database).filter(id=self.worker_id)
+                    held = bool(mine.update(seen_at=DatabaseNow())) and held
+        except OUTAGE as error:
             logger.warning("The lease could not be renewed: %s", " ".join(str(error).split()))
-            connections[self._database].close()
+            self._let_go_of_connections()
+            self._had_outage = True
+            return True
+        if held:
+            self._hold(now)
+        return held
+
+    def start_anew(self) -> None:
+        """Register under a new id, after others have counted the old one as lost. Raises OUTAGE."""
+        self.worker_id = new_worker_id(self._name)
+        self.boards = []  # those processes live by the old lease, which has ended
+        self.register()
+
+    def bury(self) -> None:
+        """Remove the rows of workers that have been silent for longer than a lease. Raises BrokerUnavailable.
+
+        Only after a whole lease of own signs of life: when the store has been away, nobody could give one.
+        """
+        if monotonic() - self._steady_since < self._lasts:
+            return
+        try:
+            for database in self._databases:
+                silent = WorkerProcess.objects.using(database).filter(
+                    supervisor=None, seen_at__lt=DatabaseNow(-self._lasts)
+                )
+                ids = list(silent.values_list("id", flat=True))
+                if ids:
+                    self._remove(database, ids)
+        except OUTAGE as error:
+            logger.warning("Silent workers could not be looked for: %s", " ".join(str(error).split()))
+            self._let_go_of_connections()
+
+    def _remove(self, database: str, ids: Sequence[str]) -> None:
+        rows = WorkerProcess.objects.using(database)
+        with own_transaction(database):
+            # Asked again: it may have given a sign of life since.
+            dead = [
+                id_ for id_ in ids if rows.filter(id=id_, seen_at__lt=DatabaseNow(-self._lasts))._raw_delete(database)
+            ]
+            rows.filter(supervisor_id__in=dead)._raw_delete(database)
+        for id_ in dead:
+            logger.warning("Worker %s has given no sign of life for %g s and counts as lost", id_, self._lasts)
 
     def forget(self, ids: Sequence[str]) -> None:
         """Remove the rows of processes that have ended, or of this worker."""
         try:
-            with own_transaction(self._database):
-                WorkerProcess.objects.using(self._database).filter(id__in=list(ids)).delete()
-        except (DatabaseError, InterfaceError) as error:
+            for database in self._databases:
+                with own_transaction(database):
+                    WorkerProcess.objects.using(database).filter(id__in=list(ids))._raw_delete(database)
+        except OUTAGE as error:
             logger.warning("Rows of ended workers stay behind: %s", " ".join(str(error).split()))
+
+    def _hold(self, sent_at: float) -> None:
+        if self._had_outage or sent_at - self._renewed_at > self._lasts - self._every:
+            self._steady_since = sent_at
+            self._had_outage = False
+        self._renewed_at = sent_at
+        for board in self.boards:
+            board.renewed(sent_at)
+
+    def covers(self, board: Blackboard) -> None:
+        """Let another process live by this lease."""
+        board.renewed(self._renewed_at)
+        self.boards.append(board)
+
+    def _let_go_of_connections(self) -> None:
+        for database in self._databases:
+            connections[database].close()

@@ -1,4 +1,7 @@
-"""The whole service of one process: settle → claim → sleep. It owns the brokers; nobody else settles or claims."""
+"""The whole service of one process: settle → deadlines → claim → sleep.
+
+It owns the brokers; nobody else in this process settles or claims.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +12,27 @@ from dataclasses import dataclass
 from time import monotonic
 
 from ..brokers import Broker
-from ..brokers.base import Bell
 from ..exceptions import BrokerUnavailable
 from ..jobs import Claim, Outcome, Returned
+from .blackboard import Blackboard
+from .deadlines import Deadlines
+from .executor import Executor
 from .fetcher import Fetcher, QueueChoice
 from .finisher import Finisher
-from .pool import Pool
+from .intake import STALLED, Intake, IntakeOptions
+from .memory import resident_mib
+from .pool import Pool, Surroundings
 from .sleeper import Sleeper
 
 logger = logging.getLogger("taskq_django.worker")
 
 DONE, GRACE_EXPIRED = 0, 3
 
-# A claim that waits so long for a slot is given back: another worker may have one free.
-STALLED = 1.0  # seconds
 # Outcomes wait at most so long for company while more are coming.
 COMPANY = 0.02
-# What is claimed beyond the slots, by the mean run time: short jobs must not wait for a round trip each, and of
-# long ones nobody should hold more than it runs.
-SHORT, MIDDLING = 0.005, 0.1
-# Jobs shorter than this travel in larger groups: with them a round trip to the store is all that takes time.
-TINY, MANY = 0.001, 6
+# This part of a lease after its last renewal nothing is begun any more: others may count this worker as lost soon.
+SAFE = 0.9
+WEIGH_AGAIN = 1.0  # seconds between two looks at the memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,9 @@ class LoopOptions:
     grace: float = 25.0
     burst: bool = False
     max_tasks: int | None = None
+    lease: float = float("inf")  # seconds
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None  # MiB
 
 
 class Loop:
@@ -49,23 +55,29 @@ class Loop:
         choice: QueueChoice,
         worker_id: str,
         options: LoopOptions,
-        make_pool: Callable[[Callable[[Outcome], None]], Pool],
+        executor: Executor,
+        board: Blackboard,
+        make_pool: Callable[[Surroundings], Pool],
     ) -> None:
         self.worker_id = worker_id
         self._brokers = brokers
         self._options = options
         self.sleeper = Sleeper()
-        self._fetcher = Fetcher(brokers, choice, worker_id)
-        self._finisher = Finisher(brokers, worker_id)
-        self._pool = make_pool(self.done)
         self._held: dict[str, Claim] = {}
+        self._finisher = Finisher(brokers, worker_id)
+        self._executor = executor
+        self._board = board
+        self._deadlines = Deadlines(brokers, worker_id, lambda: self._pool.running())
+        self._pool = make_pool(Surroundings(executor, self.done, board, self._may_begin, self._limited))
+        fetcher = Fetcher(brokers, choice, worker_id)
+        self._intake = Intake(fetcher, self._pool, self._held, self._finisher, IntakeOptions.of(options))
         self._wake_at = 1  # how many outcomes the sleeping loop waits for; read by the pool
+        self._is_orphan = False  # nobody renews the lease any more
         self._stop_asked = False
+        self._leaving = False
         self._now_asked = False
-        self._claimed = 0
+        self._weigh_at = 0.0
         self._flushed_at = monotonic()
-        # One a database: brokers on the same one share the loop's connection to it.
-        self._bells: list[Bell] = []
         self._busy_at = monotonic()  # when there was work last
         self._outages = 0
         # Called each turn by the loop thread (a lease to renew); must return soon.
@@ -82,6 +94,16 @@ class Loop:
         if self.sleeper.is_asleep and len(inbox) >= self._wake_at:
             self.sleeper.wake()
 
+    def _limited(self) -> None:
+        """A job with a time limit begins: the loop must not sleep past it."""
+        self._deadlines.limited()
+        if self.sleeper.is_asleep:
+            self.sleeper.wake()
+
+    def _may_begin(self) -> bool:
+        """Are the jobs that are held still ours, for certain? Asked before each of them."""
+        return self._board.lease_age() < self._options.lease * SAFE
+
     def stop(self) -> None:
         """Claim no more, finish what runs within the grace, give the rest back. Signal handlers may call it."""
         self._stop_asked = True
@@ -90,6 +112,12 @@ class Loop:
     @property
     def is_stopping(self) -> bool:
         return self._stop_asked
+
+    def leave(self) -> None:
+        """Ask to be replaced, and end when what runs has ended."""
+        self._board.leave()
+        self._leaving = True
+        self.sleeper.wake()
 
     def stop_now(self) -> None:
         """Give everything back at once."""
@@ -101,7 +129,8 @@ class Loop:
     def run(self) -> int:
         """Until stopped (with ``burst``: until nothing is ready); returns the exit code."""
         if not self._options.burst:
-            self._bells = list({broker.database: broker.bell() for broker in self._brokers.values()}.values())
+            # One a database: brokers on the same one share the loop's connection to it.
+            self._intake.bells = list({broker.database: broker.bell() for broker in self._brokers.values()}.values())
         try:
             self._serve()
             return self._drain()
@@ -110,12 +139,12 @@ class Loop:
             self.sleeper.close()
 
     def _serve(self) -> None:
-        while not self._stop_asked:
+        while not (self._stop_asked or self._leaving):
             try:
                 if self._outages:
                     self._come_back()
                 worked = self.step()
-                if not worked and self._is_finished():
+                if not worked and not self._finisher.inbox and self._intake.is_finished():
                     return
                 if not worked:
                     self._rest()
@@ -127,16 +156,41 @@ class Loop:
         self.each_turn()
         self._give_back(self._pool.withdraw(STALLED), began=False)
         settled = self._should_flush() and self._flush()
-        self._fetcher.promote()
+        self._deadlines.check()
+        self._look_at_itself()
         fetched = self._fetch()
         if settled or fetched:
             self._busy_at = monotonic()
         return settled or fetched
 
+    def _fetch(self) -> bool:
+        self._intake.promote()
+        if not self._may_begin():
+            return False
+        fetched = self._intake.fetch(monotonic() - self._busy_at)
+        self._give_back(self._intake.rejected(), began=False)
+        if fetched and self._intake.is_worn:
+            self._board.leave()  # what takes its place starts while the last ones run
+        return fetched
+
     @property
     def ended(self) -> int:
         """Jobs that have ended here."""
         return self._finisher.ended
+
+    def _look_at_itself(self) -> None:
+        """Ask to be replaced when this process is worn out, or one of its threads is lost to a run."""
+        now, limit = monotonic(), self._options.max_memory_per_child
+        reason = ""
+        if self._deadlines.stuck:
+            reason = f"{len(self._deadlines.stuck)} of its runs were interrupted and do not come back"
+        elif limit is not None and now >= self._weigh_at:
+            self._weigh_at = now + WEIGH_AGAIN
+            if (used := resident_mib()) > limit:
+                reason = f"it uses {used} MiB"
+        if reason:
+            logger.warning("This process leaves: %s", reason)
+            self.leave()
 
     def _should_flush(self) -> bool:
         """At once when no more is about to come; under load, when there is enough for a good group."""
@@ -144,84 +198,35 @@ class Loop:
         if ready == 0:
             return False
         alone = self._pool.waiting() == 0
-        return alone or ready >= self._group // 2 or monotonic() - self._flushed_at >= COMPANY
+        return alone or ready >= self._intake.group // 2 or monotonic() - self._flushed_at >= COMPANY
 
     def _flush(self) -> bool:
-        worked = self._finisher.flush(self._held, self._group)
+        worked = self._finisher.flush(self._held, self._intake.group)
         self._flushed_at = monotonic()
         return worked
-
-    @property
-    def _group(self) -> int:
-        """How many jobs are claimed, or settled, in one round trip."""
-        return self._options.batch * (MANY if self._finisher.mean_run < TINY else 1)
-
-    def _ahead(self) -> int:
-        if not self._pool.has_backlog:
-            return 0
-        mean, group = self._finisher.mean_run, self._group
-        return group * 2 if mean < SHORT else group // 2 if mean < MIDDLING else 0
-
-    def _fetch(self) -> bool:
-        ahead, held, group = self._ahead(), len(self._held), self._group
-        wanted = min(self._pool.slots + ahead - held, group)
-        if self._options.max_tasks is not None:
-            wanted = min(wanted, self._options.max_tasks - self._claimed)
-        # While a backlog keeps the slots busy, half of it is waited for: a claim of ten costs what one of fifty does.
-        if wanted <= 0 or (wanted < min(ahead, group) // 2 and self._pool.waiting() > 0):
-            return False
-        if not self._fetcher.has_candidates:
-            if not self._may_look():
-                return False
-            self._fetcher.look()
-        claims = self._fetcher.fetch(wanted)
-        if not claims:
-            return False
-        self._claimed += len(claims)
-        for claim in claims:
-            self._held[claim.job.id] = claim
-        self._pool.submit(claims)
-        return True
-
-    def _may_look(self) -> bool:
-        if self._options.burst:
-            return True
-        now = monotonic()
-        rang = [bell.rang() for bell in self._bells]  # every one, so that none keeps an old ring
-        since, idle = now - self._fetcher.looked_at, now - self._busy_at
-        return any(rang) or any(since >= bell.patience(idle) for bell in self._bells)
-
-    def _is_finished(self) -> bool:
-        if self._held or self._finisher.inbox:
-            return False
-        if self._options.max_tasks is not None and self._claimed >= self._options.max_tasks:
-            return True
-        if self._options.burst and not self._fetcher.has_candidates:
-            self._fetcher.look()
-            return not self._fetcher.has_candidates
-        return False
 
     def _rest(self) -> None:
         """Sleep until there is something to do, as far as can be known."""
         now = monotonic()
         idle = now - self._busy_at
         if self._pool.waiting() > 0:
-            self._wake_at = max(1, self._group // 2)
-            seconds = COMPANY
+            self._wake_at = max(1, self._intake.group // 2)
+            seconds = min(COMPANY, self._deadlines.next_at - now)
         else:
             self._wake_at = 1
-            pauses = [glance for bell in self._bells if (glance := bell.glance(idle)) is not None]
-            pauses += [self._fetcher.looked_at + bell.patience(idle) - now for bell in self._bells]
-            seconds = min([*pauses, self._fetcher.promote_at - now, 1.0])
+            seconds = min(self._intake.seconds_to_look(now, idle), self._until_deadline(now), 1.0)
             if self._options.burst:
                 seconds = COMPANY
-        fds = [fd for bell in self._bells if (fd := bell.fd) is not None]
+        fds = [fd for bell in self._intake.bells if (fd := bell.fd) is not None]
         # Looked at once the loop counts as asleep: what comes later wakes it.
         readable = self.sleeper.sleep(seconds, [*fds, *self.lifelines], unless=self._has_enough)
         if any(fd in self.lifelines for fd in readable):
             logger.warning("The supervisor is gone; stopping")
             self.lifelines = ()
-            self._stop_asked = True
+            self._is_orphan = self._stop_asked = True
+
+    def _until_deadline(self, now: float) -> float:
+        return self._deadlines.next_at - now if self._held else 1.0
 
     def _has_enough(self) -> bool:
         return len(self._finisher.inbox) >= self._wake_at
@@ -233,8 +238,9 @@ class Loop:
         logger.warning("%s; next try in %.1f s (%d)", error, pause, self._outages)
         self._wake_at = 1 << 30  # outcomes cannot be settled now, so they need not wake anybody
         until = monotonic() + pause
-        while not self._stop_asked and (left := until - monotonic()) > 0:
-            self.sleeper.sleep(left)
+        while not (self._stop_asked or self._leaving) and (left := until - monotonic()) > 0:
+            self.each_turn()
+            self.sleeper.sleep(min(left, 1.0))
 
     def _come_back(self) -> None:
         """The first turn after an outage."""
@@ -247,34 +253,52 @@ class Loop:
 
     def _drain(self) -> int:
         """Finish what runs within the grace and give the rest back."""
-        self._give_back(self._pool.withdraw(), began=False)
-        deadline = monotonic() + self._options.grace
+        self._give_back([*self._pool.withdraw(), *self._intake.withdraw()], began=False)
+        grace = self._options.grace
+        if self._is_orphan:
+            grace = min(grace, self._options.lease * SAFE - self._board.lease_age())
+        deadline = monotonic() + grace
         self._wake_at = 1
         told = False
-        while self._held and not self._now_asked and (left := deadline - monotonic()) > 0:
+        while self._comes_back() and not self._now_asked and (left := deadline - monotonic()) > 0:
             try:
                 self.each_turn()
                 self._flush()
+                self._deadlines.check()
             except BrokerUnavailable as error:
                 logger.warning("%s; trying again", error)
                 self.sleeper.sleep(min(1.0, left))
                 continue
-            if self._held:
+            if left := self._comes_back():
                 if not told:
-                    logger.info(
-                        "finishing %d job%s (%g s)…", len(self._held), "s"[: len(self._held) > 1], self._options.grace
-                    )
+                    logger.info("finishing %d job%s (%g s)…", left, "s"[: left > 1], self._options.grace)
                     told = True
-                self.sleeper.sleep(min(left, 1.0), unless=self._has_enough)
-        if not self._held:
-            return DONE
+                pause = min(deadline - monotonic(), self._until_deadline(monotonic()), 1.0)
+                self.sleeper.sleep(pause, unless=self._has_enough)
+        return self._let_go()
+
+    def _comes_back(self) -> int:
+        """How many of the jobs that are held will end by themselves, as far as can be known."""
+        return sum(id_ not in self._deadlines.stuck for id_ in self._held)
+
+    def _let_go(self) -> int:
+        """Settle what is still held: this process ends now, and with it what runs."""
         ended = {outcome.claim.job.id for outcome in self._finisher.inbox}
-        self._give_back([claim for id_, claim in self._held.items() if id_ not in ended], began=True)
-        logger.warning("The grace is over: %d jobs go back to their queues", len(self._held))
+        left = [claim for id_, claim in self._held.items() if id_ not in ended]
+        stuck = self._deadlines.stuck
+        self._finisher.inbox.extend(
+            self._executor.cut_off(each.claim, each.began, each.reason)
+            for claim in left
+            if (each := stuck.get(claim.job.id)) is not None
+        )
+        back = [claim for claim in left if claim.job.id not in stuck]
+        self._give_back(back, began=True)
+        if back:
+            logger.warning("The grace is over: %d jobs go back to their queues", len(back))
         while self._finisher.inbox:
             try:
                 self._flush()
             except BrokerUnavailable as error:
                 logger.error("%s; %d jobs could not be given back and stay RUNNING", error, len(self._held))
                 break
-        return GRACE_EXPIRED
+        return GRACE_EXPIRED if back else DONE

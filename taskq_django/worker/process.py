@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -17,12 +18,13 @@ from .. import compat, signals
 from ..backend import our_backends
 from ..brokers import Broker
 from ..exceptions import ConfigurationError
-from ..jobs import Outcome
+from .blackboard import Blackboard
 from .executor import Executor
 from .fetcher import QueueChoice
 from .lease import Lease
 from .loop import Loop, LoopOptions
-from .pool import InlinePool, LanePool, Pool
+from .maintenance import Maintenance
+from .pool import InlinePool, LanePool, Pool, Surroundings
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -45,6 +47,10 @@ class WorkerOptions:
     grace: float = 25.0
     batch: int = 100
     heartbeat: float = 10.0
+    lease: float = 30.0
+    maintenance: float = 5.0
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None
     connect_timeout: float = 60.0
     log_format: str = "text"
     verbosity: int = 1
@@ -68,27 +74,53 @@ def brokers_of(aliases: tuple[str, ...]) -> dict[str, Broker]:
     return brokers
 
 
-def make_loop(options: WorkerOptions, worker_id: str, *, inline: bool = False) -> Loop:
+def new_board(options: WorkerOptions, context: Any = multiprocessing) -> Blackboard:
+    """For one process: it has a slot for each thread and each coroutine."""
+    return Blackboard(context, options.threads + options.coroutines)
+
+
+def make_lease(options: WorkerOptions, brokers: Iterable[Broker]) -> Lease:
+    return Lease(
+        options.name,
+        list(dict.fromkeys(broker.database for broker in brokers)),
+        every=options.heartbeat,
+        lasts=options.lease,
+        backends=",".join(options.backends),
+        queues=",".join(sorted(options.queues)),
+    )
+
+
+def make_loop(options: WorkerOptions, worker_id: str, board: Blackboard, *, inline: bool = False) -> Loop:
     """The loop with all its parts; ``inline`` runs the jobs in the calling thread."""
     backends = {alias: compat.task_backends[alias] for alias in options.backends}
     limits = {alias: backend.taskq_options.max_payload for alias, backend in backends.items()}  # type: ignore[attr-defined]
     executor = Executor(worker_id, limits)
 
-    def make_pool(done: Callable[[Outcome], None]) -> Pool:
-        if inline:
-            return InlinePool(executor, done)
-        return LanePool(executor, done, options.threads, options.coroutines)
+    def make_pool(given: Surroundings) -> Pool:
+        return InlinePool(given) if inline else LanePool(given, options.threads, options.coroutines)
 
     return Loop(
         brokers_of(options.backends),
         QueueChoice(options.queues, options.exclude_queues),
         worker_id,
-        LoopOptions(batch=options.batch, grace=options.grace, burst=options.burst, max_tasks=options.max_tasks),
+        LoopOptions(
+            batch=options.batch,
+            grace=options.grace,
+            burst=options.burst,
+            max_tasks=options.max_tasks,
+            lease=float("inf") if inline else options.lease,
+            max_tasks_per_child=options.max_tasks_per_child if options.processes else None,
+            max_memory_per_child=options.max_memory_per_child if options.processes else None,
+        ),
+        executor,
+        board,
         make_pool,
     )
 
 
-def run_child(options: WorkerOptions, worker_id: str, lifeline: Connection, other_end: Connection | None) -> None:
+def run_child(
+    options: WorkerOptions, worker_id: str, board: Blackboard, lifeline: Connection, other_end: Connection | None
+) -> None:
     """The life of a process that a supervisor has started; never returns.
 
     ``lifeline`` becomes readable when the supervisor, who holds its other end, is gone.
@@ -97,38 +129,50 @@ def run_child(options: WorkerOptions, worker_id: str, lifeline: Connection, othe
         other_end.close()  # a copy that the fork has made: it would keep the line alive
     # Ctrl-C reaches the whole terminal group, but to stop is the supervisor's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    loop = make_loop(options, worker_id)
+    loop = make_loop(options, worker_id, board)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     signal.signal(signal.SIGQUIT, lambda *_: loop.stop_now())
     signal.set_wakeup_fd(-1)  # the supervisor's, inherited by a fork
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     loop.lifelines = (lifeline.fileno(),)
+    board.serves()
     code = run_loop(loop)
+    board.ended()
     logging.shutdown()
     # Past the interpreter's own end, which would wait for threads whose tasks did not come back.
     os._exit(code)
 
 
-def run_here(options: WorkerOptions, worker_id: str) -> int:
-    """Be worker and process in one: the calling thread becomes the loop (``-p 0``)."""
-    loop = make_loop(options, worker_id)
-    database = next(iter(brokers_of(options.backends).values())).database
-    lease = Lease(
-        worker_id,
-        options.name,
-        database,
-        every=options.heartbeat,
-        backends=",".join(options.backends),
-        queues=",".join(sorted(options.queues)),
-    )
+def run_here(options: WorkerOptions) -> int:
+    """Be worker and process in one: the calling thread becomes the loop (``-p 0``).
+
+    A loop that must be replaced (its lease was lost, or a run does not come back) is followed by another one.
+    """
+    brokers = brokers_of(options.backends).values()
+    lease = make_lease(options, brokers)
     lease.register()
-    loop.each_turn = lease.renew
-    restore = _listen_to_signals(loop)
-    try:
-        return run_loop(loop)
-    finally:
-        restore()
-        lease.forget([worker_id])
+    maintenance = Maintenance(brokers, lease, every=options.maintenance)
+    while True:
+        board = new_board(options)
+        lease.covers(board)
+        loop = make_loop(options, lease.worker_id, board)
+
+        def each_turn(loop: Loop = loop) -> None:
+            if not lease.renew():
+                logger.warning("Others have counted this worker as lost; it goes on under a new id")
+                loop.leave()
+            maintenance.turn()
+
+        loop.each_turn = each_turn
+        restore = _listen_to_signals(loop)
+        try:
+            code = run_loop(loop)
+        finally:
+            restore()
+            lease.forget([lease.worker_id])
+        if loop.is_stopping or not board.is_leaving:
+            return code
+        lease.start_anew()
 
 
 def run_loop(loop: Loop) -> int:

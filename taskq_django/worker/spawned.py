@@ -6,10 +6,13 @@ Imports nothing of ours at the top, because that needs Django's models.
 from __future__ import annotations
 
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .blackboard import Blackboard
 
 
-def run_spawned(options: dict[str, Any], worker_id: str, lifeline: Connection) -> None:
+def run_spawned(options: dict[str, Any], worker_id: str, board: Blackboard, lifeline: Connection) -> None:
     """Set Django up, then live as a forked process does; never returns."""
     import django
 
@@ -19,4 +22,4 @@ def run_spawned(options: dict[str, Any], worker_id: str, lifeline: Connection) -
 
     asked = WorkerOptions(**options)
     configure_logs(asked.log_format, asked.verbosity)
-    run_child(asked, worker_id, lifeline, None)
+    run_child(asked, worker_id, board, lifeline, None)

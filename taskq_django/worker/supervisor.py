@@ -1,4 +1,4 @@
-"""Starts processes, passes signals on, renews the lease, replaces what dies. Runs no task and has no thread.
+"""Starts processes, passes signals on, renews the lease, replaces and rescues what dies. Runs no task, has no thread.
 
 Signals only append to a list; the loop below acts on them.
 """
@@ -12,39 +12,45 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
 from time import monotonic
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError
-
-from .lease import Lease, new_worker_id
-from .process import STOP_SIGNALS, WorkerOptions, close_connections, run_child
+from ..brokers import Broker
+from ..exceptions import BrokerUnavailable
+from .child import Child
+from .lease import OUTAGE, new_worker_id
+from .maintenance import Maintenance
+from .process import STOP_SIGNALS, WorkerOptions, close_connections, make_lease, new_board, run_child
+from .rescue import Death, rescue
 from .spawned import run_spawned
 
 logger = logging.getLogger("taskq_django.worker")
 
 LOOK = 1.0  # seconds between two looks at the children when nothing happens
-# A process that dies so soon after its start is started again with growing waits.
-TOO_SOON = 5.0
+SOON = 0.1  # and while something is about to
+# Seconds before a process is started again that died before its loop ran, the second time twice as much, and so on.
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+PASSED_ON = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()
 
 
 class Supervisor:
-    """1. start the processes · 2. stop them when asked · 3. renew the lease · 4. replace a dead one."""
+    """1. start the processes · 2. stop them when asked · 3. renew the lease · 4. replace and rescue the dead ones."""
 
-    def __init__(self, options: WorkerOptions, lease: Lease) -> None:
+    def __init__(self, options: WorkerOptions, brokers: Iterable[Broker]) -> None:
         self._options = options
-        self._lease = lease
-        self._children: dict[str, BaseProcess] = {}
-        self._started_at: dict[str, float] = {}
+        self._brokers = list(brokers)
+        self._lease = make_lease(options, self._brokers)
+        self._maintenance = Maintenance(self._brokers, self._lease, every=options.maintenance)
+        self._children: list[Child] = []
+        self._deaths: list[tuple[str, Death]] = []  # whose jobs are not rescued yet
         self._signals: list[int] = []  # signal handlers append, the loop takes
         self._stop_signals = 0
         self._codes: list[int] = []
-        self._failures = 0  # in a row, each soon after its start
+        self._failures = 0  # in a row, each before it served
         self._start_at = 0.0  # monotonic; when the next replacement may start
         # Its other end is in every process: it becomes readable there when this process is gone, however it went.
         self._context = multiprocessing.get_context(start_method())
@@ -52,99 +58,139 @@ class Supervisor:
 
     def run(self) -> int:
         """Until every process has ended; the exit code is the worst of theirs."""
-        self._lease.renew()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        self._lease.register()
+        for number in (signal.SIGTERM, signal.SIGINT, *PASSED_ON):
             signal.signal(number, lambda number, _: self._signals.append(number))
         # The wait below is cut short by a byte in here whenever a signal comes.
         woken, wakes = os.pipe()
         os.set_blocking(wakes, False)
         os.set_blocking(woken, False)
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
-        self._start(self._options.processes)
+        self._replace()
         while self._children or self._is_short():
-            wait([child.sentinel for child in self._children.values()] + [woken], timeout=self._pause())
+            wait([child.sentinel for child in self._children] + [woken], timeout=self._pause())
             with suppress(BlockingIOError):
                 os.read(woken, 4096)
             self._act_on_signals()
+            self._renew()
             self._collect()
-            self._lease.renew()
-            if self._is_short() and monotonic() >= self._start_at:
-                self._start(self._options.processes - len(self._children))
+            self._kill_frozen()
+            self._rescue()
+            self._maintenance.turn()
+            self._replace()
+        self._rescue()
         self._lease.forget([self._lease.worker_id])
         return max(self._codes, default=0)
 
     def _pause(self) -> float:
-        return max(0.0, min(LOOK, self._start_at - monotonic())) if self._is_short() else LOOK
+        if self._deaths or self._is_short():
+            return SOON
+        return min(LOOK, self._options.heartbeat, self._options.maintenance)
 
     def _is_short(self) -> bool:
         """Is a process missing that should be there?"""
-        ends_by_itself = self._options.burst or self._options.max_tasks is not None
-        return not self._stop_signals and not ends_by_itself and len(self._children) < self._options.processes
+        ends_by_itself = (self._options.burst or self._options.max_tasks is not None) and self._codes
+        staying = sum(not child.is_leaving for child in self._children)
+        return not self._stop_signals and not ends_by_itself and staying < self._options.processes
+
+    def _replace(self) -> None:
+        if self._is_short() and monotonic() >= self._start_at:
+            self._start(self._options.processes - sum(not child.is_leaving for child in self._children))
 
     def _start(self, count: int) -> None:
+        ids = [new_worker_id(self._options.name) for _ in range(count)]
+        try:
+            self._lease.register(ids)  # before it can claim: who is not registered counts as dead
+        except OUTAGE as error:
+            logger.warning("New processes could not be registered: %s", " ".join(str(error).split()))
+            self._start_at = monotonic() + LOOK
+            return
         close_connections()  # ours would be shared with the child
         gc.collect()
         gc.freeze()  # what is loaded by now stays on pages that parent and children share
-        begun: list[tuple[str, int]] = []
-        forks = self._context.get_start_method() == "fork"
         # A child takes no signal before its own handlers stand; what comes until then waits for it.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-        for _ in range(count):
-            worker_id = new_worker_id(self._options.name)
-            target: Any = run_child if forks else run_spawned
-            arguments: Sequence[Any] = (
-                (self._options, worker_id, self._lifeline, self._our_end)
-                if forks
-                # Its own classes cannot be sent to a process in which Django is not set up.
-                else (asdict(self._options), worker_id, self._lifeline)
-            )
-            child = self._context.Process(  # type: ignore[attr-defined]
-                target=target, args=arguments, name=worker_id
-            )
-            child.start()
-            self._children[worker_id] = child
-            self._started_at[worker_id] = monotonic()
-            begun.append((worker_id, child.pid or 0))
+        begun = [self._start_one(id_) for id_ in ids]
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         gc.unfreeze()
-        self._register(begun)
+        self._children += begun
+        self._lease.note_pids([(child.worker_id, child.pid) for child in begun])
 
-    def _register(self, begun: list[tuple[str, int]]) -> None:
-        try:
-            self._lease.register(begun)
-        except (DatabaseError, InterfaceError) as error:
-            logger.warning("New processes could not be registered: %s", " ".join(str(error).split()))
+    def _start_one(self, worker_id: str) -> Child:
+        board = new_board(self._options, self._context)
+        self._lease.covers(board)
+        arguments: Sequence[Any]
+        target: Any
+        if self._context.get_start_method() == "fork":
+            target, arguments = run_child, (self._options, worker_id, board, self._lifeline, self._our_end)
+        else:
+            # Its own classes cannot be sent to a process in which Django is not set up.
+            target, arguments = run_spawned, (asdict(self._options), worker_id, board, self._lifeline)
+        process = self._context.Process(  # type: ignore[attr-defined]
+            target=target, args=arguments, name=worker_id
+        )
+        process.start()
+        return Child(worker_id, process, board)
 
     def _act_on_signals(self) -> None:
         while self._signals:
-            self._signals.pop(0)
+            number = self._signals.pop(0)
+            if number in PASSED_ON:
+                for child in self._children:
+                    child.send(number)
+                continue
             self._stop_signals += 1
-            number = signal.SIGTERM if self._stop_signals == 1 else signal.SIGQUIT
             if self._stop_signals == 1:
                 logger.info("Stopping; once more to stop now")
-            for child in self._children.values():
-                if child.pid and child.is_alive():
-                    os.kill(child.pid, number)
+            for child in self._children:
+                child.stop(self._options.grace, now=self._stop_signals > 1)
+
+    def _renew(self) -> None:
+        if self._lease.renew():
+            return
+        logger.warning("Others have counted this worker as lost; it goes on under a new id, with new processes")
+        try:
+            self._lease.start_anew()
+        except OUTAGE as error:
+            logger.warning("This worker could not be registered anew: %s", " ".join(str(error).split()))
+            return
+        for child in self._children:
+            child.stop(self._options.grace)
+
+    def _kill_frozen(self) -> None:
+        for child in self._children:
+            if reason := child.frozen(monotonic(), self._options.grace):
+                logger.error("Process %s %s; it is killed", child.worker_id, reason)
+                child.kill()
 
     def _collect(self) -> None:
-        """Note the processes that have ended."""
-        ended = [worker_id for worker_id, child in self._children.items() if not child.is_alive()]
-        for worker_id in ended:
-            child = self._children.pop(worker_id)
-            code = child.exitcode or 0
-            lived = monotonic() - self._started_at.pop(worker_id)
-            if code < 0 or (code and not self._stop_signals):
-                logger.error("Process %s died: %s", worker_id, _cause(code))
-                self._failures = self._failures + 1 if lived < TOO_SOON else 0
-                self._start_at = monotonic() + (min(30.0, 0.5 * 2**self._failures) if self._failures else 0.0)
-                code = 1
-            self._codes.append(code if self._stop_signals or self._options.burst or self._options.max_tasks else 0)
-        if ended:
-            self._lease.forget(ended)
+        """Note the processes that have ended, and what they leave behind."""
+        for child in [child for child in self._children if not child.is_alive]:
+            self._children.remove(child)
+            if child.board in self._lease.boards:
+                self._lease.boards.remove(child.board)
+            code = child.exit_code
+            if not child.has_ended and not child.killed:
+                logger.error("Process %s died: %s", child.worker_id, child.cause)
+                self._failures = 0 if child.has_served else self._failures + 1
+                if self._failures:
+                    self._start_at = monotonic() + min(LONGEST_WAIT, FIRST_WAIT * 2 ** (self._failures - 1))
+            ends = self._stop_signals or self._options.burst or self._options.max_tasks
+            self._codes.append((code if child.has_ended else 1) if ends else 0)
+            self._deaths.append((child.worker_id, child.death()))
 
-
-def _cause(code: int) -> str:
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    def _rescue(self) -> None:
+        """Settle what the dead have left; what cannot be settled now is tried again."""
+        while self._deaths:
+            worker_id, death = self._deaths[0]
+            try:
+                if count := sum(rescue(broker, worker_id, death) for broker in self._brokers):
+                    logger.warning("%d jobs of process %s were rescued", count, worker_id)
+            except BrokerUnavailable as error:
+                logger.warning("%s; the jobs of %s wait to be rescued", error, worker_id)
+                return
+            self._deaths.pop(0)
+            self._lease.forget([worker_id])
 
 
 def start_method() -> str:

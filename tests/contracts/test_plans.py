@@ -217,7 +217,7 @@ CLAIM, DUE, JOB_KEY, RESULT_KEY = "taskq_queued_claim", "taskq_queued_due", f"{J
 
 def bound(rows: int) -> int:
     """So much may be read for ``rows``: each found in an index and fetched by its key, and as much again."""
-    return (4 * rows + 200) * (20 if connection.vendor == "sqlite" else 1)
+    return (4 * rows + 200) * (24 if connection.vendor == "sqlite" else 1)
 
 
 # --- the broker -------------------------------------------------------------------------------------------------------

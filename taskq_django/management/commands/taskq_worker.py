@@ -16,7 +16,7 @@ from ...conf import Worker
 from ...declaration import Option, options
 from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError, TaskqError
 from ...worker.banner import banner
-from ...worker.lease import Lease, default_name, new_worker_id
+from ...worker.lease import default_name
 from ...worker.logs import configure_logs
 from ...worker.process import WorkerOptions, brokers_of, run_here
 
@@ -58,7 +58,7 @@ class Command(BaseCommand):
         if given["verbosity"] > 0:
             self.stdout.write(banner(asked, brokers))
             self.stdout.flush()
-        code = run_here(asked, new_worker_id(asked.name)) if asked.processes == 0 else _supervise(asked, brokers)
+        code = run_here(asked) if asked.processes == 0 else _supervise(asked, brokers)
         if code:
             raise SystemExit(code)
 
@@ -102,17 +102,8 @@ def _worker_options(chosen: dict[str, Any], given: dict[str, Any]) -> WorkerOpti
 def _supervise(asked: WorkerOptions, brokers: Any) -> int:
     from ...worker.supervisor import Supervisor
 
-    worker_id = new_worker_id(asked.name)
-    lease = Lease(
-        worker_id,
-        asked.name,
-        next(iter(brokers.values())).database,
-        every=asked.heartbeat,
-        backends=",".join(asked.backends),
-        queues=",".join(sorted(asked.queues)),
-    )
     try:
-        return Supervisor(asked, lease).run()
+        return Supervisor(asked, brokers.values()).run()
     finally:
         connections.close_all()
 

@@ -1,0 +1,98 @@
+"""One worker process, as its supervisor sees it."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from contextlib import suppress
+from multiprocessing.process import BaseProcess
+from time import monotonic
+
+from .blackboard import Blackboard
+from .rescue import Death
+
+# Beyond a time limit, or the grace of a stop: a process that could would have acted by itself long before.
+FROZEN = 5.0  # seconds
+
+
+class Child:
+    def __init__(self, worker_id: str, process: BaseProcess, board: Blackboard) -> None:
+        self.worker_id = worker_id
+        self.board = board
+        self.killed = False  # by its supervisor
+        self._process = process
+        self._stopping = False
+        self._end_by = math.inf  # when it must have ended
+        self._overdue: set[str] = set()  # jobs that are far past their time limit
+
+    @property
+    def sentinel(self) -> int:
+        return self._process.sentinel
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid or 0
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    @property
+    def is_leaving(self) -> bool:
+        """Will it end soon? Then another may take its place."""
+        return self._stopping or self.board.is_leaving
+
+    @property
+    def has_served(self) -> bool:
+        """Did its loop run?"""
+        return self.board.has_served
+
+    @property
+    def has_ended(self) -> bool:
+        """Did it end by itself, with nothing left behind?"""
+        return self.board.has_ended
+
+    @property
+    def exit_code(self) -> int:
+        return self._process.exitcode or 0
+
+    @property
+    def cause(self) -> str:
+        code = self.exit_code
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    def send(self, number: int) -> None:
+        if self.pid and self.is_alive:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def stop(self, grace: float, *, now: bool = False) -> None:
+        """Finish what runs within the grace; ``now``: give it back."""
+        self._stopping = True
+        self._end_by = monotonic() + (0.0 if now else grace) + FROZEN
+        self.send(signal.SIGQUIT if now else signal.SIGTERM)
+
+    def frozen(self, now: float, grace: float) -> str:
+        """Why it must be killed, as the end of a sentence; "" while it goes on by itself.
+
+        A call that holds the interpreter keeps even the loop of its process from running.
+        """
+        if self.killed:
+            return ""
+        if self.board.is_leaving and self._end_by is math.inf:
+            self._end_by = now + grace + FROZEN
+        if now > self._end_by:
+            return "has not ended in time"
+        self._overdue = {job_id for job_id, late in self.board.overdue(now).items() if late > FROZEN}
+        if self._overdue and not self.board.is_leaving:
+            return "does not answer, and a job in it is past its time limit"
+        return ""
+
+    def kill(self) -> None:
+        self.killed = True
+        self.send(signal.SIGKILL)
+
+    def death(self) -> Death:
+        """What is to be known of its end, for those who rescue its jobs."""
+        return Death(cause=self.cause, begun=self.board.begun(), is_ours=self.killed, overdue=frozenset(self._overdue))

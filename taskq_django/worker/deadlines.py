@@ -1,0 +1,89 @@
+"""Ends runs from outside: 1. past their time limit · 2. cancelled by somebody · 3. says which do not come back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from time import monotonic
+
+from ..brokers import Broker
+from ..jobs import Claim
+from ..registry import registry
+from .slots import Reason, Slot
+
+# How often to ask whether a running job was cancelled, once one has been running for as long.
+ASK_AGAIN = 0.5  # seconds
+# A task that takes its context may look whether it is cancelled: it has so long to end by itself.
+COURTESY = 0.5
+# So long after its interrupt a run that is still there is taken for one that does not come back: C code, a sleep,
+# a driver that waits, or a task that catches BaseException.
+PATIENCE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    claim: Claim
+    began: float
+    reason: Reason
+
+
+class Deadlines:
+    """Loop thread only, but for ``limited``."""
+
+    def __init__(
+        self, brokers: Mapping[str, Broker], worker_id: str, running: Callable[[], Iterable[tuple[Slot, Claim]]]
+    ) -> None:
+        self._brokers = brokers
+        self._worker_id = worker_id
+        self._running = running
+        self._ask_at = 0.0
+        self._cancel_at: dict[str, float] = {}  # by job id
+        self.next_at = 0.0  # when ``check`` should be called next (monotonic)
+        self.stuck: dict[str, Stuck] = {}  # by job id
+
+    def limited(self) -> None:
+        """Any thread: a job with a time limit begins."""
+        self.next_at = 0.0
+
+    def check(self) -> None:
+        """Raises BrokerUnavailable, once the limits have been looked at."""
+        now = monotonic()
+        if now < self.next_at:
+            return
+        next_at = now + ASK_AGAIN
+        self.next_at = math.inf  # before the look: what begins meanwhile sets it to 0
+        asks = False
+        for slot, claim in self._running():
+            next_at = min(next_at, self._check(slot, claim, now))
+            asks = asks or now - slot.began >= ASK_AGAIN
+        self.next_at = min(self.next_at, next_at)
+        if asks and now >= self._ask_at:
+            self._ask_at = now + ASK_AGAIN
+            self._note_cancelled(now)
+
+    def _check(self, slot: Slot, claim: Claim, now: float) -> float:
+        """Look at one run; returns when to look again."""
+        if slot.asked_at is not math.inf:
+            if now >= slot.asked_at + PATIENCE and slot.reason is not None and slot.claim is claim:
+                self.stuck[claim.job.id] = Stuck(claim, slot.began, slot.reason)
+            return max(now, slot.asked_at) + PATIENCE
+        cancel_at = self._cancel_at.get(claim.job.id, math.inf) if slot.is_cancelled else math.inf
+        if now >= slot.deadline:
+            slot.interrupt(claim, "timeout")
+        elif now >= cancel_at:
+            slot.interrupt(claim, "cancel")
+        else:
+            return min(slot.deadline, cancel_at)
+        return now + PATIENCE
+
+    def _note_cancelled(self, now: float) -> None:
+        asked = {id_ for broker in self._brokers.values() for id_ in broker.cancelled(self._worker_id)}
+        self._cancel_at = {id_: at for id_, at in self._cancel_at.items() if id_ in asked}
+        for slot, claim in self._running():
+            id_ = claim.job.id
+            if id_ in asked and id_ not in self._cancel_at:
+                task = registry.get(claim.job.task_path)
+                self._cancel_at[id_] = now + (COURTESY if task is not None and task.takes_context else 0.0)
+                slot.is_cancelled = True
+                self.next_at = min(self.next_at, self._cancel_at[id_])

@@ -1,0 +1,156 @@
+"""How many jobs are claimed, and when the queues are looked at. Loop thread only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from ..brokers.base import Bell
+from ..jobs import Claim
+from .fetcher import Fetcher
+from .finisher import Finisher
+from .pool import Pool
+
+# A claim that waits so long for a slot is given back: another worker may have one free.
+STALLED = 1.0  # seconds
+# What is claimed beyond the slots, by the mean run time: short jobs must not wait for a round trip each, and of
+# long ones nobody should hold more than it runs.
+SHORT, MIDDLING = 0.005, 0.1
+# Jobs shorter than this travel in larger groups: with them a round trip to the store is all that takes time.
+TINY, MANY = 0.001, 6
+# A job that was running when so many processes died runs alone: if it kills this one too, it takes no other with it.
+SUSPECT = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntakeOptions:
+    batch: int
+    burst: bool
+    max_tasks: int | None
+    max_tasks_per_child: int | None
+
+    @classmethod
+    def of(cls, options: Any) -> IntakeOptions:
+        return cls(**{name: getattr(options, name) for name in cls.__dataclass_fields__})
+
+
+class Intake:
+    def __init__(
+        self, fetcher: Fetcher, pool: Pool, held: dict[str, Claim], finisher: Finisher, options: IntakeOptions
+    ) -> None:
+        """``held``: what the loop holds, by id; claims are added to it here."""
+        self.bells: Sequence[Bell] = ()
+        self._fetcher = fetcher
+        self._pool = pool
+        self._held = held
+        self._finisher = finisher
+        self._options = options
+        self._claimed = 0
+        self._suspects: list[Claim] = []  # held, and not yet in the pool
+        self._suspected_at = 0.0
+        self._alone = ""  # id of the suspect in the pool
+        self._rejected: list[Claim] = []
+
+    @property
+    def group(self) -> int:
+        """How many jobs are claimed, or settled, in one round trip."""
+        return self._options.batch * (MANY if self._finisher.mean_run < TINY else 1)
+
+    @property
+    def is_worn(self) -> bool:
+        """Has this process claimed as many jobs as it may?"""
+        return self._claimed == self._options.max_tasks_per_child
+
+    def promote(self) -> None:
+        """Make jobs ready whose time has come, when it is time to look."""
+        self._fetcher.promote()
+
+    def fetch(self, idle: float) -> bool:
+        """Claim what there is room for, and give it to the pool; ``idle``: seconds without work."""
+        if self._suspects or self._alone:
+            return self._advance_suspects()
+        wanted = self._wanted()
+        if wanted <= 0:
+            return False
+        if not self._fetcher.has_candidates:
+            if not self._may_look(idle):
+                return False
+            self._fetcher.look()
+        claims = self._fetcher.fetch(wanted)
+        self._claimed += len(claims)
+        for claim in claims:
+            self._held[claim.job.id] = claim
+        if any(claim.crashes >= SUSPECT for claim in claims):
+            self._suspects = [claim for claim in claims if claim.crashes >= SUSPECT]
+            self._suspected_at = monotonic()
+        if innocent := [claim for claim in claims if claim.crashes < SUSPECT]:
+            self._pool.submit(innocent)
+        return bool(claims)
+
+    def rejected(self) -> list[Claim]:
+        """Claims to give back."""
+        rejected, self._rejected = self._rejected, []
+        return rejected
+
+    def withdraw(self) -> list[Claim]:
+        """Take back what has not reached the pool."""
+        suspects, self._suspects = self._suspects, []
+        return suspects
+
+    def is_finished(self) -> bool:
+        """Is there nothing left to do for a worker that ends by itself?"""
+        if self._held:
+            return False
+        if self._claimed in (self._options.max_tasks, self._options.max_tasks_per_child):
+            return True
+        if self._options.burst and not self._fetcher.has_candidates:
+            self._fetcher.look()
+            return not self._fetcher.has_candidates
+        return False
+
+    def seconds_to_look(self, now: float, idle: float) -> float:
+        """Until the bells, the queues or the held jobs must be looked at."""
+        pauses = [glance for bell in self.bells if (glance := bell.glance(idle)) is not None]
+        pauses += [self._fetcher.looked_at + bell.patience(idle) - now for bell in self.bells]
+        return min([*pauses, self._fetcher.promote_at - now, 1.0])
+
+    def _wanted(self) -> int:
+        ahead, group = self._ahead(), self.group
+        wanted = min(self._pool.slots + ahead - len(self._held), group)
+        for limit in (self._options.max_tasks, self._options.max_tasks_per_child):
+            if limit is not None:
+                wanted = min(wanted, limit - self._claimed)
+        # While a backlog keeps the slots busy, half of it is waited for: a claim of ten costs what one of fifty does.
+        return 0 if wanted < min(ahead, group) // 2 and self._pool.waiting() > 0 else wanted
+
+    def _ahead(self) -> int:
+        if not self._pool.has_backlog:
+            return 0
+        mean, group = self._finisher.mean_run, self.group
+        return group * 2 if mean < SHORT else group // 2 if mean < MIDDLING else 0
+
+    def _may_look(self, idle: float) -> bool:
+        if self._options.burst:
+            return True
+        rang = [bell.rang() for bell in self.bells]  # every one, so that none keeps an old ring
+        since = monotonic() - self._fetcher.looked_at
+        return any(rang) or any(since >= bell.patience(idle) for bell in self.bells)
+
+    def _advance_suspects(self) -> bool:
+        """Run one alone. While others run it cannot begin, and goes back: another process may have nothing to do."""
+        if self._alone in self._held:
+            return False
+        self._alone = ""
+        if not self._suspects:
+            return True
+        if len(self._held) == len(self._suspects):
+            suspect = self._suspects.pop()
+            self._alone = suspect.job.id
+            self._pool.submit([suspect])
+            return True
+        if monotonic() - self._suspected_at < STALLED:
+            return False
+        self._rejected = self.withdraw()
+        return True

@@ -1,0 +1,86 @@
+"""What becomes of the jobs that a dead process held. Called by supervisors: runs nothing of the project's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from time import monotonic
+
+from ..backoff import Backoff
+from ..brokers import Broker
+from ..jobs import Claim, Counter, Discarded, Failed, Failure, Outcome, Retried, Returned
+from ..registry import registry
+from ..states import State
+from ..tasks import Task
+from .finisher import log_end
+
+logger = logging.getLogger("taskq_django.worker")
+
+# A job that was running when so many processes died has ended: it is taken for the cause.
+MOST_CRASHES = 3
+# Of a lost host nobody knows what was running, nor why it went: a deploy or a power cut blames no job so soon.
+MOST_LOSSES = 10
+
+LOST = "taskq_django.exceptions.WorkerLost"
+TIMED_OUT = "taskq_django.exceptions.TaskTimeout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """How a process ended."""
+
+    cause: str  # for people: "signal SIGKILL"
+    begun: Collection[str] | None  # ids of the jobs that were running; None: nobody knows
+    is_ours: bool = False  # killed by its supervisor, which was stopping: no job is to blame
+    overdue: Collection[str] = field(default=())  # ids of those that were running beyond their time limit
+
+
+def rescue(broker: Broker, worker_id: str, death: Death) -> int:
+    """Settle everything that a dead process holds; returns how many jobs that were. Raises BrokerUnavailable."""
+    count = 0
+    while held := broker.held_by(worker_id):
+        settled = settle_dead(broker, worker_id, held, death)
+        count += settled
+        if settled == 0:
+            break  # others were faster
+    return count
+
+
+def settle_dead(broker: Broker, worker_id: str, held: Collection[tuple[Claim, float]], death: Death) -> int:
+    """Write down what came of these claims; the token of each guards it."""
+    outcomes = [outcome_of(claim, age, death) for claim, age in held]
+    counted = broker.settle(outcomes, worker_id)
+    for outcome in counted:
+        log_end(outcome)
+    return len(counted)
+
+
+def outcome_of(claim: Claim, age: float, death: Death) -> Outcome:
+    """``age``: seconds since it was claimed."""
+    now = monotonic()
+    id_, task = claim.job.id, registry.get(claim.job.task_path)
+    if death.begun is not None and id_ not in death.begun:
+        return Returned(claim, began=False)
+    if claim.verdict:
+        return Discarded(claim, now - age, now, State(claim.verdict), "cancelled; its process has ended")
+    if id_ in death.overdue:
+        return _timed_out(claim, now - age, now, task)
+    if death.is_ours:
+        return Returned(claim, began=True)
+    failure = Failure(LOST, f"its process was lost: {death.cause}", "")
+    counts: Counter = "losses" if death.begun is None else "crashes"
+    before, most = (claim.losses, MOST_LOSSES) if death.begun is None else (claim.crashes, MOST_CRASHES)
+    if before + 1 >= most or not getattr(task, "rerun_on_crash", True):
+        return Failed(claim, now - age, now, failure, counts)
+    return Retried(claim, now - age, now, failure, 0.0, counts)
+
+
+def _timed_out(claim: Claim, started: float, ended: float, task: object) -> Outcome:
+    """A run that kept its whole process from going on. Its own backoff, if a function, is not asked here."""
+    failure = Failure(TIMED_OUT, "ran longer than its timeout, and its process had to be killed", "")
+    tries = claim.job.tries + 1
+    if not isinstance(task, Task) or tries >= task.attempts_allowed:
+        return Failed(claim, started, ended, failure)
+    backoff = task.backoff if isinstance(task.backoff, Backoff) else Backoff()
+    return Retried(claim, started, ended, failure, backoff.seconds(tries))
