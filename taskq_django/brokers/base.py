@@ -70,6 +70,10 @@ class Broker(ABC):
         """
 
     @abstractmethod
+    def already_settled(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Those of the outcomes that had been written down, though the answer of ``settle`` never came."""
+
+    @abstractmethod
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
         """Give back what is claimed for this worker and not among the ids it knows to hold; returns how many.
 

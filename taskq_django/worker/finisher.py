@@ -27,6 +27,7 @@ class Finisher:
         self._worker_id = worker_id
         self.inbox: deque[Outcome] = deque()
         self.ended = 0  # jobs that this process has ended
+        self._unsure: set[str] = set()  # ids whose settle was not answered
         self.stale = 0  # outcomes that came after their claim was lost
         self.mean_run = 1.0  # seconds, of late; a first guess that asks for little
         self._log_ends = logger.isEnabledFor(logging.INFO)
@@ -42,8 +43,9 @@ class Finisher:
         counted: list[Outcome] = []
         try:
             for alias, theirs in groupby(sorted(outcomes, key=_alias), key=_alias):
-                counted += self._settle(self._brokers[alias], list(theirs))
+                counted += self._settle_surely(self._brokers[alias], list(theirs))
         except Exception:
+            self._unsure.update(outcome.claim.job.id for outcome in outcomes)
             done = {outcome.claim.job.id for outcome in counted}
             self.inbox.extendleft(outcome for outcome in reversed(outcomes) if outcome.claim.job.id not in done)
             raise
@@ -52,6 +54,16 @@ class Finisher:
         if len(counted) < len(outcomes):
             self._note_stale(outcomes, held)
         return True
+
+    def _settle_surely(self, broker: Broker, group: list[Outcome]) -> list[Outcome]:
+        counted = self._settle(broker, group)
+        if self._unsure and len(counted) < len(group):
+            done = {outcome.claim.job.id for outcome in counted}
+            missing = [o for o in group if o.claim.job.id in self._unsure - done]
+            counted += broker.already_settled(missing) if missing else []
+        if self._unsure:
+            self._unsure.difference_update(outcome.claim.job.id for outcome in group)
+        return counted
 
     def _settle(self, broker: Broker, group: list[Outcome]) -> list[Outcome]:
         try:

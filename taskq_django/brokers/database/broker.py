@@ -23,10 +23,13 @@ from django.db import (
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import F
+from django.utils import timezone
 
 from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError
 from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Retried, Returned, Succeeded
 from ...models import QueuedJob
+from ...models.story import Story, read_stories
+from ...states import State
 from ..base import Bell, Broker
 from . import holders
 from .bells import RING_PAUSE
@@ -78,14 +81,28 @@ class DatabaseBroker(Broker):
             ) from None
 
     def send(self, jobs: Sequence[Job]) -> datetime:
+        connection = self.connection
+        is_callers = connection.in_atomic_block
+        try:
+            return self._insert(jobs)
+        except (DatabaseError, InterfaceError) as error:
+            self._explain_missing_table(error)
+            if is_callers or (connection.connection is not None and connection.is_usable()):
+                raise
+            connection.close()
+        # Cut off, and perhaps after the commit. The ids are ours, so the database can be asked.
+        stored = read_stories([job.id for job in jobs], self.database)
+        left = [job for job in jobs if job.id not in stored]
+        if left:
+            return self._insert(left)
+        moment = stored[jobs[0].id].enqueued_at
+        return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+
+    def _insert(self, jobs: Sequence[Job]) -> datetime:
         connection, dialect = self.connection, self.dialect
         alone = len(jobs) == 1 or "insert" in dialect.one_statement or connection.in_atomic_block
-        try:
-            with nullcontext() if alone else transaction.atomic(using=self.database), connection.cursor() as cursor:
-                return dialect.insert(cursor, jobs, ring=self._may_ring(connection))
-        except DatabaseError as error:
-            self._explain_missing_table(error)
-            raise
+        with nullcontext() if alone else transaction.atomic(using=self.database), connection.cursor() as cursor:
+            return dialect.insert(cursor, jobs, ring=self._may_ring(connection))
 
     def ready_queues(self) -> list[str]:
         return self._own(lambda cursor: self.dialect.ready_queues(cursor, self.alias))
@@ -114,6 +131,10 @@ class DatabaseBroker(Broker):
 
         succeeded = not back and all(isinstance(o, Succeeded) for o in ended)
         return self._own(write, writes=not succeeded or "end" not in self.dialect.one_statement)
+
+    def already_settled(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        stories = self._own(lambda _: read_stories([o.claim.job.id for o in outcomes], self.database))
+        return [o for o in outcomes if _is_the_end_of(stories.get(o.claim.job.id), o)]
 
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
         jobs = QueuedJob.objects.using(self.database).filter(backend=self.alias, status="RUNNING", worker_id=worker_id)
@@ -186,6 +207,20 @@ class DatabaseBroker(Broker):
                 f"The tables of taskq_django in DATABASES[{self.database!r}] are missing or older than the code: "
                 f"run `manage.py migrate taskq_django --database {self.database}`. ({_one_line(error)})"
             ) from error
+
+
+def _is_the_end_of(story: Story | None, outcome: Outcome) -> bool:
+    """Whether this is the story that the outcome has written."""
+    if story is None:  # a success that keeps no result
+        return isinstance(outcome, Succeeded) and outcome.value is None
+    if isinstance(outcome, Returned | Retried):
+        gone_back = story.status in {State.READY, State.SCHEDULED}
+        return gone_back and story.attempts == outcome.claim.attempt - (0 if _counts(outcome) else 1)
+    return State(story.status).is_final and story.attempts == outcome.claim.attempt
+
+
+def _counts(outcome: Retried | Returned) -> bool:
+    return not isinstance(outcome, Returned) or outcome.began
 
 
 def _code(error: Exception) -> str | int | None:
