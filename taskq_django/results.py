@@ -18,10 +18,10 @@ from django.conf import settings
 from django.db import connections
 from django.utils import timezone
 
-from . import codec, compat
+from . import codec, compat, control
 from .brokers.base import Broker
 from .compat import TASK_REFRESH_ATTRS, TaskError, TaskResultStatus
-from .exceptions import PayloadError, ResultTimeout, TaskFailed, TaskNotFound
+from .exceptions import PayloadError, ResultError, ResultTimeout, TaskFailed, TaskNotFound
 from .jobs import Claim, Job
 from .models import JobResult
 from .models.story import Story, read_stories
@@ -92,6 +92,32 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
             self._sleep_allowed(deadline, timeout)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.25)
+
+    def cancel(self, reason: str = "") -> bool:
+        """End the job as CANCELLED: at once while it waits, within seconds while it runs. False: it had ended.
+
+        A running task is interrupted; one that takes its context may see it coming by ``context.is_cancelled``.
+        """
+        left = control.cancel([self.id], self._database(), reason=reason).left
+        self.refresh()
+        return not left
+
+    async def acancel(self, reason: str = "") -> bool:
+        return await sync_to_async(self.cancel)(reason)
+
+    def retry(self) -> None:
+        """Run the job again, which has ended without success. It keeps its id and the story of its attempts.
+
+        Raises ResultError for one that has succeeded or has not ended.
+        """
+        if not control.retry([self.id], self._database()):
+            self.refresh()
+            remedy = "it can be run again by a new enqueue" if self.state is State.SUCCESSFUL else "it has not ended"
+            raise ResultError(f"{self!r} cannot be retried: {remedy}.")
+        self.refresh()
+
+    async def aretry(self) -> None:
+        await sync_to_async(self.retry)()
 
     def _database(self) -> str:
         return cast("str", self.task.get_backend().broker.database)  # type: ignore[attr-defined]

@@ -66,12 +66,16 @@ class Fetcher:
         self._promote_at = now + wait
 
     def look(self) -> None:
-        """Ask which queues have ready jobs."""
-        known = {(broker.alias, name) for broker, name in self._turn}
-        for broker in self._brokers.values():
-            for name in broker.ready_queues():
-                if self._choice.serves(name) and (broker.alias, name) not in known:
-                    self._turn.append((broker, name))
+        """Ask which queues have ready jobs; one that was paused meanwhile leaves the turn."""
+        found = {
+            (broker.alias, name): (broker, name)
+            for broker in self._brokers.values()
+            for name in broker.ready_queues()
+            if self._choice.serves(name)
+        }
+        known = [(broker.alias, name) for broker, name in self._turn]
+        kept = [found[key] for key in known if key in found]
+        self._turn = deque(kept + [each for key, each in found.items() if key not in known])
         self._looked_at = monotonic()
 
     def fetch(self, limit: int) -> list[Claim]:

@@ -1,4 +1,7 @@
-"""What every worker does for all: 1. count silent workers as lost · 2. rescue their jobs. Safe in all at once."""
+"""What every worker does for all: 1. count silent workers as lost · 2. rescue their jobs · 3. remove old results.
+
+Safe in all of them at once.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,17 @@ import random
 from collections.abc import Iterable
 from time import monotonic
 
+from .. import pruning
 from ..brokers import Broker
 from ..exceptions import BrokerUnavailable
-from .lease import Lease
+from .lease import OUTAGE, Lease
 from .rescue import Death, settle_dead
 
 logger = logging.getLogger("taskq_django.worker")
+
+# Old results are looked for in every so many looks.
+PRUNED_EVERY = 12
+BETWEEN_BATCHES = 0.1  # seconds
 
 GONE = Death(cause="its worker gave no sign of life", begun=None)
 
@@ -24,7 +32,12 @@ class Maintenance:
         self._brokers = list(brokers)
         self._lease = lease
         self._every = every
+        self._prune_at = monotonic() + every * PRUNED_EVERY * random.random()  # noqa: S311 - as below
         self._next_at = monotonic() + every * random.random()  # noqa: S311 - so that workers take turns
+
+    def seconds_left(self) -> float:
+        """Until the next turn has something to do."""
+        return max(0.0, self._next_at - monotonic())
 
     def turn(self) -> None:
         """Do what is due; soon back."""
@@ -34,8 +47,21 @@ class Maintenance:
         self._next_at = now + self._every * random.uniform(0.75, 1.25)  # noqa: S311 - as above
         try:
             self._rescue()
-        except BrokerUnavailable as error:
-            logger.warning("%s; maintenance waits", error)
+            if now >= self._prune_at:
+                self._prune()
+        except (BrokerUnavailable, *OUTAGE) as error:
+            logger.warning("Maintenance waits: %s", " ".join(str(error).split()))
+
+    def _prune(self) -> None:
+        """One batch a turn, and the next turn soon while there is more."""
+        count = 0
+        for database in dict.fromkeys(broker.database for broker in self._brokers):
+            count += pruning.prune_batch(database)
+        if count:
+            logger.debug("%d old results removed", count)
+            self._next_at = monotonic() + BETWEEN_BATCHES
+        else:
+            self._prune_at = monotonic() + self._every * PRUNED_EVERY
 
     def _rescue(self) -> None:
         self._lease.bury()

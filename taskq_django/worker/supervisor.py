@@ -85,7 +85,7 @@ class Supervisor:
     def _pause(self) -> float:
         if self._deaths or self._is_short():
             return SOON
-        return min(LOOK, self._options.heartbeat, self._options.maintenance)
+        return min(LOOK, self._options.heartbeat, self._maintenance.seconds_left())
 
     def _is_short(self) -> bool:
         """Is a process missing that should be there?"""

@@ -139,3 +139,11 @@ async def asecond(context: TaskContext) -> list[str]:
     if context.attempt == 1:
         raise ConnectionError
     return [error.exception_class.__name__ for error in context.task_result.errors]
+
+
+@task(keep_result=3600)
+def kept_for_an_hour() -> None: ...
+
+
+@task(keep_result=365 * 86_400)
+def kept_for_a_year() -> None: ...

@@ -1,0 +1,142 @@
+"""What people do to jobs: cancel, retry, pause, purge. Every door (Result, commands, admin) comes through here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F, QuerySet
+
+from .brokers import Broker
+from .clock import DatabaseNow
+from .conf import queue_name_problem
+from .exceptions import ConfigurationError
+from .jobs import is_id
+from .models import JobResult, PausedQueue, QueuedJob
+from .states import State
+
+# Rows of one transaction: its locks are held for some milliseconds.
+AT_ONCE = 500
+
+WAITING = (State.SCHEDULED, State.READY)
+REOPENED = (State.FAILED, State.CANCELLED, State.EXPIRED)
+
+_SHARED = (
+    *("id", "task_path", "backend", "queue_name", "enqueued_at", "run_after", "payload", "headers"),
+    *("attempts", "started_at"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The ids of the jobs that somebody wanted to cancel, by what came of it."""
+
+    ended: frozenset[str]  # they waited, and are CANCELLED
+    asked: frozenset[str]  # they run, and their worker ends them within seconds
+    left: frozenset[str]  # they had ended already, or there is none of that id
+
+
+def cancel(ids: Iterable[str], database: str, *, reason: str = "") -> Cancelled:
+    """End the waiting jobs among these at once, and ask the workers of the running ones to end them."""
+    ended: set[str] = set()
+    asked: set[str] = set()
+    wanted = _known_ids(ids)
+    for group in _groups(wanted):
+        with transaction.atomic(using=database):
+            rows = QueuedJob.objects.using(database).filter(id__in=group)
+            rows.update(cancel_requested_at=DatabaseNow())  # locks them: what is read next cannot change any more
+            jobs = list(rows)
+            waiting = [job for job in jobs if job.status in WAITING]
+            _end_as_cancelled(waiting, database, reason)
+            ended.update(str(job.id) for job in waiting)
+            asked.update(str(job.id) for job in jobs if job.status == State.RUNNING)
+    return Cancelled(frozenset(ended), frozenset(asked), frozenset(wanted) - ended - asked)
+
+
+def retry(ids: Iterable[str], database: str) -> frozenset[str]:
+    """Run these jobs again that ended without success; returns the ids of those that were.
+
+    They keep their id and the story of their attempts, and wait as if enqueued now, with all their tries before them.
+    """
+    again: set[str] = set()
+    for group in _groups(_known_ids(ids)):
+        with transaction.atomic(using=database):
+            found = JobResult.objects.using(database).filter(id__in=group, status__in=REOPENED)
+            found.update(status=F("status"))  # locks them
+            rows = list(found)
+            QueuedJob.objects.using(database).bulk_create(
+                QueuedJob(
+                    **{name: getattr(row, name) for name in _SHARED},
+                    status=State.READY,
+                    rank=-row.priority,
+                    available_at=DatabaseNow(),
+                )
+                for row in rows
+            )
+            JobResult.objects.using(database).filter(id__in=[row.id for row in rows]).delete()
+            again.update(str(row.id) for row in rows)
+    return frozenset(again)
+
+
+def pause(queue_name: str, broker: Broker) -> bool:
+    """Let the jobs of a queue wait; what runs goes on. False: it was paused already."""
+    _check(queue_name)
+    _, made = PausedQueue.objects.using(broker.database).get_or_create(backend=broker.alias, queue_name=queue_name)
+    return made
+
+
+def resume(queue_name: str, broker: Broker) -> bool:
+    """Let workers claim from the queue again. False: it was not paused."""
+    _check(queue_name)
+    paused = PausedQueue.objects.using(broker.database).filter(backend=broker.alias, queue_name=queue_name)
+    return bool(paused.delete()[0])
+
+
+def waiting_in(queue_name: str, broker: Broker) -> QuerySet[QueuedJob]:
+    """The jobs of a queue that have not begun."""
+    _check(queue_name)
+    return QueuedJob.objects.using(broker.database).filter(
+        backend=broker.alias, queue_name=queue_name, status__in=WAITING
+    )
+
+
+def purge(queue_name: str, broker: Broker) -> int:
+    """Remove the jobs of a queue that have not begun, without a trace; returns how many."""
+    count = 0
+    while ids := list(waiting_in(queue_name, broker).values_list("id", flat=True)[:AT_ONCE]):
+        count += waiting_in(queue_name, broker).filter(id__in=ids).delete()[0]
+    return count
+
+
+def _end_as_cancelled(jobs: Sequence[QueuedJob], database: str, reason: str) -> None:
+    JobResult.objects.using(database).bulk_create(
+        JobResult(
+            **{name: getattr(job, name) for name in _SHARED},
+            priority=job.priority,
+            tries=job.tries,
+            crashes=job.crashes,
+            status=State.CANCELLED,
+            finished_at=DatabaseNow(),
+            message=reason,
+        )
+        for job in jobs
+    )
+    QueuedJob.objects.using(database).filter(id__in=[job.id for job in jobs]).delete()
+
+
+def _known_ids(ids: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(str(UUID(id_)) for id_ in map(str, ids) if is_id(id_)))
+
+
+def _groups(ids: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(ids)
+    while group := list(islice(rest, AT_ONCE)):
+        yield group
+
+
+def _check(queue_name: str) -> None:
+    if problem := queue_name_problem(queue_name):
+        raise ConfigurationError(problem)

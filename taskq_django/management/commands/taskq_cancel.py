@@ -1,0 +1,31 @@
+"""``manage.py taskq_cancel ID…``"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ... import control
+from ..doors import add_backend, chosen_brokers, databases_of
+
+
+class Command(BaseCommand):
+    help = "Cancel jobs: waiting ones at once, running ones within seconds."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("ids", nargs="+", metavar="ID", help="Of a job.")
+        parser.add_argument("--reason", default="cancelled by taskq_cancel", help="Kept with the job.")
+        add_backend(parser)
+
+    def handle(self, *args: Any, **given: Any) -> None:
+        left = frozenset(given["ids"])
+        for database in databases_of(chosen_brokers(given["backend"])):
+            done = control.cancel(left, database, reason=given["reason"])
+            for id_ in sorted(done.ended):
+                self.stdout.write(f"{id_}: cancelled")
+            for id_ in sorted(done.asked):
+                self.stdout.write(f"{id_}: runs; its worker will end it")
+            left = left - done.ended - done.asked
+        if left:
+            raise CommandError(f"No job that could be cancelled has the id {', '.join(sorted(left))}.")

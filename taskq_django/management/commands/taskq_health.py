@@ -1,0 +1,46 @@
+"""``manage.py taskq_health``: a probe."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import DatabaseError, InterfaceError
+
+from ...status import Status, read_status
+from ..doors import add_backend, chosen_brokers
+
+
+class Command(BaseCommand):
+    help = "Exit with 0 when jobs are being worked on, else with 1 and the reasons."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--min-workers", type=int, default=1, help="So many must be alive. Default: 1.")
+        parser.add_argument("--max-age", type=float, help="Seconds that a ready job may wait. Default: no limit.")
+        parser.add_argument("--max-backlog", type=int, help="Ready jobs at most. Default: no limit.")
+        parser.add_argument("--json", action="store_true", help="One JSON object.")
+        add_backend(parser)
+
+    def handle(self, *args: Any, **given: Any) -> None:
+        try:
+            reasons = _reasons(read_status(chosen_brokers(given["backend"])), given)
+        except (DatabaseError, InterfaceError) as error:
+            reasons = [f"the database does not answer: {' '.join(str(error).split())}"]
+        if given["json"]:
+            self.stdout.write(json.dumps({"healthy": not reasons, "reasons": reasons}))
+        else:
+            self.stdout.write("\n".join(reasons) or "healthy")
+        if reasons:
+            raise SystemExit(1)
+
+
+def _reasons(status: Status, limits: dict[str, Any]) -> list[str]:
+    reasons = []
+    if status.workers_alive < limits["min_workers"]:
+        reasons.append(f"{status.workers_alive} workers are alive, fewer than {limits['min_workers']}")
+    if limits["max_age"] is not None and status.oldest_ready > limits["max_age"]:
+        reasons.append(f"a job has been ready for {status.oldest_ready:.1f} s, longer than {limits['max_age']:g} s")
+    if limits["max_backlog"] is not None and status.ready > limits["max_backlog"]:
+        reasons.append(f"{status.ready} jobs are ready, more than {limits['max_backlog']}")
+    return reasons

@@ -1,0 +1,45 @@
+"""``manage.py taskq_retry ID…`` or ``--failed``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ... import control
+from ...models import JobResult
+from ...states import State
+from ..doors import add_backend, chosen_brokers, databases_of
+
+
+class Command(BaseCommand):
+    help = "Run jobs again that failed, were cancelled or expired; their attempts stay in their story."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("ids", nargs="*", metavar="ID", help="Of a job.")
+        parser.add_argument("--failed", action="store_true", help="Those that FAILED, the oldest first.")
+        parser.add_argument("--task", help="With --failed: only of this task (its path). Default: any.")
+        parser.add_argument("--queue", help="With --failed: only of this queue. Default: any.")
+        parser.add_argument("--limit", type=int, default=1000, help="With --failed: at most so many. Default: 1000.")
+        add_backend(parser)
+
+    def handle(self, *args: Any, **given: Any) -> None:
+        if bool(given["ids"]) == given["failed"]:
+            raise CommandError("Say which jobs: either ids or --failed.")
+        count = 0
+        for database in databases_of(chosen_brokers(given["backend"])):
+            ids = given["ids"] or self._failed(database, given)
+            count += len(control.retry(ids, database))
+        self.stdout.write(f"{count} jobs will run again")
+        if given["ids"] and count < len(set(given["ids"])):
+            raise CommandError("The others have succeeded, have not ended, or are not known.")
+
+    def _failed(self, database: str, given: dict[str, Any]) -> list[str]:
+        rows = JobResult.objects.using(database).filter(status=State.FAILED)
+        if given["task"]:
+            rows = rows.filter(task_path=given["task"])
+        if given["queue"]:
+            rows = rows.filter(queue_name=given["queue"])
+        if given["backend"]:
+            rows = rows.filter(backend__in=given["backend"])
+        return [str(id_) for id_ in rows.order_by("id").values_list("id", flat=True)[: given["limit"]]]

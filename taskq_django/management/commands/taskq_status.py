@@ -1,0 +1,45 @@
+"""``manage.py taskq_status``"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+
+from ...status import Status, read_status
+from ..doors import add_backend, chosen_brokers
+
+
+class Command(BaseCommand):
+    help = "Show what waits and runs in each queue, and who is working."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="One JSON object; times are in seconds.")
+        add_backend(parser)
+
+    def handle(self, *args: Any, **given: Any) -> None:
+        try:
+            status = read_status(chosen_brokers(given["backend"]))
+        except DatabaseError as error:
+            raise CommandError(f"The database does not answer: {' '.join(str(error).split())}") from error
+        self.stdout.write(json.dumps(asdict(status), indent=2) if given["json"] else _as_text(status))
+
+
+def _as_text(status: Status) -> str:
+    lines = [f"{'queue':<32} {'ready':>8} {'oldest':>9} {'scheduled':>10} {'running':>8}"]
+    for queue in status.queues:
+        oldest = "-" if queue.oldest_ready is None else f"{queue.oldest_ready:.1f} s"
+        name = f"{queue.backend}/{queue.queue}"
+        row = f"{name:<32} {queue.ready:>8} {oldest:>9} {queue.scheduled:>10} {queue.running:>8}"
+        lines.append(row + ("  paused" if queue.paused else ""))
+    lines += ["", f"{'worker':<32} {'host':<20} {'pid':>8} {'processes':>10} {'seen':>9}  queues"]
+    for worker in status.workers:
+        row = f"{worker.name:<32} {worker.host:<20} {worker.pid:>8} {worker.processes:>10} {worker.seen:>7.1f} s"
+        lines.append(f"{row}  {worker.queues or 'all'}" + ("" if worker.alive else "  LOST"))
+    if not status.workers_alive:
+        lines.append("No worker is alive: start one with manage.py taskq_worker")
+    ended = ", ".join(f"{state.lower()} {count}" for state, count in sorted(status.recent.items()))
+    return "\n".join([*lines, "", f"enqueued in the last hour and ended: {ended or 'none'}"])

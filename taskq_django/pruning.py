@@ -1,0 +1,118 @@
+"""Removes the stories of jobs that ended long ago. By index, in short transactions: nobody waits for it.
+
+An id begins with the time of the enqueue, so the rows that can be old enough are the first ones of an index that ends
+with the id. A result needs no index of its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef, QuerySet
+
+from .brokers import own_transaction
+from .clock import DatabaseNow
+from .conf import taskq_settings
+from .models import JobAttempt, JobResult, QueuedJob
+from .models.moment_field import MomentField
+from .registry import registry
+from .states import FINAL, State
+
+AT_ONCE = 1000  # rows of one transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Which results are kept for how long."""
+
+    seconds: float
+    status: str = ""
+    task_path: str = ""  # of a task with a time of its own; then of any status
+
+
+def retentions() -> list[Retention]:
+    """In force: by status, and for tasks with ``keep_result``."""
+    kept = taskq_settings().results
+    seconds = {State.SUCCESSFUL: kept.keep_successes}
+    found = [
+        Retention(limit, status=status.value)
+        for status in FINAL
+        if (limit := seconds.get(status, kept.keep_failures)) is not None
+    ]
+    return found + [Retention(limit, task_path=path) for path, limit in _own_limits().items()]
+
+
+def prune_batch(database: str) -> int:
+    """Remove up to AT_ONCE rows; 0: nothing is left to remove. Raises what the database raises."""
+    for rows in _old(database):
+        ids = list(rows.values_list("id", flat=True)[:AT_ONCE])
+        if ids:
+            with own_transaction(database):
+                JobAttempt.objects.using(database).filter(job_id__in=ids).delete()
+                JobResult.objects.using(database).filter(id__in=ids).delete()
+            return len(ids)
+    return _prune_attempts(database)
+
+
+def count_old(database: str) -> int:
+    """How many results would be removed now."""
+    return sum(rows.count() for rows in _old(database))
+
+
+def _old(database: str) -> Iterator[QuerySet[JobResult]]:
+    now = _now(database)
+    exempt = list(_own_limits())
+    for each in retentions():
+        cut = now.timestamp() - each.seconds
+        rows = JobResult.objects.using(database).filter(
+            id__lt=first_id(cut), finished_at__lt=_as_orm_takes(datetime.fromtimestamp(cut, UTC))
+        )
+        rows = rows.filter(task_path=each.task_path) if each.task_path else rows.filter(status=each.status)
+        if not each.task_path and exempt:
+            rows = rows.exclude(task_path__in=exempt)
+        yield rows.order_by("id")
+
+
+def _prune_attempts(database: str) -> int:
+    """Failed attempts of jobs that succeeded in the end and kept no result."""
+    kept = taskq_settings().results.keep_failures
+    if kept is None:
+        return 0
+    stories: list[Callable[[], Exists]] = [
+        lambda model=model: Exists(model.objects.filter(id=OuterRef("job_id")))  # type: ignore[misc]
+        for model in (JobResult, QueuedJob)
+    ]
+    attempts = JobAttempt.objects.using(database).filter(job_id__lt=first_id(_now(database).timestamp() - kept))
+    ids = list(
+        attempts.filter(*(~story() for story in stories)).order_by("job_id").values_list("id", flat=True)[:AT_ONCE]
+    )
+    if ids:
+        with own_transaction(database):
+            JobAttempt.objects.using(database).filter(id__in=ids).delete()
+    return len(ids)
+
+
+def first_id(moment: float) -> UUID:
+    """The least id that a job enqueued at this moment (POSIX seconds) can have."""
+    # Of version 7 as all of them: MariaDB sorts versions in different ways.
+    return UUID(int=int(max(moment, 0.0) * 1000) << 80 | 0x7 << 76 | 0x2 << 62)
+
+
+def _own_limits() -> dict[str, float]:
+    limits = {task.module_path: getattr(task, "keep_result", None) for task in registry.all()}
+    return {path: limit for path, limit in limits.items() if limit is not None}
+
+
+def _now(database: str) -> datetime:
+    """The database's; one row of a table that has one, or else the clock of this process: results are older."""
+    row = JobResult.objects.using(database).annotate(now=DatabaseNow(output_field=MomentField())).values_list("now")[:1]
+    (now,) = next(iter(row), (datetime.now(UTC),))
+    return now
+
+
+def _as_orm_takes(moment: datetime) -> datetime:
+    return moment if settings.USE_TZ else moment.astimezone().replace(tzinfo=None)

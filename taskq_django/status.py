@@ -1,0 +1,135 @@
+"""How it stands: what waits and runs in each queue, and who is working. For commands, probes and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from django.db.models import Count, Min
+
+from .brokers import Broker
+from .clock import DatabaseNow
+from .conf import taskq_settings
+from .models import JobResult, PausedQueue, QueuedJob, WorkerProcess
+from .models.moment_field import MomentField
+from .pruning import first_id
+from .states import State
+
+RECENT = 3600.0  # seconds
+
+
+@dataclass(slots=True)
+class QueueStatus:
+    backend: str
+    queue: str
+    ready: int = 0
+    scheduled: int = 0
+    running: int = 0
+    paused: bool = False
+    oldest_ready: float | None = None  # seconds that the oldest ready job has been ready
+
+    def note(self, status: str, count: int, age: float) -> None:
+        if status == State.READY:
+            self.ready, self.oldest_ready = count, max(0.0, age)
+        elif status == State.RUNNING:
+            self.running = count
+        else:
+            self.scheduled = count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStatus:
+    id: str
+    name: str
+    host: str
+    pid: int
+    backends: str
+    queues: str  # "" for all
+    processes: int
+    seen: float  # seconds since its last sign of life
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    queues: list[QueueStatus] = field(default_factory=list)
+    workers: list[WorkerStatus] = field(default_factory=list)
+    recent: dict[str, int] = field(default_factory=dict)  # ended jobs by state, of those enqueued in the last hour
+
+    @property
+    def workers_alive(self) -> int:
+        return sum(worker.alive for worker in self.workers)
+
+    @property
+    def ready(self) -> int:
+        """Jobs that wait for a worker; those of paused queues wait for something else."""
+        return sum(queue.ready for queue in self.queues if not queue.paused)
+
+    @property
+    def oldest_ready(self) -> float:
+        """Seconds; 0 when nothing waits."""
+        return max((queue.oldest_ready or 0.0 for queue in self.queues if not queue.paused), default=0.0)
+
+
+def read_status(brokers: Iterable[Broker]) -> Status:
+    """By four queries a database, which read indexes only. Raises what the database raises."""
+    status = Status()
+    aliases_by_database: dict[str, list[str]] = {}
+    for broker in brokers:
+        aliases_by_database.setdefault(broker.database, []).append(broker.alias)
+    for database, aliases in aliases_by_database.items():
+        status.queues.extend(_queues(database, aliases))
+        status.workers.extend(_workers(database))
+        for state, count in _recent(database, aliases):
+            status.recent[state] = status.recent.get(state, 0) + count
+    return status
+
+
+def _queues(database: str, aliases: list[str]) -> list[QueueStatus]:
+    found: dict[tuple[str, str], QueueStatus] = {}
+    jobs = QueuedJob.objects.using(database).filter(backend__in=aliases)
+    counted = jobs.values("backend", "queue_name", "status").annotate(
+        count=Count("id"), oldest=Min("available_at"), now=DatabaseNow(output_field=MomentField())
+    )
+    for backend, queue, state, count, oldest, now in counted.values_list(
+        "backend", "queue_name", "status", "count", "oldest", "now"
+    ):
+        age = (now - oldest).total_seconds()
+        found.setdefault((backend, queue), QueueStatus(backend, queue)).note(state, count, age)
+    paused = PausedQueue.objects.using(database).filter(backend__in=aliases)
+    for backend, queue in paused.values_list("backend", "queue_name"):
+        found.setdefault((backend, queue), QueueStatus(backend, queue)).paused = True
+    return [found[key] for key in sorted(found)]
+
+
+def _workers(database: str) -> list[WorkerStatus]:
+    lease = taskq_settings().worker.lease
+    rows = (
+        WorkerProcess.objects.using(database)
+        .filter(supervisor=None)
+        .annotate(processes=Count("children"), now=DatabaseNow(output_field=MomentField()))
+        .order_by("started_at")
+    )
+    return [
+        WorkerStatus(
+            id=row.id,
+            name=row.name,
+            host=row.host,
+            pid=row.pid,
+            backends=row.backends,
+            queues=row.queues,
+            processes=row.processes,
+            seen=(seen := max(0.0, (row.now - row.seen_at).total_seconds())),
+            alive=seen <= lease,
+        )
+        for row in rows
+    ]
+
+
+def _recent(database: str, aliases: list[str]) -> list[tuple[str, int]]:
+    now = JobResult.objects.using(database).annotate(now=DatabaseNow(output_field=MomentField()))
+    first = next(iter(now.values_list("now", flat=True)[:1]), None)
+    if first is None:
+        return []
+    rows = JobResult.objects.using(database).filter(backend__in=aliases, id__gte=first_id(first.timestamp() - RECENT))
+    return list(rows.order_by().values("status").annotate(count=Count("id")).values_list("status", "count"))

@@ -1,0 +1,282 @@
+"""What people do to jobs: cancel, retry, pause, purge; and what becomes of old results."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.core.management import CommandError, call_command
+from django.test import override_settings
+from django.utils import timezone
+
+from taskq_django import control, pruning
+from taskq_django.brokers.base import Broker
+from taskq_django.clock import DatabaseNow
+from taskq_django.compat import task_backends
+from taskq_django.exceptions import ConfigurationError, ResultError
+from taskq_django.jobs import new_id
+from taskq_django.models import JobAttempt, JobResult, PausedQueue, QueuedJob, WorkerProcess
+from taskq_django.states import State
+from taskq_django.testing import run_all
+from tests.app import tasks
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return task_backends["default"].broker  # type: ignore[attr-defined,no-any-return]
+
+
+def test_a_waiting_job_is_cancelled_at_once() -> None:
+    now, later = tasks.add.enqueue(1), tasks.add.using(run_after=timedelta(hours=1)).enqueue(2)
+
+    assert now.cancel(reason="no more")
+    assert async_to_sync(later.acancel)()
+
+    assert (now.state, now.reason, later.state) == (State.CANCELLED, "no more", State.CANCELLED)
+    assert now.args == [1]
+    assert run_all() == 0
+    assert not QueuedJob.objects.exists()
+
+
+def test_a_job_that_has_ended_cannot_be_cancelled() -> None:
+    result = tasks.add.enqueue(1)
+    run_all()
+
+    assert not result.cancel()
+
+    assert result.state is State.SUCCESSFUL
+
+
+def test_of_a_running_job_the_worker_is_asked_to_end_it(broker: Broker) -> None:
+    result = tasks.add.enqueue(1)
+    (claim,) = broker.claim("default", 1, "w1")
+
+    assert result.cancel()
+
+    assert result.state is State.RUNNING
+    assert broker.cancelled("w1") == {claim.job.id}
+    assert broker.cancelled("w2") == set()
+
+
+def test_a_job_whose_cancelling_came_too_late_for_its_run_is_not_run_again(broker: Broker) -> None:
+    result = tasks.add.enqueue(1)
+    broker.claim("default", 1, "w1")
+    result.cancel()
+    QueuedJob.objects.update(status=State.READY, token=None, worker_id=None)  # its process was lost
+
+    run_all()
+
+    result.refresh()
+    assert result.state is State.CANCELLED
+
+
+def test_cancel_says_what_came_of_each(broker: Broker) -> None:
+    waiting, running = tasks.add.enqueue(1), tasks.add.using(queue_name="mail").enqueue(2)
+    broker.claim("mail", 1, "w1")
+    unknown = new_id()
+
+    done = control.cancel([waiting.id, running.id, unknown, "no id", waiting.id], "default")
+
+    assert (done.ended, done.asked, done.left) == ({waiting.id}, {running.id}, {unknown})
+
+
+def test_a_failed_job_runs_again_with_its_story() -> None:
+    tasks.flaky_calls = 0
+    result = tasks.flaky.enqueue(until=4)
+    run_all()
+    result.refresh()
+    assert (result.state, result.attempts, len(result.errors)) == (State.FAILED, 3, 3)
+
+    result.retry()
+
+    assert (result.state, result.attempts, len(result.errors)) == (State.READY, 3, 3)
+    assert QueuedJob.objects.get().tries == 0
+    run_all()
+    assert result.get() == "call 4"
+    assert (result.attempts, [error.exception_class_path for error in result.errors]) == (
+        4,
+        ["builtins.ConnectionError"] * 3,
+    )
+
+
+@pytest.mark.parametrize("ended", ["cancelled", "expired"])
+def test_what_was_cancelled_or_expired_runs_again(ended: str) -> None:
+    result = tasks.add.enqueue(1)
+    result.cancel()
+    if ended == "expired":
+        JobResult.objects.update(status=State.EXPIRED)
+    async_to_sync(result.aretry)()
+    assert run_all() == 1
+    assert result.get() == 3
+
+
+def test_neither_a_success_nor_a_waiting_job_is_retried() -> None:
+    done = tasks.add.enqueue(1)
+    run_all()
+    waiting = tasks.add.enqueue(2)
+
+    for result, why in ((done, "new enqueue"), (waiting, "not ended")):
+        with pytest.raises(ResultError, match=why):
+            result.retry()
+
+    assert control.retry([done.id, waiting.id, new_id(), "?"], "default") == frozenset()
+    assert (JobResult.objects.count(), QueuedJob.objects.count()) == (1, 1)
+
+
+def test_a_paused_queue_waits_until_it_is_resumed(broker: Broker) -> None:
+    result = tasks.add.using(queue_name="mail").enqueue(1)
+    assert control.pause("mail", broker)
+    assert not control.pause("mail", broker)
+    assert run_all() == 0
+
+    assert control.resume("mail", broker)
+    assert not control.resume("mail", broker)
+    assert run_all() == 1
+    assert result.get() == 3
+    with pytest.raises(ConfigurationError, match="no queue name"):
+        control.pause("a b", broker)
+
+
+def test_purge_removes_what_has_not_begun(broker: Broker) -> None:
+    for queue in ("mail", "mail", "default"):
+        tasks.add.using(queue_name=queue).enqueue(1)
+    tasks.add.using(queue_name="mail", run_after=timedelta(hours=1)).enqueue(1)
+    broker.claim("mail", 1, "w1")
+
+    assert control.purge("mail", broker) == 2
+
+    assert sorted(QueuedJob.objects.values_list("queue_name", "status")) == [("default", "READY"), ("mail", "RUNNING")]
+
+
+def aged(result: Any, **age: float) -> str:
+    """Move the whole life of an ended job so far into the past; returns its new id."""
+    then = timezone.now() - timedelta(**age)
+    moved = UUID(int=pruning.first_id(then.timestamp()).int | UUID(result.id).int & (1 << 62) - 1)
+    JobAttempt.objects.filter(job_id=result.id).update(job_id=moved)
+    JobResult.objects.filter(id=result.id).update(id=moved, finished_at=then)
+    return str(moved)
+
+
+def left() -> set[str]:
+    return {str(id_) for id_ in JobResult.objects.values_list("id", flat=True)}
+
+
+def test_results_are_removed_when_their_time_is_over() -> None:
+    results = [tasks.add.enqueue(n) for n in range(3)] + [tasks.explode.enqueue() for _ in range(3)]
+    run_all()
+    ids = [aged(result, days=days) for result, days in zip(results, [15, 13, 0, 31, 29, 0], strict=True)]
+
+    assert pruning.count_old("default") == 2
+    while pruning.prune_batch("default"):
+        pass
+
+    assert left() == {ids[1], ids[2], ids[4], ids[5]}
+    assert JobAttempt.objects.count() == 2
+
+
+def test_a_job_that_was_enqueued_long_ago_and_ended_lately_is_kept() -> None:
+    result = tasks.add.enqueue(1)
+    run_all()
+    id_ = aged(result, days=100)
+    JobResult.objects.update(finished_at=timezone.now())
+
+    assert pruning.prune_batch("default") == 0
+    assert left() == {id_}
+
+
+def test_a_task_may_say_how_long_its_results_are_kept() -> None:
+    results = [tasks.kept_for_an_hour.enqueue(), tasks.kept_for_a_year.enqueue()]
+    run_all()
+    _, year = aged(results[0], hours=2), aged(results[1], days=100)
+
+    assert pruning.count_old("default") == 1
+    pruning.prune_batch("default")
+
+    assert left() == {year}
+
+
+@override_settings(TASKQ={"RESULTS": {"KEEP_SUCCESSES": None, "KEEP_FAILURES": 60}})
+def test_the_times_are_settings() -> None:
+    results = [tasks.add.enqueue(1), tasks.explode.enqueue()]
+    run_all()
+    kept, _ = aged(results[0], days=1000), aged(results[1], minutes=2)
+    while pruning.prune_batch("default"):
+        pass
+    assert left() == {kept}
+
+
+def test_attempts_of_jobs_that_kept_no_result_are_removed_too() -> None:
+    tasks.flaky_calls = 0
+    result = tasks.flaky.enqueue(until=2)
+    run_all()
+    JobResult.objects.all().delete()
+    assert pruning.prune_batch("default") == 0
+    JobAttempt.objects.update(job_id=pruning.first_id(timezone.now().timestamp() - 40 * 86_400))
+
+    assert pruning.prune_batch("default") == 1
+
+    assert not JobAttempt.objects.filter(job_id=result.id).exists()
+
+
+def test_the_commands_do_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tasks.add.enqueue(1), tasks.explode.enqueue()
+    call_command("taskq_cancel", first.id, reason="no")
+    assert f"{first.id}: cancelled" in capsys.readouterr().out
+    with pytest.raises(CommandError, match="No job that could be cancelled"):
+        call_command("taskq_cancel", first.id)
+    run_all()
+    call_command("taskq_retry", failed=True, task="tests.app.tasks.explode")
+    assert "1 jobs will run again" in capsys.readouterr().out
+    second.refresh()
+    assert second.state is State.READY
+    for wrong in ([], ["--failed", second.id], [second.id]):
+        with pytest.raises(CommandError):
+            call_command("taskq_retry", *wrong)
+    call_command("taskq_pause", "mail")
+    assert PausedQueue.objects.get().queue_name == "mail"
+    call_command("taskq_resume", "mail")
+    call_command("taskq_purge", "default", interactive=False)
+    assert "1 jobs removed" in capsys.readouterr().out
+    call_command("taskq_prune", dry_run=True)
+    assert "0 results would be removed" in capsys.readouterr().out
+
+
+def test_status_shows_queues_and_workers(broker: Broker, capsys: pytest.CaptureFixture[str]) -> None:
+    tasks.add.enqueue_many([(n,) for n in range(3)])
+    tasks.add.using(run_after=timedelta(hours=1)).enqueue(1)
+    tasks.add.using(queue_name="mail").enqueue(1)
+    broker.claim("mail", 1, "w1")
+    control.pause("mail", broker)
+    for name, seen in (("a", 0), ("b", -3600)):
+        WorkerProcess.objects.create(
+            id=name, name=name, host="h", pid=1, started_at=DatabaseNow(), seen_at=DatabaseNow(seen)
+        )
+
+    call_command("taskq_status", json=True)
+
+    shown = json.loads(capsys.readouterr().out)
+    queues = {queue["queue"]: queue for queue in shown["queues"]}
+    assert (queues["default"]["ready"], queues["default"]["scheduled"], queues["default"]["paused"]) == (3, 1, False)
+    assert 0 <= queues["default"]["oldest_ready"] < 60
+    assert (queues["mail"]["running"], queues["mail"]["paused"]) == (1, True)
+    assert [(worker["name"], worker["alive"]) for worker in shown["workers"]] == [("a", True), ("b", False)]
+    call_command("taskq_status")
+    assert "paused" in (text := capsys.readouterr().out)
+    assert "LOST" in text
+
+
+def test_health_is_an_exit_code_and_its_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    tasks.add.enqueue(1)
+    with pytest.raises(SystemExit) as ended:
+        call_command("taskq_health", max_age=0.0, max_backlog=0, json=True)
+    assert ended.value.code == 1
+    assert len(json.loads(capsys.readouterr().out)["reasons"]) == 3
+    WorkerProcess.objects.create(id="a", name="a", host="h", pid=1, started_at=DatabaseNow(), seen_at=DatabaseNow())
+    call_command("taskq_health", max_age=60.0, max_backlog=5)
+    assert capsys.readouterr().out == "healthy\n"
