@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from .backend import our_backends
-from .worker.process import WorkerOptions, make_loop, new_board
+from .worker.options import WorkerOptions
+from .worker.process import make_loop, new_board
 
 
 def run_all(*, limit: int | None = None, queues: tuple[str, ...] = (), backends: tuple[str, ...] = ()) -> int:
@@ -14,7 +17,12 @@ def run_all(*, limit: int | None = None, queues: tuple[str, ...] = (), backends:
     A job that raises ends as FAILED, as it would in a worker. ``limit``: stop after so many.
     """
     options = WorkerOptions(
-        name="run_all", backends=backends or our_backends(), queues=frozenset(queues), burst=True, max_tasks=limit
+        name="run_all",
+        backends=backends or our_backends(),
+        queues=frozenset(queues),
+        burst=True,
+        max_tasks=limit,
+        lease=math.inf,
     )
     loop = make_loop(options, "run_all", new_board(options), inline=True)
     loop.run()

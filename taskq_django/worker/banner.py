@@ -13,7 +13,8 @@ from django.db import connections
 from .. import __version__
 from ..brokers import Broker
 from ..registry import registry
-from .process import WorkerOptions
+from . import readiness
+from .options import WorkerOptions
 
 WAL_OPTIONS = '{"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"}'
 
@@ -36,6 +37,7 @@ def banner(options: WorkerOptions, brokers: Mapping[str, Broker]) -> str:
         ("pool", f"{pool}, grace {options.grace:g} s"),
         ("tasks", f"{len(tasks)} in {len(apps)} package{'s' if len(apps) != 1 else ''}"),
         *_advice(brokers),
+        *readiness.advice(options, brokers),
     ]
     return "\n".join(
         [

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import monotonic
-from typing import Any
 
 from ..brokers.base import Bell
 from ..jobs import Claim
 from .fetcher import Fetcher
 from .finisher import Finisher
+from .options import WorkerOptions
 from .pool import Pool
 
 # A claim that waits so long for a slot is given back: another worker may have one free.
@@ -24,21 +23,9 @@ TINY, MANY = 0.001, 6
 SUSPECT = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntakeOptions:
-    batch: int
-    burst: bool
-    max_tasks: int | None
-    max_tasks_per_child: int | None
-
-    @classmethod
-    def of(cls, options: Any) -> IntakeOptions:
-        return cls(**{name: getattr(options, name) for name in cls.__dataclass_fields__})
-
-
 class Intake:
     def __init__(
-        self, fetcher: Fetcher, pool: Pool, held: dict[str, Claim], finisher: Finisher, options: IntakeOptions
+        self, fetcher: Fetcher, pool: Pool, held: dict[str, Claim], finisher: Finisher, options: WorkerOptions
     ) -> None:
         """``held``: what the loop holds, by id; claims are added to it here."""
         self.bells: Sequence[Bell] = ()

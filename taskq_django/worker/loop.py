@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from time import monotonic
 
 from ..brokers import Broker
@@ -19,9 +18,11 @@ from .deadlines import Deadlines
 from .executor import Executor
 from .fetcher import Fetcher, QueueChoice
 from .finisher import Finisher
-from .intake import STALLED, Intake, IntakeOptions
+from .intake import STALLED, Intake
+from .lanes import Surroundings
 from .memory import resident_mib
-from .pool import Pool, Surroundings
+from .options import WorkerOptions
+from .pool import Pool
 from .sleeper import Sleeper
 
 logger = logging.getLogger("taskq_django.worker")
@@ -35,17 +36,6 @@ SAFE = 0.9
 WEIGH_AGAIN = 1.0  # seconds between two looks at the memory
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoopOptions:
-    batch: int = 100
-    grace: float = 25.0
-    burst: bool = False
-    max_tasks: int | None = None
-    lease: float = float("inf")  # seconds
-    max_tasks_per_child: int | None = None
-    max_memory_per_child: int | None = None  # MiB
-
-
 class Loop:
     """Every method but ``stop``, ``stop_now`` and ``done`` belongs to the loop thread."""
 
@@ -54,7 +44,7 @@ class Loop:
         brokers: Mapping[str, Broker],
         choice: QueueChoice,
         worker_id: str,
-        options: LoopOptions,
+        options: WorkerOptions,
         executor: Executor,
         board: Blackboard,
         make_pool: Callable[[Surroundings], Pool],
@@ -67,10 +57,10 @@ class Loop:
         self._finisher = Finisher(brokers, worker_id)
         self._executor = executor
         self._board = board
-        self._deadlines = Deadlines(brokers, worker_id, lambda: self._pool.running())
-        self._pool = make_pool(Surroundings(executor, self.done, board, self._may_begin, self._limited))
+        self._deadlines = Deadlines(brokers, worker_id, lambda: self.pool.running())
+        self.pool = make_pool(Surroundings(executor, self.done, board, self._may_begin, self._limited))
         fetcher = Fetcher(brokers, choice, worker_id)
-        self._intake = Intake(fetcher, self._pool, self._held, self._finisher, IntakeOptions.of(options))
+        self._intake = Intake(fetcher, self.pool, self._held, self._finisher, options)
         self._wake_at = 1  # how many outcomes the sleeping loop waits for; read by the pool
         self._is_orphan = False  # nobody renews the lease any more
         self._stop_asked = False
@@ -135,7 +125,7 @@ class Loop:
             self._serve()
             return self._drain()
         finally:
-            self._pool.close()
+            self.pool.close()
             self.sleeper.close()
 
     def _serve(self) -> None:
@@ -154,7 +144,7 @@ class Loop:
     def step(self) -> bool:
         """One turn; says whether there was anything to do."""
         self.each_turn()
-        self._give_back(self._pool.withdraw(STALLED), began=False)
+        self._give_back(self.pool.withdraw(STALLED), began=False)
         settled = self._should_flush() and self._flush()
         self._deadlines.check()
         self._look_at_itself()
@@ -197,7 +187,7 @@ class Loop:
         ready = len(self._finisher.inbox)
         if ready == 0:
             return False
-        alone = self._pool.waiting() == 0
+        alone = self.pool.waiting() == 0
         return alone or ready >= self._intake.group // 2 or monotonic() - self._flushed_at >= COMPANY
 
     def _flush(self) -> bool:
@@ -209,7 +199,7 @@ class Loop:
         """Sleep until there is something to do, as far as can be known."""
         now = monotonic()
         idle = now - self._busy_at
-        if self._pool.waiting() > 0:
+        if self.pool.waiting() > 0:
             self._wake_at = max(1, self._intake.group // 2)
             seconds = min(COMPANY, self._deadlines.next_at - now)
         else:
@@ -253,7 +243,7 @@ class Loop:
 
     def _drain(self) -> int:
         """Finish what runs within the grace and give the rest back."""
-        self._give_back([*self._pool.withdraw(), *self._intake.withdraw()], began=False)
+        self._give_back([*self.pool.withdraw(), *self._intake.withdraw()], began=False)
         grace = self._options.grace
         if self._is_orphan:
             grace = min(grace, self._options.lease * SAFE - self._board.lease_age())

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -18,42 +18,20 @@ from .. import compat, signals
 from ..backend import our_backends
 from ..brokers import Broker
 from ..exceptions import ConfigurationError
+from . import stacks
 from .blackboard import Blackboard
 from .executor import Executor
 from .fetcher import QueueChoice
+from .lanes import Surroundings
 from .lease import Lease
-from .loop import Loop, LoopOptions
+from .loop import Loop
 from .maintenance import Maintenance
-from .pool import InlinePool, LanePool, Pool, Surroundings
+from .options import WorkerOptions
+from .pool import InlinePool, LanePool, Pool
 
 logger = logging.getLogger("taskq_django.worker")
 
 STOP_SIGNALS = frozenset(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGQUIT") if hasattr(signal, name))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOptions:
-    """What one ``taskq_worker`` was asked to do. Frozen: it crosses into its processes."""
-
-    name: str
-    backends: tuple[str, ...]
-    queues: frozenset[str] = frozenset()
-    exclude_queues: frozenset[str] = frozenset()
-    processes: int = 1
-    threads: int = 4
-    coroutines: int = 100
-    burst: bool = False
-    max_tasks: int | None = None
-    grace: float = 25.0
-    batch: int = 100
-    heartbeat: float = 10.0
-    lease: float = 30.0
-    maintenance: float = 5.0
-    max_tasks_per_child: int | None = None
-    max_memory_per_child: int | None = None
-    connect_timeout: float = 60.0
-    log_format: str = "text"
-    verbosity: int = 1
 
 
 def brokers_of(aliases: tuple[str, ...]) -> dict[str, Broker]:
@@ -92,6 +70,8 @@ def make_lease(options: WorkerOptions, brokers: Iterable[Broker]) -> Lease:
 
 def make_loop(options: WorkerOptions, worker_id: str, board: Blackboard, *, inline: bool = False) -> Loop:
     """The loop with all its parts; ``inline`` runs the jobs in the calling thread."""
+    if options.processes == 0:  # no other process takes the place of this one
+        options = replace(options, max_tasks_per_child=None, max_memory_per_child=None)
     backends = {alias: compat.task_backends[alias] for alias in options.backends}
     limits = {alias: backend.taskq_options.max_payload for alias, backend in backends.items()}  # type: ignore[attr-defined]
     executor = Executor(worker_id, limits)
@@ -103,15 +83,7 @@ def make_loop(options: WorkerOptions, worker_id: str, board: Blackboard, *, inli
         brokers_of(options.backends),
         QueueChoice(options.queues, options.exclude_queues),
         worker_id,
-        LoopOptions(
-            batch=options.batch,
-            grace=options.grace,
-            burst=options.burst,
-            max_tasks=options.max_tasks,
-            lease=float("inf") if inline else options.lease,
-            max_tasks_per_child=options.max_tasks_per_child if options.processes else None,
-            max_memory_per_child=options.max_memory_per_child if options.processes else None,
-        ),
+        options,
         executor,
         board,
         make_pool,
@@ -132,6 +104,7 @@ def run_child(
     loop = make_loop(options, worker_id, board)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     signal.signal(signal.SIGQUIT, lambda *_: loop.stop_now())
+    signal.signal(signal.SIGUSR1, lambda *_: stacks.write(loop.pool.running_by_thread()))
     signal.set_wakeup_fd(-1)  # the supervisor's, inherited by a fork
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     loop.lifelines = (lifeline.fileno(),)
@@ -192,6 +165,8 @@ def _listen_to_signals(loop: Loop) -> Callable[[], None]:
         loop.stop_now() if loop.is_stopping else loop.stop()
 
     before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
+    if hasattr(signal, "SIGUSR1"):
+        before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda *_: stacks.write(loop.pool.running_by_thread()))
 
     def restore() -> None:
         for number, behaviour in before.items():

@@ -31,6 +31,7 @@ class Slot:
         self.number = number
         self._board = board
         self._limited = limited
+        self.ident = 0  # of the thread that runs it
         self.claim: Claim | None = None
         self.began = 0.0
         self.deadline = math.inf
@@ -78,7 +79,6 @@ class ThreadSlot(Slot):
 
     def __init__(self, number: int, board: Blackboard, limited: Callable[[], None]) -> None:
         super().__init__(number, board, limited)
-        self.ident = 0  # of the thread, set by itself
         self._firing = False
         self._fired = False
 

@@ -18,7 +18,8 @@ def run_spawned(options: dict[str, Any], worker_id: str, board: Blackboard, life
 
     django.setup()
     from .logs import configure_logs
-    from .process import WorkerOptions, run_child
+    from .options import WorkerOptions
+    from .process import run_child
 
     asked = WorkerOptions(**options)
     configure_logs(asked.log_format, asked.verbosity)

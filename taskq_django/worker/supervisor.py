@@ -24,7 +24,9 @@ from ..exceptions import BrokerUnavailable
 from .child import Child
 from .lease import OUTAGE, new_worker_id
 from .maintenance import Maintenance
-from .process import STOP_SIGNALS, WorkerOptions, close_connections, make_lease, new_board, run_child
+from .options import WorkerOptions
+from .process import STOP_SIGNALS, close_connections, make_lease, new_board, run_child
+from .reloading import Sources, is_loadable
 from .rescue import Death, rescue
 from .spawned import run_spawned
 
@@ -40,7 +42,8 @@ PASSED_ON = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()
 class Supervisor:
     """1. start the processes · 2. stop them when asked · 3. renew the lease · 4. replace and rescue the dead ones."""
 
-    def __init__(self, options: WorkerOptions, brokers: Iterable[Broker]) -> None:
+    def __init__(self, options: WorkerOptions, brokers: Iterable[Broker], sources: Sources | None = None) -> None:
+        """``sources``: are watched, and when one changes ``run`` ends with ``reloads`` set."""
         self._options = options
         self._brokers = list(brokers)
         self._lease = make_lease(options, self._brokers)
@@ -49,6 +52,8 @@ class Supervisor:
         self._deaths: list[tuple[str, Death]] = []  # whose jobs are not rescued yet
         self._signals: list[int] = []  # signal handlers append, the loop takes
         self._stop_signals = 0
+        self._sources = sources
+        self.reloads = False
         self._codes: list[int] = []
         self._failures = 0  # in a row, each before it served
         self._start_at = 0.0  # monotonic; when the next replacement may start
@@ -77,6 +82,7 @@ class Supervisor:
             self._kill_frozen()
             self._rescue()
             self._maintenance.turn()
+            self._look_at_sources()
             self._replace()
         self._rescue()
         self._lease.forget([self._lease.worker_id])
@@ -91,7 +97,7 @@ class Supervisor:
         """Is a process missing that should be there?"""
         ends_by_itself = (self._options.burst or self._options.max_tasks is not None) and self._codes
         staying = sum(not child.is_leaving for child in self._children)
-        return not self._stop_signals and not ends_by_itself and staying < self._options.processes
+        return not (self._stop_signals or self.reloads or ends_by_itself) and staying < self._options.processes
 
     def _replace(self) -> None:
         if self._is_short() and monotonic() >= self._start_at:
@@ -144,6 +150,15 @@ class Supervisor:
                 logger.info("Stopping; once more to stop now")
             for child in self._children:
                 child.stop(self._options.grace, now=self._stop_signals > 1)
+
+    def _look_at_sources(self) -> None:
+        if self._sources is None or self.reloads or self._stop_signals or not (path := self._sources.changed()):
+            return
+        if is_loadable("taskq_worker"):
+            logger.info("%s changed; starting anew", path)
+            self.reloads = True
+            for child in self._children:
+                child.stop(self._options.grace)
 
     def _renew(self) -> None:
         if self._lease.renew():

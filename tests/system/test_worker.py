@@ -214,9 +214,9 @@ def test_a_job_sees_what_its_enqueuers_transaction_wrote(start_worker: Start) ->
 
 def test_without_its_tables_a_worker_says_migrate(start_worker: Start, tmp_path: Path) -> None:
     env = {"TASKQ_TEST_DB": "sqlite", "TASKQ_TEST_NAME": str(tmp_path / "empty.sqlite3")}
-    worker = start_worker(env=env)
+    worker = start_worker("--connect-timeout", "1", env=env)
     assert worker.wait() == 1
-    assert "manage.py migrate taskq_django" in worker.output
+    assert worker.output.count("manage.py migrate taskq_django --database default") == 2
     assert "Traceback" not in worker.output
 
 

@@ -8,6 +8,7 @@ import time
 from dataclasses import fields
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
@@ -18,7 +19,11 @@ from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError, Ta
 from ...worker.banner import banner
 from ...worker.lease import default_name
 from ...worker.logs import configure_logs
-from ...worker.process import WorkerOptions, brokers_of, run_here
+from ...worker.options import WorkerOptions
+from ...worker.process import brokers_of, run_here
+from ...worker.readiness import pending_migrations
+
+logger = logging.getLogger("taskq_django.worker")
 
 UNREACHABLE = 69  # EX_UNAVAILABLE of sysexits.h
 
@@ -38,6 +43,11 @@ class Command(BaseCommand):
         )
         parser.add_argument("--burst", action="store_true", help="End when no job is ready.")
         parser.add_argument("--max-tasks", type=_count, help="End after so many jobs (of each process).")
+        parser.add_argument(
+            "--reload",
+            action=argparse.BooleanOptionalAction,
+            help="Start anew when a source file changes, once what runs has ended. Default: the setting DEBUG.",
+        )
         parser.add_argument("--log-format", choices=["text", "json"], default="text", help="Default: text.")
 
     def handle(self, *args: Any, **given: Any) -> None:
@@ -53,14 +63,33 @@ class Command(BaseCommand):
             asked = _worker_options(chosen, given)
             brokers = brokers_of(asked.backends)
             self._wait_for(brokers, asked.connect_timeout)
+            self._wait_for_tables(brokers, asked.connect_timeout)
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
         if given["verbosity"] > 0:
             self.stdout.write(banner(asked, brokers))
             self.stdout.flush()
-        code = run_here(asked) if asked.processes == 0 else _supervise(asked, brokers)
+        code = run_here(asked) if asked.processes == 0 else _supervise(asked, brokers, self._reloads(given))
         if code:
             raise SystemExit(code)
+
+    def _reloads(self, given: dict[str, Any]) -> bool:
+        asked = given["reload"]
+        return bool(django_settings.DEBUG if asked is None else asked) and not given["burst"]
+
+    def _wait_for_tables(self, brokers: Any, seconds: float) -> None:
+        """Until nothing is to be migrated: in a deployment workers often start before that is done."""
+        deadline = time.monotonic() + seconds
+        for database in dict.fromkeys(broker.database for broker in brokers.values()):
+            told = False
+            while pending := pending_migrations(database):
+                command = f"manage.py migrate taskq_django --database {database}"
+                if time.monotonic() >= deadline:
+                    raise CommandError(f"The tables of taskq_django are older than the code: run `{command}`.")
+                if not told:
+                    logger.warning("Waiting for %d migrations: %s", len(pending), command)
+                    told = True
+                time.sleep(0.5)
 
     def _wait_for(self, brokers: Any, seconds: float) -> None:
         """Until every broker answers; exits with 69 when one does not within ``seconds``, with 1 without its tables."""
@@ -76,11 +105,11 @@ class Command(BaseCommand):
                     if left <= 0:
                         self.stderr.write(self.style.ERROR(f"{error} Given up after {seconds:g} s."))
                         raise SystemExit(UNREACHABLE) from error
-                    logging.getLogger("taskq_django.worker").warning("%s; next try in %.1f s", error, min(pause, left))
+                    logger.warning("%s; next try in %.1f s", error, min(pause, left))
                     time.sleep(min(pause, left))
                     pause = min(pause * 2, 5.0)
-                except BrokerError as error:
-                    raise CommandError(str(error)) from error
+                except BrokerError:
+                    break  # its tables are missing: what is looked at next
 
 
 def _worker_options(chosen: dict[str, Any], given: dict[str, Any]) -> WorkerOptions:
@@ -99,11 +128,16 @@ def _worker_options(chosen: dict[str, Any], given: dict[str, Any]) -> WorkerOpti
     )
 
 
-def _supervise(asked: WorkerOptions, brokers: Any) -> int:
+def _supervise(asked: WorkerOptions, brokers: Any, reloads: bool) -> int:
+    from ...worker.reloading import Sources, start_anew
     from ...worker.supervisor import Supervisor
 
+    supervisor = Supervisor(asked, brokers.values(), Sources() if reloads else None)
     try:
-        return Supervisor(asked, brokers.values()).run()
+        code = supervisor.run()
+        if supervisor.reloads:
+            start_anew()
+        return code
     finally:
         connections.close_all()
 

@@ -1,0 +1,143 @@
+"""How a worker starts, shows what it does, and takes new code in."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from taskq_django.compat import task_backends
+from taskq_django.models import PausedQueue
+from taskq_django.worker import readiness, stacks
+from taskq_django.worker.options import WorkerOptions
+from tests.app import tasks
+from tests.support.workers import ROOT, RealWorker, wait_for
+
+Start = Callable[..., RealWorker]
+
+OLD = "from taskq_django import task\n\n@task\ndef version() -> str:\n    return 'old'\n"
+SLOW = """
+@task
+def slow(path: str) -> str:
+    import time
+    open(path, "a").write("begins")
+    time.sleep(2)
+    return "slow"
+"""
+
+
+def test_a_worker_waits_for_its_tables(start_worker: Start, tmp_path: Path) -> None:
+    env = {"TASKQ_TEST_DB": "sqlite", "TASKQ_TEST_NAME": str(tmp_path / "late.sqlite3")}
+    worker = start_worker("--burst", env=env)
+    wait_for(lambda: "Waiting for" in worker.output, what=lambda: worker.output)
+    subprocess.run(
+        [sys.executable, "-m", "django", "migrate", "-v", "0"],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", **env},
+        cwd=ROOT,
+        check=True,
+    )
+    assert worker.wait() == 0, worker.output
+    assert worker.output.count("Waiting for") == 1
+
+
+def test_the_banner_names_queues_that_nobody_serves(start_worker: Start) -> None:
+    tasks.add.using(queue_name="mail").enqueue(1)
+    tasks.add.using(queue_name="reports").enqueue(1)
+    other = start_worker("-Q", "reports,default").wait_until_ready()
+    worker = start_worker("-Q", "default").wait_until_ready()
+    assert "unserved     default/mail (1 jobs): no live worker serves it" in worker.output
+    assert "default/reports" not in worker.output
+    assert other.process.poll() is None
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server with a limit")
+def test_the_banner_warns_of_too_many_connections() -> None:
+    brokers = {"default": task_backends["default"].broker}  # type: ignore[attr-defined]
+    few = WorkerOptions(name="a", backends=("default",), processes=1, threads=4)
+    many = WorkerOptions(name="a", backends=("default",), processes=100, threads=10)
+    assert [name for name, _ in readiness.advice(few, brokers)] == []
+    ((name, text),) = readiness.advice(many, brokers)
+    assert (name, "may open 1200 connections" in text) == ("connections", True)
+
+
+@pytest.mark.django_db
+def test_a_paused_queue_is_not_unserved_where_a_worker_serves_it() -> None:
+    tasks.add.using(queue_name="mail").enqueue(1)
+    PausedQueue.objects.create(backend="default", queue_name="mail")
+    brokers = {"default": task_backends["default"].broker}  # type: ignore[attr-defined]
+    options = WorkerOptions(name="a", backends=("default",))
+    assert list(readiness.advice(options, brokers)) == []
+
+
+def test_usr1_shows_what_every_thread_does_and_for_which_job(start_worker: Start, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    job = tasks.slow_note.enqueue(str(ledger), "a", 2.0)
+    worker = start_worker().wait_until_ready()
+    wait_for(ledger.exists)
+    worker.send(signal.SIGUSR1)
+    wait_for(lambda: "Stacks of process" in worker.output, what=lambda: worker.output)
+    wait_for(lambda: f"tests.app.tasks.slow_note[{job.id}]" in worker.output, what=lambda: worker.output)
+    assert "in slow_note" in worker.output
+    assert job.get(timeout=10) == "a"
+
+
+def test_stacks_name_threads_and_jobs() -> None:
+    shown = stacks.dump({1: "no such thread"})
+    assert "--- MainThread" in shown
+    assert "test_stacks_name_threads_and_jobs" in shown
+
+
+def test_changed_sources_are_loaded_and_nothing_is_lost(start_worker: Start, tmp_path: Path) -> None:
+    app = tmp_path / "shop"
+    app.mkdir()
+    (app / "__init__.py").touch()
+    code = app / "tasks.py"
+    code.write_text(OLD + SLOW)
+    (tmp_path / "shop_settings.py").write_text(
+        "from tests.settings import *\nINSTALLED_APPS = [*INSTALLED_APPS, 'shop']\n"
+    )
+    env = {"DJANGO_SETTINGS_MODULE": "shop_settings", "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+
+    def enqueue(call: str) -> str:
+        script = f"from shop.tasks import slow, version; print({call}.id)"
+        return subprocess.run(
+            [sys.executable, "-m", "django", "shell", "-v", "0", "-c", script],
+            env={
+                **os.environ,
+                "TASKQ_TEST_NAME": str(connection.settings_dict["NAME"]),
+                **env,
+            },
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+
+    def ended(id_: str) -> str | None:
+        result = task_backends["default"].get_results([id_])[0]  # type: ignore[attr-defined]
+        return result.return_value if result.state.is_final else None
+
+    worker = start_worker("--reload", env=env).wait_until_ready()
+    pid = worker.process.pid
+    running = enqueue(f"slow.enqueue({str(tmp_path / 'began')!r})")
+    wait_for((tmp_path / "began").exists, what=lambda: worker.output)
+
+    code.write_text("def broken(:\n")
+    wait_for(lambda: "cannot be loaded" in worker.output, what=lambda: worker.output)
+    assert "SyntaxError" in worker.output
+    code.write_text(OLD.replace("'old'", "'new'") + SLOW)
+    wait_for(lambda: worker.output.count("Ready") == 2, what=lambda: worker.output)
+
+    assert ended(running) == "slow"
+    fresh = enqueue("version.enqueue()")
+    wait_for(lambda: ended(fresh), what=lambda: worker.output)
+    assert (ended(fresh), worker.process.pid) == ("new", pid)
+    worker.send(signal.SIGTERM)
+    assert worker.wait() == 0, worker.output
