@@ -19,6 +19,9 @@ from .blackboard import Blackboard
 
 logger = logging.getLogger("taskq_django.worker")
 
+# Between two tries while the store is away: its processes may begin nothing before the lease is renewed.
+LONGEST_PAUSE = 3.0  # seconds
+
 OUTAGE = (DatabaseError, InterfaceError)
 
 
@@ -52,7 +55,7 @@ class Lease:
         self._renewed_at = float("-inf")
         # Since when every renewal came in time. After an outage others get as long to say that they live.
         self._steady_since = float("inf")
-        self._had_outage = False
+        self._failures = 0  # renewals in a row that were not answered
 
     def register(self, children: Sequence[str] = ()) -> None:
         """Write the row of this worker, or those of processes that are about to start. Raises OUTAGE."""
@@ -98,9 +101,12 @@ class Lease:
                     mine = WorkerProcess.objects.using(database).filter(id=self.worker_id)
                     held = bool(mine.update(seen_at=DatabaseNow())) and held
         except OUTAGE as error:
-            logger.warning("The lease could not be renewed: %s", " ".join(str(error).split()))
+            self._failures += 1
+            pause = min(self._every, LONGEST_PAUSE, 0.25 * 2 ** min(self._failures, 8))
+            self._renew_at = now + pause
+            text = " ".join(str(error).split())
+            logger.warning("The lease could not be renewed: %s; next try in %.1f s (%d)", text, pause, self._failures)
             self._let_go_of_connections()
-            self._had_outage = True
             return True
         if held:
             self._hold(now)
@@ -112,12 +118,18 @@ class Lease:
         self.boards = []  # those processes live by the old lease, which has ended
         self.register()
 
+    @property
+    def is_held(self) -> bool:
+        """Was the last renewal answered?"""
+        return self._failures == 0
+
     def bury(self) -> None:
         """Remove the rows of workers that have been silent for longer than a lease. Raises BrokerUnavailable.
 
         Only after a whole lease of own signs of life: when the store has been away, nobody could give one.
         """
-        if monotonic() - self._steady_since < self._lasts:
+        now = monotonic()
+        if now - self._steady_since < self._lasts or now - self._renewed_at > self._lasts - self._every:
             return
         try:
             for database in self._databases:
@@ -152,9 +164,9 @@ class Lease:
             logger.warning("Rows of ended workers stay behind: %s", " ".join(str(error).split()))
 
     def _hold(self, sent_at: float) -> None:
-        if self._had_outage or sent_at - self._renewed_at > self._lasts - self._every:
+        if self._failures or sent_at - self._renewed_at > self._lasts - self._every:
             self._steady_since = sent_at
-            self._had_outage = False
+            self._failures = 0
         self._renewed_at = sent_at
         for board in self.boards:
             board.renewed(sent_at)

@@ -20,6 +20,7 @@ from .fetcher import Fetcher, QueueChoice
 from .finisher import Finisher
 from .intake import STALLED, Intake
 from .lanes import Surroundings
+from .lease import LONGEST_PAUSE
 from .memory import resident_mib
 from .options import WorkerOptions
 from .pool import Pool
@@ -224,7 +225,7 @@ class Loop:
     def _sit_out(self, error: BrokerUnavailable) -> None:
         """The store cannot be reached: keep what is held and what came of it, and try again later."""
         self._outages += 1
-        pause = min(5.0, 0.25 * 2 ** min(self._outages - 1, 8)) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+        pause = min(LONGEST_PAUSE, 0.25 * 2 ** min(self._outages - 1, 8)) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
         logger.warning("%s; next try in %.1f s (%d)", error, pause, self._outages)
         self._wake_at = 1 << 30  # outcomes cannot be settled now, so they need not wake anybody
         until = monotonic() + pause

@@ -42,7 +42,7 @@ class Maintenance:
     def turn(self) -> None:
         """Do what is due; soon back."""
         now = monotonic()
-        if now < self._next_at:
+        if now < self._next_at or not self._lease.is_held:
             return
         self._next_at = now + self._every * random.uniform(0.75, 1.25)  # noqa: S311 - as above
         try:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
+import re
+import signal
 import time
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from taskq_django import Backoff, Discard, Retry, TaskContext, task
+from tests.support import ledger
 
 
 @task
@@ -147,3 +152,148 @@ def kept_for_an_hour() -> None: ...
 
 @task(keep_result=365 * 86_400)
 def kept_for_a_year() -> None: ...
+
+
+@task(takes_context=True)
+def ledgered(context: TaskContext, path: str, seconds: float) -> str:
+    """Says in a file outside of everything when it starts and ends."""
+    job_id = context.task_result.id
+    ledger.write(path, job_id, context.attempt, "start")
+    time.sleep(seconds)
+    ledger.write(path, job_id, context.attempt, "end")
+    return job_id
+
+
+@task(timeout=0.3)
+def spin() -> None:
+    """Python code that never ends."""
+    while True:
+        pass
+
+
+@task
+def spin_without_limit() -> None:
+    while True:
+        pass
+
+
+@task(timeout=0.3)
+def swallow_everything() -> None:
+    """Code that will not be ended by an exception."""
+    while True:
+        with suppress(BaseException):
+            time.sleep(0.01)
+
+
+@task(timeout=0.3, max_attempts=2, backoff=Backoff(first=0, jitter=False))
+def sleep_through(path: str) -> None:
+    """A call that no exception can end."""
+    note.func(path, f"begins {os.getpid()}")
+    time.sleep(60)
+
+
+@task(timeout=0.3)
+async def wait_long() -> None:
+    await asyncio.sleep(60)
+
+
+@task(timeout=0.3)
+async def block_the_event_loop() -> None:
+    time.sleep(60)
+
+
+@task(timeout=0.5)
+def hold_the_interpreter(limit: int = 40) -> None:
+    """A call in C that lets no other thread run: each character more doubles its time."""
+    re.match(r"(a+)+$", "a" * limit + "b")
+
+
+@task
+def hold_it_for_a_while() -> str:
+    re.match(r"(a+)+$", "a" * 25 + "b")
+    return "done"
+
+
+@task
+def die(how: str) -> str:
+    """End the process that runs this."""
+    if how == "SIGKILL":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "exit code 0":
+        os._exit(0)
+    if how == "exit code 7":
+        os._exit(7)
+    if how == "SIGSEGV":
+        ctypes.string_at(0)
+    if how == "SIGABRT":
+        os.abort()
+    return "alive"
+
+
+@task(rerun_on_crash=False)
+def die_once() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task
+def fork_and_return(path: str) -> str:
+    """The copy returns from here too."""
+    if os.fork() == 0:
+        return "copy"
+    note.func(path, "parent")
+    return "parent"
+
+
+@task(takes_context=True)
+def wait_for_cancel(context: TaskContext) -> str:
+    while not context.is_cancelled:
+        time.sleep(0.005)
+    raise Discard("it was noticed")
+
+
+@task(expires=0.1)
+def soon_stale() -> str:
+    return "ran"
+
+
+@task
+def grow(mib: int) -> int:
+    """Take memory and keep it."""
+    kept.append(b"x" * (mib << 20))
+    return os.getpid()
+
+
+kept: list[bytes] = []
+
+
+@task
+def my_pid() -> int:
+    return os.getpid()
+
+
+@task(timeout=0.5)
+def interrupt_my_transaction(queue: str) -> None:
+    """Leave a transaction open when the limit comes."""
+    from django.db import transaction
+
+    from taskq_django.models import PausedQueue
+
+    with transaction.atomic():
+        PausedQueue.objects.create(backend="default", queue_name=queue)
+        while True:
+            pass
+
+
+@task(timeout=0.02)
+def near_its_limit() -> None:
+    """Ends at about the moment when it is to be ended."""
+    deadline = time.monotonic() + 0.0205
+    while time.monotonic() < deadline:
+        pass
+
+
+@task
+def swallow_for_ever() -> None:
+    while True:
+        with suppress(BaseException):
+            time.sleep(0.01)

@@ -1,0 +1,106 @@
+"""The database goes away and comes back: no worker ends, nothing is lost, nothing is done twice."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import OperationalError, connection, connections
+
+from taskq_django.models import JobResult, QueuedJob
+from taskq_django.states import State
+from tests.app import tasks
+from tests.support.ledger import Ledger
+from tests.support.proxy import FaultProxy
+from tests.support.workers import RealWorker, wait_for
+from tests.system.test_crashes import wait_for_end
+
+Start = Callable[..., RealWorker]
+
+pytestmark = pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server that could go away")
+
+
+@pytest.fixture
+def proxy() -> Iterator[FaultProxy]:
+    entry = connection.settings_dict
+    proxy = FaultProxy(entry["HOST"], int(entry["PORT"]))
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def behind(proxy: FaultProxy, settings_with: Callable[..., dict[str, str]]) -> dict[str, str]:
+    """The environment of workers that reach the database through the proxy."""
+    databases = {alias: _through(proxy, entry) for alias, entry in settings.DATABASES.items()}
+    return settings_with(DATABASES=databases, TASKQ={"WORKER": {"HEARTBEAT": 0.2, "LEASE": 1.0, "MAINTENANCE": 0.2}})
+
+
+def _through(proxy: FaultProxy, entry: dict[str, Any]) -> dict[str, Any]:
+    known = ("ENGINE", "HOST", "USER", "PASSWORD", "OPTIONS")
+    name = connections["default"].settings_dict["NAME"]
+    return {**{key: entry[key] for key in known if key in entry}, "HOST": "127.0.0.1", "PORT": proxy.port, "NAME": name}
+
+
+def test_workers_survive_an_outage_and_settle_what_they_held(
+    start_worker: Start, ledger: Ledger, proxy: FaultProxy, behind: dict[str, str]
+) -> None:
+    workers = [start_worker("-t", "3", env=behind).wait_until_ready() for _ in range(2)]
+    wait_for(lambda: all(worker.children() for worker in workers))
+    jobs = tasks.ledgered.enqueue_many([(str(ledger.path), 0.5)] * 12)
+    wait_for(lambda: len(ledger.running()) >= 4, what=lambda: workers[0].output)
+    proxy.take_down()
+    # Longer than the lease of both, and until what ran has ended.
+    wait_for(lambda: all(worker.output.count("next try in") >= 5 for worker in workers), what=lambda: workers[0].output)
+    assert not ledger.running()
+    proxy.bring_up()
+    wait_for_end(workers[0], *jobs)
+
+    assert {worker.process.poll() for worker in workers} == {None}
+    assert not ledger.lost({job.id for job in jobs})
+    assert ledger.duplicated() == 0, "\n".join(worker.output for worker in workers)
+    assert set(JobResult.objects.values_list("status", "attempts")) == {("SUCCESSFUL", 1)}
+    for worker in workers:
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+        assert "Traceback" not in worker.output
+
+
+@pytest.mark.parametrize("task", [tasks.add, tasks.explode], ids=["success", "failure"])
+def test_a_settle_whose_commit_nobody_answers_is_neither_lost_nor_doubled(
+    start_worker: Start, proxy: FaultProxy, behind: dict[str, str], task: Any
+) -> None:
+    worker = start_worker(env=behind).wait_until_ready()
+    assert tasks.add.enqueue(1).get(timeout=20) == 3
+    # The words with which a group of outcomes is written down.
+    proxy.cut_after = b'INSERT INTO [`"]?taskq_django_jobresult|COMMIT'
+    job = task.enqueue(*([1] if task is tasks.add else []))
+    wait_for(lambda: proxy.cuts == 1, what=lambda: worker.output)
+    wait_for_end(worker, job)
+    assert (job.attempts, JobResult.objects.count(), QueuedJob.objects.count()) == (1, 2, 0)
+    assert "lost task=" not in worker.output
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_an_enqueue_whose_commit_nobody_answers_is_made_once(
+    transactional_db: None, proxy: FaultProxy, count: int
+) -> None:
+    through = connections.create_connection("default")
+    through.settings_dict = {**through.settings_dict, "HOST": "127.0.0.1", "PORT": proxy.port}
+    direct = connections["default"]
+    connections["default"] = through
+    try:
+        through.ensure_connection()
+        proxy.cut_after = b'INSERT INTO [`"]?taskq_django_queuedjob|COMMIT'
+        results = tasks.add.enqueue_many([(n,) for n in range(count)])
+        assert proxy.cuts == 1
+        proxy.take_down()
+        with pytest.raises(OperationalError):
+            tasks.add.enqueue(1)
+    finally:
+        through.close()
+        connections["default"] = direct
+    assert QueuedJob.objects.count() == count
+    assert {result.state for result in results} == {State.READY}
