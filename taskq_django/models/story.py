@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db.models import F, IntegerField, TextField, Value
 from django.db.models.functions import Coalesce
 
+from ..states import State
 from .job_attempt import JobAttempt
 from .job_result import JobResult
 from .queued_job import QueuedJob
@@ -19,6 +20,10 @@ _COMMON = (
     *("id", "task_path", "backend", "queue_name", "status", "enqueued_at", "run_after", "payload", "headers"),
     *("tries", "attempts", "crashes", "worker_id"),
 )
+
+
+# The last attempt of a job in these states has left no failure.
+WITHOUT_FAILURE = frozenset({State.RUNNING.value, State.SUCCESSFUL.value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ def read_stories(ids: Iterable[str], using: str) -> dict[str, Story]:
     stories: dict[str, Story] = {}
     for row in live.union(ended, all=True):
         stories[str(row[0])] = Story(str(row[0]), *row[1:])
-    several = [id_ for id_, story in stories.items() if story.tries or story.attempts > 1]
+    several = [id_ for id_, story in stories.items() if story.attempts > (story.status in WITHOUT_FAILURE)]
     if several:
         for id_, failures in _failures(several, using).items():
             story = stories[id_]

@@ -69,6 +69,14 @@ class Ledger:
         """Runs that ended beyond the first of their job."""
         return sum(max(0, story.ends - 1) for story in self.stories().values())
 
+    def overlapped(self) -> int:
+        """Runs that began while another run of the same job went on."""
+        return sum(
+            any(other.started < run.started < (other.ended or float("-inf")) for other in story.runs)
+            for story in self.stories().values()
+            for run in story.runs
+        )
+
     def recovery(self, since: float) -> list[float]:
         """For each job that was running at that moment and did not end: seconds until it was started again."""
         waits = []
