@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,7 +58,7 @@ class Bench:
         self.folder = folder
         self.rounds = 0
         self.proxy: FaultProxy | None = None
-        lines = ["from tests.settings import *", f"TASKQ = {HASTY!r}"]
+        lines = ["from tests.settings import *", f"TASKQ = {HASTY!r}", "del DATABASES['other']"]
         if connection.vendor != "sqlite":
             entry = dict(settings.DATABASES["default"])
             self.proxy = FaultProxy(entry["HOST"], int(entry["PORT"]))
@@ -148,28 +148,48 @@ def kill_a_supervisor(bench: Bench, victim: Any) -> Any:
 
 
 def stop_a_worker_for_longer_than_its_lease(bench: Bench, victim: Any) -> Any:
-    return _stopped(victim, victim.send_to_group)
+    return _stopped(bench, victim, victim.send_to_group)
 
 
 def stop_a_supervisor_for_longer_than_its_lease(bench: Bench, victim: Any) -> Any:
-    return _stopped(victim, victim.send)
+    return _stopped(bench, victim, victim.send)
 
 
-def _stopped(victim: Any, send: Callable[[int], None]) -> Any:
+def _stopped(bench: Bench, victim: Any, send: Callable[[int], None]) -> Any:
     from taskq_django.models import WorkerProcess
     from tests.support.workers import wait_for
 
     told = victim.output.count("under a new id")
     send(signal.SIGSTOP)
+    while not _is_writable():  # an SQLite file is locked by who is stopped as it writes, for all and for as long
+        send(signal.SIGCONT)
+        time.sleep(0.01)
+        send(signal.SIGSTOP)
 
     def mend() -> None:
         rows = WorkerProcess.objects.filter(supervisor=None, pid=victim.process.pid)
-        wait_for(lambda: not rows.exists(), what=lambda: victim.output)
+        wait_for(lambda: not rows.exists(), what=lambda: "\n".join(worker.output for worker in bench.workers))
         send(signal.SIGCONT)
         wait_for(lambda: victim.output.count("under a new id") > told, what=lambda: victim.output)
         wait_for(lambda: len(victim.children()) == 1, what=lambda: victim.output)
 
     return mend
+
+
+def _is_writable() -> bool:
+    import sqlite3
+
+    from django.db import connection
+
+    if connection.vendor != "sqlite":
+        return True
+    with closing(sqlite3.connect(connection.settings_dict["NAME"], timeout=1, isolation_level=None)) as other:
+        try:
+            other.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        other.execute("ROLLBACK")
+    return True
 
 
 def ask_a_worker_to_stop(bench: Bench, victim: Any) -> Any:

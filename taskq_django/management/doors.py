@@ -24,8 +24,3 @@ def chosen_brokers(aliases: Iterable[str] | None) -> list[Broker]:
         return list(brokers_of(tuple(aliases or our_backends())).values())
     except ConfigurationError as error:
         raise CommandError(str(error)) from error
-
-
-def databases_of(brokers: Iterable[Broker]) -> list[str]:
-    """Each database once."""
-    return list(dict.fromkeys(broker.database for broker in brokers))

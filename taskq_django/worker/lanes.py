@@ -42,10 +42,16 @@ class Lane(ABC):
         self.slots = len(places)
         self._given = given
         self._pid = os.getpid()
-        self.begun_at = monotonic()  # when a job last began; written by the pool, read by the loop
+        # When a job last began, or the first one of those that wait was given: written by both sides.
+        self.begun_at = monotonic()
+
+    def submit(self, claims: Sequence[Claim]) -> None:
+        if self.waiting() == 0:
+            self.begun_at = monotonic()
+        self._take(claims)
 
     @abstractmethod
-    def submit(self, claims: Sequence[Claim]) -> None: ...
+    def _take(self, claims: Sequence[Claim]) -> None: ...
 
     @abstractmethod
     def withdraw(self) -> list[Claim]:
@@ -74,7 +80,7 @@ class Threads(Lane):
             # Daemons: a task that never ends must not keep the process from ending when its grace is over.
             threading.Thread(target=self._work, args=[slot], name=f"taskq-{slot.number + 1}", daemon=True).start()
 
-    def submit(self, claims: Sequence[Claim]) -> None:
+    def _take(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
             self._queue.put(claim)
 
@@ -131,7 +137,7 @@ class Coroutines(Lane):
         self._event_loop = asyncio.new_event_loop()
         threading.Thread(target=self._event_loop.run_forever, name="taskq-coroutines", daemon=True).start()
 
-    def submit(self, claims: Sequence[Claim]) -> None:
+    def _take(self, claims: Sequence[Claim]) -> None:
         self._backlog.extend(claims)
         self._event_loop.call_soon_threadsafe(self._begin)
 

@@ -46,6 +46,7 @@ class Lease:
         """``lasts``: seconds without a renewal after which others count this worker as lost."""
         self.worker_id = new_worker_id(name)
         self.boards: list[Blackboard] = []  # of the processes that live by this lease
+        self._children: set[str] = set()  # ids of its processes
         self._name = name
         self._databases = databases
         self._every = every
@@ -76,7 +77,9 @@ class Lease:
                     )
                     for id_, supervisor in rows
                 )
-        if not children:
+        if children:
+            self._children.update(children)
+        else:
             self._hold(sent_at)
             self._renew_at = sent_at + self._every
 
@@ -98,8 +101,12 @@ class Lease:
         try:
             for database in self._databases:
                 with own_transaction(database):
-                    mine = WorkerProcess.objects.using(database).filter(id=self.worker_id)
-                    held = bool(mine.update(seen_at=DatabaseNow())) and held
+                    rows = WorkerProcess.objects.using(database)
+                    held = bool(rows.filter(id=self.worker_id).update(seen_at=DatabaseNow())) and held
+                    # Those who count a worker as lost remove the rows of its processes first: its own may be locked,
+                    # by a renewal in the middle of which it was stopped.
+                    left = rows.filter(id__in=self._children).count()
+                    held = held and left == len(self._children)
         except OUTAGE as error:
             self._failures += 1
             pause = min(self._every, LONGEST_PAUSE, 0.25 * 2 ** min(self._failures, 8))
@@ -116,6 +123,7 @@ class Lease:
         """Register under a new id, after others have counted the old one as lost. Raises OUTAGE."""
         self.worker_id = new_worker_id(self._name)
         self.boards = []  # those processes live by the old lease, which has ended
+        self._children = set()
         self.register()
 
     @property
@@ -136,8 +144,7 @@ class Lease:
                 silent = WorkerProcess.objects.using(database).filter(
                     supervisor=None, seen_at__lt=DatabaseNow(-self._lasts)
                 )
-                ids = list(silent.values_list("id", flat=True))
-                if ids:
+                if ids := list(silent.values_list("id", flat=True)):
                     self._remove(database, ids)
         except OUTAGE as error:
             logger.warning("Silent workers could not be looked for: %s", " ".join(str(error).split()))
@@ -146,16 +153,19 @@ class Lease:
     def _remove(self, database: str, ids: Sequence[str]) -> None:
         rows = WorkerProcess.objects.using(database)
         with own_transaction(database):
-            # Asked again: it may have given a sign of life since.
-            dead = [
-                id_ for id_ in ids if rows.filter(id=id_, seen_at__lt=DatabaseNow(-self._lasts))._raw_delete(database)
-            ]
-            rows.filter(supervisor_id__in=dead)._raw_delete(database)
-        for id_ in dead:
+            rows.filter(supervisor_id__in=ids)._raw_delete(database)
+        for id_ in ids:
             logger.warning("Worker %s has given no sign of life for %g s and counts as lost", id_, self._lasts)
+        # Its own row may be locked by a session that nobody has ended yet; then it is removed by a later look.
+        with own_transaction(database):
+            gone = rows.filter(id__in=ids, seen_at__lt=DatabaseNow(-self._lasts))
+            if connections[database].features.has_select_for_update_skip_locked:
+                gone = rows.filter(id__in=list(gone.select_for_update(skip_locked=True).values_list("id", flat=True)))
+            gone._raw_delete(database)
 
     def forget(self, ids: Sequence[str]) -> None:
         """Remove the rows of processes that have ended, or of this worker."""
+        self._children.difference_update(ids)
         try:
             for database in self._databases:
                 with own_transaction(database):

@@ -23,11 +23,12 @@ from .blackboard import Blackboard
 from .executor import Executor
 from .fetcher import QueueChoice
 from .lanes import Surroundings
-from .lease import Lease
+from .lease import Lease, new_worker_id
 from .loop import Loop
 from .maintenance import Maintenance
 from .options import WorkerOptions
 from .pool import InlinePool, LanePool, Pool
+from .sessions import limit_own_sessions, unlimit_sessions
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -57,10 +58,15 @@ def new_board(options: WorkerOptions, context: Any = multiprocessing) -> Blackbo
     return Blackboard(context, options.threads + options.coroutines)
 
 
+def databases_of(brokers: Iterable[Broker]) -> list[str]:
+    """Each once."""
+    return list(dict.fromkeys(broker.database for broker in brokers))
+
+
 def make_lease(options: WorkerOptions, brokers: Iterable[Broker]) -> Lease:
     return Lease(
         options.name,
-        list(dict.fromkeys(broker.database for broker in brokers)),
+        databases_of(brokers),
         every=options.heartbeat,
         lasts=options.lease,
         backends=",".join(options.backends),
@@ -101,6 +107,7 @@ def run_child(
         other_end.close()  # a copy that the fork has made: it would keep the line alive
     # Ctrl-C reaches the whole terminal group, but to stop is the supervisor's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    limit_own_sessions(databases_of(brokers_of(options.backends).values()), options.lease)
     loop = make_loop(options, worker_id, board)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     signal.signal(signal.SIGQUIT, lambda *_: loop.stop_now())
@@ -123,12 +130,14 @@ def run_here(options: WorkerOptions) -> int:
     """
     brokers = brokers_of(options.backends).values()
     lease = make_lease(options, brokers)
+    limit_own_sessions(databases_of(brokers), options.lease)
     lease.register()
     maintenance = Maintenance(brokers, lease, every=options.maintenance)
     while True:
-        board = new_board(options)
+        board, worker_id = new_board(options), new_worker_id(options.name)
+        lease.register([worker_id])
         lease.covers(board)
-        loop = make_loop(options, lease.worker_id, board)
+        loop = make_loop(options, worker_id, board)
 
         def each_turn(loop: Loop = loop) -> None:
             if not lease.renew():
@@ -142,8 +151,9 @@ def run_here(options: WorkerOptions) -> int:
             code = run_loop(loop)
         finally:
             restore()
-            lease.forget([lease.worker_id])
+            lease.forget([worker_id, lease.worker_id])
         if loop.is_stopping or not board.is_leaving:
+            unlimit_sessions()
             return code
         lease.start_anew()
 

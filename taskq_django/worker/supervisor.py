@@ -25,9 +25,10 @@ from .child import Child
 from .lease import OUTAGE, new_worker_id
 from .maintenance import Maintenance
 from .options import WorkerOptions
-from .process import STOP_SIGNALS, close_connections, make_lease, new_board, run_child
+from .process import STOP_SIGNALS, close_connections, databases_of, make_lease, new_board, run_child
 from .reloading import Sources, is_loadable
 from .rescue import Death, rescue
+from .sessions import limit_own_sessions
 from .spawned import run_spawned
 
 logger = logging.getLogger("taskq_django.worker")
@@ -63,6 +64,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Until every process has ended; the exit code is the worst of theirs."""
+        limit_own_sessions(databases_of(self._brokers), self._options.lease)
         self._lease.register()
         for number in (signal.SIGTERM, signal.SIGINT, *PASSED_ON):
             signal.signal(number, lambda number, _: self._signals.append(number))

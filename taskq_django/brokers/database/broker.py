@@ -52,6 +52,16 @@ def own_transaction(database: str) -> AbstractContextManager[None]:
     return DIALECTS[connection.vendor].transaction(connection)
 
 
+def limit_session(connection: BaseDatabaseWrapper, *, idle: float, wait: float) -> None:
+    """Bound what a stopped process, or a host that cannot be reached, can keep others from doing by its locks."""
+    dialect = DIALECTS.get(connection.vendor)
+    statements = dialect.limits(connection, idle, wait) if dialect else ()
+    if statements:
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+
 class DatabaseBroker(Broker):
     def __init__(self, alias: str, database: str = "") -> None:
         """``database``: the alias in DATABASES; "" asks the project's routers."""

@@ -56,6 +56,12 @@ class Dialect(ABC):
         """For the loop's writes; the lock may be waited for."""
         return transaction.atomic(using=connection.alias)
 
+    def limits(self, connection: BaseDatabaseWrapper, idle: float, wait: float) -> Sequence[str]:
+        """Statements for a connection of our own: the server ends it when it has been idle in a transaction for
+        ``idle`` seconds, and it waits for a lock no longer than ``wait`` seconds.
+        """
+        return ()
+
     @abstractmethod
     def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime: ...
 

@@ -141,6 +141,13 @@ class MySQL(Dialect):
         version = connection.mysql_version
         return "" if version >= wanted else f"{name} {_dotted(wanted)} (it is {_dotted(version)})"
 
+    def limits(self, connection: Any, idle: float, wait: float) -> Sequence[str]:
+        seconds = [max(1, round(number)) for number in (idle, wait)]
+        statements = [f"SET SESSION innodb_lock_wait_timeout = {seconds[1]}"]
+        if connection.mysql_is_mariadb:  # MySQL has no such limit
+            statements.append(f"SET SESSION idle_transaction_timeout = {seconds[0]}")
+        return statements
+
     def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime:
         job = jobs[0]
         plain = len(jobs) == 1 and job.run_after is None and job.delay_us is None and job.expires_us is None

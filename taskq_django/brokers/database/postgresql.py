@@ -114,6 +114,12 @@ UPDATE {JOB} SET status = 'READY', available_at = {NOW} WHERE id = ANY(ARRAY(
 class PostgreSQL(Dialect):
     one_statement = frozenset({"insert", "claim", "promote", "end"})
 
+    def limits(self, connection: BaseDatabaseWrapper, idle: float, wait: float) -> Sequence[str]:
+        return (
+            f"SET idle_in_transaction_session_timeout = {int(idle * 1000)}",
+            f"SET lock_timeout = {int(wait * 1000)}",
+        )
+
     def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime:
         job = jobs[0]
         if len(jobs) == 1 and job.run_after is None and job.delay_us is None and job.expires_us is None:

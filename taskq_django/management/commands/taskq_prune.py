@@ -7,7 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from ... import pruning
-from ..doors import add_backend, chosen_brokers, databases_of
+from ...worker.process import databases_of
+from ..doors import add_backend, chosen_brokers
 
 
 class Command(BaseCommand):

@@ -9,7 +9,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from ... import control
 from ...models import JobResult
 from ...states import State
-from ..doors import add_backend, chosen_brokers, databases_of
+from ...worker.process import databases_of
+from ..doors import add_backend, chosen_brokers
 
 
 class Command(BaseCommand):
