@@ -10,6 +10,7 @@ from multiprocessing.process import BaseProcess
 from time import monotonic
 
 from .blackboard import Blackboard
+from .loop import GRACE_EXPIRED
 from .rescue import Death
 
 # Beyond a time limit, or the grace of a stop: a process that could would have acted by itself long before.
@@ -54,12 +55,20 @@ class Child:
         return self.board.has_ended
 
     @property
+    def has_been_replaced(self) -> bool:
+        """Did it end by itself because another one was to take its place?"""
+        return self.has_ended and self.board.is_leaving
+
+    @property
     def exit_code(self) -> int:
-        return self._process.exitcode or 0
+        """As it goes into the worker's own: a crash is 1, and to be killed at a stop is a grace that was over."""
+        if self.killed:
+            return GRACE_EXPIRED
+        return (self._process.exitcode or 0) if self.has_ended else 1
 
     @property
     def cause(self) -> str:
-        code = self.exit_code
+        code = self._process.exitcode or 0
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def send(self, number: int) -> None:
@@ -80,11 +89,11 @@ class Child:
         """
         if self.killed:
             return ""
+        self._overdue = {job_id for job_id, late in self.board.overdue(now).items() if late > FROZEN}
         if self.board.is_leaving and self._end_by is math.inf:
             self._end_by = now + grace + FROZEN
         if now > self._end_by:
             return "has not ended in time"
-        self._overdue = {job_id for job_id, late in self.board.overdue(now).items() if late > FROZEN}
         if self._overdue and not self.board.is_leaving:
             return "does not answer, and a job in it is past its time limit"
         return ""

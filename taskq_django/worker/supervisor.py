@@ -97,9 +97,13 @@ class Supervisor:
 
     def _is_short(self) -> bool:
         """Is a process missing that should be there?"""
-        ends_by_itself = (self._options.burst or self._options.max_tasks is not None) and self._codes
+        is_done = self._ends_by_itself and self._codes
         staying = sum(not child.is_leaving for child in self._children)
-        return not (self._stop_signals or self.reloads or ends_by_itself) and staying < self._options.processes
+        return not (self._stop_signals or self.reloads or is_done) and staying < self._options.processes
+
+    @property
+    def _ends_by_itself(self) -> bool:
+        return self._options.burst or self._options.max_tasks is not None
 
     def _replace(self) -> None:
         if self._is_short() and monotonic() >= self._start_at:
@@ -186,14 +190,13 @@ class Supervisor:
             self._children.remove(child)
             if child.board in self._lease.boards:
                 self._lease.boards.remove(child.board)
-            code = child.exit_code
             if not child.has_ended and not child.killed:
                 logger.error("Process %s died: %s", child.worker_id, child.cause)
                 self._failures = 0 if child.has_served else self._failures + 1
                 if self._failures:
                     self._start_at = monotonic() + min(LONGEST_WAIT, FIRST_WAIT * 2 ** (self._failures - 1))
-            ends = self._stop_signals or self._options.burst or self._options.max_tasks
-            self._codes.append((code if child.has_ended else 1) if ends else 0)
+            if self._stop_signals or (self._ends_by_itself and not child.has_been_replaced):
+                self._codes.append(child.exit_code)
             self._deaths.append((child.worker_id, child.death()))
 
     def _rescue(self) -> None:

@@ -19,6 +19,8 @@ from tests.support.workers import RealWorker, wait_for
 
 Start = Callable[..., RealWorker]
 
+pytestmark = pytest.mark.faults
+
 LOST = "taskq_django.exceptions.WorkerLost"
 
 
@@ -117,6 +119,13 @@ def test_processes_are_replaced_after_so_many_jobs_and_nothing_is_lost(start_wor
     assert max(by_pid) <= 10
     assert {result.attempts for result in results} == {1}
     assert "died" not in worker.output
+
+
+def test_a_burst_goes_on_in_the_process_that_takes_a_place(start_worker: Start) -> None:
+    tasks.add.enqueue_many([(n,) for n in range(25)])
+    worker = start_worker("--burst", "--max-tasks-per-child", "10")
+    assert worker.wait() == 0, worker.output
+    assert JobResult.objects.filter(status=State.SUCCESSFUL).count() == 25
 
 
 def test_a_process_that_has_grown_is_replaced(start_worker: Start) -> None:

@@ -15,12 +15,15 @@ from taskq_django.states import State
 from tests.app import tasks
 from tests.support.ledger import Ledger
 from tests.support.proxy import FaultProxy
-from tests.support.workers import RealWorker, wait_for
+from tests.support.workers import RealWorker, cut_other_connections, wait_for
 from tests.system.test_crashes import wait_for_end
 
 Start = Callable[..., RealWorker]
 
-pytestmark = pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server that could go away")
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server that could go away"),
+]
 
 
 @pytest.fixture
@@ -104,3 +107,20 @@ def test_an_enqueue_whose_commit_nobody_answers_is_made_once(
         connections["default"] = direct
     assert QueuedJob.objects.count() == count
     assert {result.state for result in results} == {State.READY}
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="a database that can be made read-only by itself")
+def test_a_server_that_has_become_read_only_is_an_outage(start_worker: Start) -> None:
+    name = connection.ops.quote_name(str(connection.settings_dict["NAME"]))
+    worker = start_worker().wait_until_ready()
+    assert tasks.add.enqueue(1).get(timeout=20) == 3
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")  # for sessions to come
+    cut_other_connections()
+    job = tasks.add.enqueue(2)
+    wait_for(lambda: worker.output.count("read-only transaction") >= 2, what=lambda: worker.output)
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    assert job.get(timeout=20) == 4
+    assert worker.process.poll() is None
+    assert "Traceback" not in worker.output
