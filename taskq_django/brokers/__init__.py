@@ -7,7 +7,7 @@ from django.core.signals import setting_changed
 from ..broker_url import parse_broker
 from ..exceptions import ConfigurationError
 from .base import Broker
-from .database.broker import DatabaseBroker, limit_session, own_transaction
+from .database.broker import DatabaseBroker, let_go, limit_session, own_transaction
 
 _brokers: dict[tuple[str, str], Broker] = {}
 
@@ -33,4 +33,4 @@ def _forget(*, setting: str, **kwargs: object) -> None:
 
 setting_changed.connect(_forget)
 
-__all__ = ["Broker", "broker_for", "limit_session", "own_transaction"]
+__all__ = ["Broker", "broker_for", "let_go", "limit_session", "own_transaction"]

@@ -11,6 +11,8 @@ from typing import Any
 from django.conf import settings
 from django.db import connections, reset_queries
 
+from ..brokers import let_go
+
 logger = logging.getLogger(__name__)
 
 # A connection unused for so long may have been cut by a firewall or a restart: it is tried before a job gets it.
@@ -62,8 +64,7 @@ def close_hard() -> None:
     """After an interrupt: it may have come in the middle of a statement, so nothing can be known of a connection."""
     for connection in connections.all(initialized_only=True):
         if connection.connection is not None:
-            _forget_transaction(connection)
-            connection.close()
+            let_go(connection)
 
 
 def _mend(connection: Any, task_path: str, job_id: str) -> None:
@@ -71,15 +72,6 @@ def _mend(connection: Any, task_path: str, job_id: str) -> None:
         logger.warning(
             "Task left a transaction open; rolled back task=%s id=%s database=%s", task_path, job_id, connection.alias
         )
-        _forget_transaction(connection)
-        connection.close()
+        let_go(connection)
     else:
         connection.close_if_unusable_or_obsolete()
-
-
-def _forget_transaction(connection: Any) -> None:
-    """Closing rolls back, whatever nesting of atomic blocks the wrapper believes in."""
-    connection.in_atomic_block = False
-    connection.savepoint_ids = []
-    connection.needs_rollback = False
-    connection.run_on_commit = []

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from django.db import DatabaseError, InterfaceError, connections
 
-from ..brokers import own_transaction
+from ..brokers import let_go, own_transaction
 from ..clock import DatabaseNow
 from ..models import WorkerProcess
 from .blackboard import Blackboard
@@ -188,4 +188,4 @@ class Lease:
 
     def _let_go_of_connections(self) -> None:
         for database in self._databases:
-            connections[database].close()
+            let_go(connections[database])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from django.db import (
@@ -50,6 +50,21 @@ def own_transaction(database: str) -> AbstractContextManager[None]:
     """A write transaction that is a worker's own: it leaves room for those of the project."""
     connection = connections[database]
     return DIALECTS[connection.vendor].transaction(connection)
+
+
+def let_go(connection: Any) -> None:
+    """Close it, whatever Django believes of it; what was open is rolled back by the server.
+
+    A connection that breaks while it is being made, or while a block is entered, stays "in an atomic block" for ever.
+    """
+    connection.in_atomic_block = False
+    connection.savepoint_ids = []
+    connection.needs_rollback = False
+    connection.run_on_commit = []
+    with suppress(Exception):
+        connection.close()
+    connection.connection = None
+    connection.closed_in_transaction = False
 
 
 def limit_session(connection: BaseDatabaseWrapper, *, idle: float, wait: float) -> None:
@@ -99,7 +114,7 @@ class DatabaseBroker(Broker):
             self._explain_missing_table(error)
             if is_callers or (connection.connection is not None and connection.is_usable()):
                 raise
-            connection.close()
+            let_go(connection)
         # Cut off, and perhaps after the commit. The ids are ours, so the database can be asked.
         stored = read_stories([job.id for job in jobs], self.database)
         left = [job for job in jobs if job.id not in stored]
@@ -193,6 +208,7 @@ class DatabaseBroker(Broker):
         ``writes``: by more than one statement, or where the dialect wants a transaction for every write.
         """
         connection, dialect = self.connection, self.dialect
+        is_callers = connection.in_atomic_block
         for tries in range(1, TRIES + 1):
             try:
                 with dialect.transaction(connection) if writes else nullcontext(), connection.cursor() as cursor:
@@ -200,12 +216,12 @@ class DatabaseBroker(Broker):
             except (DatabaseError, InterfaceError) as error:
                 self._explain_missing_table(error)
                 # What the data is at fault for would fail on any connection: it is not an outage.
-                if connection.in_atomic_block or isinstance(error, DataError | IntegrityError | ProgrammingError):
+                if is_callers or isinstance(error, DataError | IntegrityError | ProgrammingError):
                     raise
                 if _lost_a_race(error) and tries < TRIES:
                     time.sleep(random.uniform(0, 0.02 * tries))  # noqa: S311 - jitter
                     continue
-                connection.close()
+                let_go(connection)
                 raise BrokerUnavailable(f"DATABASES[{self.database!r}] cannot be used: {_one_line(error)}") from error
         raise AssertionError("unreachable: the last try returns or raises")
 
