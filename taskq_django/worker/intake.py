@@ -21,6 +21,7 @@ SHORT, MIDDLING = 0.005, 0.1
 TINY, MANY = 0.001, 6
 # A job that was running when so many processes died runs alone: if it kills this one too, it takes no other with it.
 SUSPECT = 2
+SOON = 0.05  # seconds, while a suspect waits for the others to end
 
 
 class Intake:
@@ -39,6 +40,7 @@ class Intake:
         self._suspected_at = 0.0
         self._alone = ""  # id of the suspect in the pool
         self._rejected: list[Claim] = []
+        self._is_full = False  # there was no room when it was last asked to fetch
 
     @property
     def group(self) -> int:
@@ -59,7 +61,8 @@ class Intake:
         if self._suspects or self._alone:
             return self._advance_suspects()
         wanted = self._wanted()
-        if wanted <= 0:
+        self._is_full = wanted <= 0
+        if self._is_full:
             return False
         if not self._fetcher.has_candidates:
             if not self._may_look(idle):
@@ -99,6 +102,10 @@ class Intake:
 
     def seconds_to_look(self, now: float, idle: float) -> float:
         """Until the bells, the queues or the held jobs must be looked at."""
+        if self._suspects:
+            return SOON
+        if self._is_full or self._alone:  # the next outcome wakes the loop
+            return min(self._fetcher.promote_at - now, 1.0)
         pauses = [glance for bell in self.bells if (glance := bell.glance(idle)) is not None]
         pauses += [self._fetcher.looked_at + bell.patience(idle) - now for bell in self.bells]
         return min([*pauses, self._fetcher.promote_at - now, 1.0])

@@ -206,7 +206,7 @@ class Loop:
         else:
             self._wake_at = 1
             seconds = min(self._intake.seconds_to_look(now, idle), self._until_deadline(now), 1.0)
-            if self._options.burst:
+            if self._options.burst or not self._may_begin():
                 seconds = COMPANY
         fds = [fd for bell in self._intake.bells if (fd := bell.fd) is not None]
         # Looked at once the loop counts as asleep: what comes later wakes it.

@@ -174,6 +174,22 @@ def test_a_killed_process_is_replaced(start_worker: Start) -> None:
     assert "SIGKILL" in worker.output
 
 
+def test_a_worker_that_is_full_rests(start_worker: Start, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    jobs = [tasks.slow_note.enqueue(str(ledger), f"{n}", 2.0) for n in range(4)]
+    worker = start_worker("-t", "2").wait_until_ready()
+    wait_for(lambda: len(lines(ledger)) >= 2, what=lambda: worker.output)
+    (child,) = worker.children()
+
+    def busy() -> float:
+        fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    before = busy()
+    assert [job.get(timeout=20) for job in jobs] == ["0", "1", "2", "3"]
+    assert busy() - before < 1.5, "seconds of CPU in four seconds in which it only waits"
+
+
 def test_delayed_jobs_run_when_they_are_due(start_worker: Start) -> None:
     start_worker().wait_until_ready()
     result = tasks.add.using(run_after=timedelta(seconds=0.7)).enqueue(1)
