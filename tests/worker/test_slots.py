@@ -84,7 +84,7 @@ def test_after_disarming_nothing_arrives_any_more() -> None:
     counts = {"in": 0, "done": 0}
 
     def work(slot: ThreadSlot) -> str:
-        for _ in range(1_000):
+        while counts["in"] < 20 and counts["done"] < 20_000:
             slot.begin(CLAIM)
             try:
                 try:
@@ -108,7 +108,6 @@ def test_after_disarming_nothing_arrives_any_more() -> None:
     thread.join(10)
     sys.setswitchinterval(before)
     assert said == ["alive"]
-    assert counts["in"] + counts["done"] == 1_000
     assert counts["in"] > 0
 
 
