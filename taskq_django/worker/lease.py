@@ -144,7 +144,10 @@ class Lease:
                 silent = WorkerProcess.objects.using(database).filter(
                     supervisor=None, seen_at__lt=DatabaseNow(-self._lasts)
                 )
-                if ids := list(silent.values_list("id", flat=True)):
+                ids = list(silent.values_list("id", flat=True))
+                if monotonic() - now > self._every:
+                    return  # the store has stalled: in its answer everybody is silent, this worker too
+                if ids:
                     self._remove(database, ids)
         except OUTAGE as error:
             logger.warning("Silent workers could not be looked for: %s", " ".join(str(error).split()))
