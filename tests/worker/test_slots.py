@@ -27,10 +27,8 @@ def in_a_thread(act: Callable[[ThreadSlot], object]) -> tuple[ThreadSlot, thread
 
     def live() -> None:
         slot.ident = threading.get_ident()
-        # Once before anybody fires: coverage takes a lock as a thread meets a file, and must not be interrupted there.
+        sys.settrace(None)  # a tracer written in Python holds locks, in which it must not be interrupted
         slot.begin(CLAIM)
-        slot.arm(None)
-        slot.disarm()
         ready.set()
         try:
             said.append(act(slot))
