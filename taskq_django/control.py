@@ -47,8 +47,9 @@ def cancel(ids: Iterable[str], database: str, *, reason: str = "") -> Cancelled:
     for group in _groups(wanted):
         with transaction.atomic(using=database):
             rows = QueuedJob.objects.using(database).filter(id__in=group)
-            rows.update(cancel_requested_at=DatabaseNow())  # locks them: what is read next cannot change any more
-            jobs = list(rows)
+            rows.update(cancel_requested_at=DatabaseNow())  # locks them (on SQLite: the database)
+            # What is locked is read, and not what an older snapshot of the caller's transaction has seen.
+            jobs = list(rows.select_for_update())
             waiting = [job for job in jobs if job.status in WAITING]
             _end_as_cancelled(waiting, database, reason)
             ended.update(str(job.id) for job in waiting)
@@ -65,8 +66,9 @@ def retry(ids: Iterable[str], database: str) -> frozenset[str]:
     for group in _groups(_known_ids(ids)):
         with transaction.atomic(using=database):
             found = JobResult.objects.using(database).filter(id__in=group, status__in=REOPENED)
-            found.update(status=F("status"))  # locks them
-            rows = list(found)
+            found.update(status=F("status"))  # locks them (on SQLite: the database)
+            # As in cancel: by an older snapshot a job could seem FAILED that has run again and succeeded since.
+            rows = list(found.select_for_update())
             QueuedJob.objects.using(database).bulk_create(
                 QueuedJob(
                     **{name: getattr(row, name) for name in _SHARED},

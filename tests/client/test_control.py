@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from threading import Thread
 from typing import Any
 from uuid import UUID
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.management import CommandError, call_command
+from django.db import connection, connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 
@@ -127,6 +129,32 @@ def test_neither_a_success_nor_a_waiting_job_is_retried() -> None:
 
     assert control.retry([done.id, waiting.id, new_id(), "?"], "default") == frozenset()
     assert (JobResult.objects.count(), QueuedJob.objects.count()) == (1, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "mysql", reason="elsewhere no transaction can lock what it does not see")
+def test_a_success_is_not_reopened_by_who_still_sees_its_failure() -> None:
+    result = tasks.add.enqueue(1)
+    result.cancel()
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
+    def retry_and_run() -> None:
+        control.retry([result.id], "default")
+        run_all()
+        connections.close_all()
+
+    try:
+        with transaction.atomic():
+            assert JobResult.objects.get().state is State.CANCELLED  # takes the snapshot
+            other = Thread(target=retry_and_run, name="other")
+            other.start()
+            other.join(30)
+            assert control.retry([result.id], "default") == frozenset()
+    finally:
+        connection.close()  # and with it the isolation level
+
+    assert result.get() == 3
 
 
 def test_a_paused_queue_waits_until_it_is_resumed(broker: Broker) -> None:
