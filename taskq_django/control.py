@@ -24,10 +24,8 @@ AT_ONCE = 500
 WAITING = (State.SCHEDULED, State.READY)
 REOPENED = (State.FAILED, State.CANCELLED, State.EXPIRED)
 
-_SHARED = (
-    *("id", "task_path", "backend", "queue_name", "enqueued_at", "run_after", "payload", "headers"),
-    *("attempts", "started_at"),
-)
+# Both tables have these, and a job keeps them when it goes from one to the other.
+_SHARED = ("id", "task_path", "backend", "queue_name", "enqueued_at", "payload", "headers", "attempts", "started_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,8 @@ def cancel(ids: Iterable[str], database: str, *, reason: str = "") -> Cancelled:
 def retry(ids: Iterable[str], database: str) -> frozenset[str]:
     """Run these jobs again that ended without success; returns the ids of those that were.
 
-    They keep their id and the story of their attempts, and wait as if enqueued now, with all their tries before them.
+    They keep their id and the story of their attempts, and wait as if enqueued now: with all their tries before them,
+    without the ``run_after`` and the expiry of their first life.
     """
     again: set[str] = set()
     for group in _groups(_known_ids(ids)):
@@ -118,6 +117,7 @@ def _end_as_cancelled(jobs: Sequence[QueuedJob], database: str, reason: str) -> 
         JobResult(
             **{name: getattr(job, name) for name in _SHARED},
             priority=job.priority,
+            run_after=job.run_after,
             tries=job.tries,
             crashes=job.crashes,
             status=State.CANCELLED,

@@ -118,6 +118,16 @@ def test_what_was_cancelled_or_expired_runs_again(ended: str) -> None:
     assert result.get() == 3
 
 
+def test_a_retried_job_waits_for_no_time_that_was_set_before() -> None:
+    result = tasks.add.using(run_after=timedelta(hours=1)).enqueue(1)
+    result.cancel()
+
+    result.retry()
+
+    assert (result.state, QueuedJob.objects.get().run_after) == (State.READY, None)
+    assert run_all() == 1
+
+
 def test_neither_a_success_nor_a_waiting_job_is_retried() -> None:
     done = tasks.add.enqueue(1)
     run_all()
