@@ -112,6 +112,11 @@ def purge(queue_name: str, broker: Broker) -> int:
     return count
 
 
+def stored_id(id_: str) -> str:
+    """As it is stored, however somebody has spelled it; what can be no id is returned as it is."""
+    return str(UUID(id_)) if is_id(id_) else id_
+
+
 def _end_as_cancelled(jobs: Sequence[QueuedJob], database: str, reason: str) -> None:
     JobResult.objects.using(database).bulk_create(
         JobResult(
@@ -130,7 +135,7 @@ def _end_as_cancelled(jobs: Sequence[QueuedJob], database: str, reason: str) -> 
 
 
 def _known_ids(ids: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(str(UUID(id_)) for id_ in map(str, ids) if is_id(id_)))
+    return list(dict.fromkeys(stored_id(id_) for id_ in map(str, ids) if is_id(id_)))
 
 
 def _groups(ids: Iterable[str]) -> Iterator[list[str]]:

@@ -285,6 +285,30 @@ def test_the_commands_do_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert "0 results would be removed" in capsys.readouterr().out
 
 
+def test_an_id_may_be_spelled_in_any_way(capsys: pytest.CaptureFixture[str]) -> None:
+    result = tasks.add.enqueue(1)
+
+    call_command("taskq_cancel", result.id.upper(), result.id.replace("-", ""))
+    call_command("taskq_retry", result.id.upper(), result.id)
+
+    assert capsys.readouterr().out == f"{result.id}: cancelled\n1 jobs will run again\n"
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_the_limit_of_a_retry_counts_the_jobs_of_all_databases(settings: Any) -> None:
+    ours = {"BACKEND": "taskq_django.TaskqBackend"}
+    settings.TASKS = {"default": ours, "far": {**ours, "OPTIONS": {"broker": "database://other"}}}
+    results = [tasks.explode.using(backend=alias).enqueue() for alias in ("default", "default", "far", "far")]
+    for result in results:
+        result.cancel()
+    for database in ("default", "other"):
+        JobResult.objects.using(database).update(status=State.FAILED)
+
+    call_command("taskq_retry", failed=True, limit=3)
+
+    assert [QueuedJob.objects.using(database).count() for database in ("default", "other")] == [2, 1]
+
+
 def test_status_shows_queues_and_workers(broker: Broker, capsys: pytest.CaptureFixture[str]) -> None:
     tasks.add.enqueue_many([(n,) for n in range(3)])
     tasks.add.using(run_after=timedelta(hours=1)).enqueue(1)

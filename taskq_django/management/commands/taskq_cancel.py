@@ -20,7 +20,7 @@ class Command(BaseCommand):
         add_backend(parser)
 
     def handle(self, *args: Any, **given: Any) -> None:
-        left = frozenset(given["ids"])
+        left = frozenset(map(control.stored_id, given["ids"]))
         for database in databases_of(chosen_brokers(given["backend"])):
             done = control.cancel(left, database, reason=given["reason"])
             for id_ in sorted(done.ended):

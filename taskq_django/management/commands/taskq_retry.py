@@ -27,15 +27,16 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **given: Any) -> None:
         if bool(given["ids"]) == given["failed"]:
             raise CommandError("Say which jobs: either ids or --failed.")
+        wanted = set(map(control.stored_id, given["ids"]))
         count = 0
         for database in databases_of(chosen_brokers(given["backend"])):
-            ids = given["ids"] or self._failed(database, given)
+            ids = wanted or self._failed(database, given, given["limit"] - count)
             count += len(control.retry(ids, database))
         self.stdout.write(f"{count} jobs will run again")
-        if given["ids"] and count < len(set(given["ids"])):
+        if count < len(wanted):
             raise CommandError("The others have succeeded, have not ended, or are not known.")
 
-    def _failed(self, database: str, given: dict[str, Any]) -> list[str]:
+    def _failed(self, database: str, given: dict[str, Any], limit: int) -> list[str]:
         rows = JobResult.objects.using(database).filter(status=State.FAILED)
         if given["task"]:
             rows = rows.filter(task_path=given["task"])
@@ -43,4 +44,4 @@ class Command(BaseCommand):
             rows = rows.filter(queue_name=given["queue"])
         if given["backend"]:
             rows = rows.filter(backend__in=given["backend"])
-        return [str(id_) for id_ in rows.order_by("id").values_list("id", flat=True)[: given["limit"]]]
+        return [str(id_) for id_ in rows.order_by("id").values_list("id", flat=True)[:limit]]
