@@ -6,13 +6,13 @@ with the id. A result needs no index of its end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 
 from .brokers import own_transaction
 from .clock import DatabaseNow
@@ -23,6 +23,9 @@ from .registry import registry
 from .states import FINAL, State
 
 AT_ONCE = 1000  # rows of one transaction
+
+# By database: the job up to which attempts have been looked at; none while a round has yet to begin. Of one thread.
+_looked_to: dict[str, UUID] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,10 @@ def retentions() -> list[Retention]:
 
 
 def prune_batch(database: str) -> int:
-    """Remove up to AT_ONCE rows; 0: nothing is left to remove. Raises what the database raises."""
+    """Remove up to AT_ONCE results, or else attempts without a story; returns how many rows, 0 when it found none.
+
+    It looks at a bounded number of attempts and the next call goes on behind them. Raises what the database raises.
+    """
     for rows in _old(database):
         ids = list(rows.values_list("id", flat=True)[:AT_ONCE])
         if ids:
@@ -56,6 +62,15 @@ def prune_batch(database: str) -> int:
                 JobResult.objects.using(database).filter(id__in=ids).delete()
             return len(ids)
     return _prune_attempts(database)
+
+
+def prune_all(database: str) -> int:
+    """Remove everything that is old, batch by batch; returns how many rows. Raises what the database raises."""
+    _looked_to.pop(database, None)
+    count = 0
+    while (removed := prune_batch(database)) or database in _looked_to:
+        count += removed
+    return count
 
 
 def count_old(database: str) -> int:
@@ -80,20 +95,30 @@ def _old(database: str) -> Iterator[QuerySet[JobResult]]:
 def _prune_attempts(database: str) -> int:
     """Failed attempts of jobs that succeeded in the end and kept no result."""
     kept = taskq_settings().results.keep_failures
+    after = _looked_to.pop(database, None)
     if kept is None:
         return 0
-    stories: list[Callable[[], Exists]] = [
-        lambda model=model: Exists(model.objects.filter(id=OuterRef("job_id")))  # type: ignore[misc]
-        for model in (JobResult, QueuedJob)
-    ]
     attempts = JobAttempt.objects.using(database).filter(job_id__lt=first_id(_now(database).timestamp() - kept))
-    ids = list(
-        attempts.filter(*(~story() for story in stories)).order_by("job_id").values_list("id", flat=True)[:AT_ONCE]
+    if after is not None:
+        attempts = attempts.filter(job_id__gt=after)
+    # A bounded look, because most attempts may have a story: to ask for those without would be a join of whole tables.
+    ids = list(attempts.order_by("job_id").values_list("job_id", flat=True)[:AT_ONCE])
+    if len(ids) == AT_ONCE:
+        _looked_to[database] = ids[-1]
+    gone = set(ids) - _with_story(database, set(ids))
+    if not gone:
+        return 0
+    with own_transaction(database):
+        return JobAttempt.objects.using(database).filter(job_id__in=gone).delete()[0]
+
+
+def _with_story(database: str, ids: set[UUID]) -> set[UUID]:
+    """One statement over both tables: between two, a job could move from the one to the other and be in neither."""
+    live, ended = (
+        model._default_manager.using(database).filter(id__in=ids).order_by().values_list("id", flat=True)
+        for model in (QueuedJob, JobResult)
     )
-    if ids:
-        with own_transaction(database):
-            JobAttempt.objects.using(database).filter(id__in=ids).delete()
-    return len(ids)
+    return set(live.union(ended, all=True))
 
 
 def first_id(moment: float) -> UUID:

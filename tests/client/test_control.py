@@ -262,6 +262,46 @@ def test_attempts_of_jobs_that_kept_no_result_are_removed_too() -> None:
     assert not JobAttempt.objects.filter(job_id=result.id).exists()
 
 
+def test_attempts_are_looked_at_by_and_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "AT_ONCE", 2)
+    monkeypatch.setattr(pruning, "_looked_to", {})
+    results = [tasks.explode.enqueue() for _ in range(5)]
+    run_all()
+    ids = [aged(result, days=40, minutes=-number) for number, result in enumerate(results)]
+    JobResult.objects.update(finished_at=timezone.now())
+    JobResult.objects.filter(id=ids[4]).delete()
+
+    assert [pruning.prune_batch("default") for _ in range(4)] == [0, 0, 1, 0]
+
+    assert {str(id_) for id_ in JobAttempt.objects.values_list("job_id", flat=True)} == set(ids[:4])
+    JobResult.objects.filter(id=ids[3]).delete()
+    call_command("taskq_prune")
+    assert {str(id_) for id_ in JobAttempt.objects.values_list("job_id", flat=True)} == set(ids[:3])
+
+
+def test_the_attempts_of_a_job_that_was_retried_are_kept() -> None:
+    result = tasks.explode.enqueue()
+    run_all()
+    id_ = aged(result, days=40)
+    control.retry([id_], "default")
+
+    assert pruning.prune_all("default") == 0
+
+    assert JobAttempt.objects.filter(job_id=id_).exists()
+
+
+def test_the_command_says_how_much_it_has_removed(capsys: pytest.CaptureFixture[str]) -> None:
+    results = [tasks.add.enqueue(1), tasks.explode.enqueue(), tasks.explode.enqueue()]
+    run_all()
+    ids = [aged(result, days=40) for result in results]
+    JobResult.objects.filter(id=ids[2]).delete()
+
+    call_command("taskq_prune")
+
+    assert capsys.readouterr().out == "default: 3 results or attempts were removed\n"
+    assert not JobAttempt.objects.exists()
+
+
 def test_the_commands_do_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     first, second = tasks.add.enqueue(1), tasks.explode.enqueue()
     call_command("taskq_cancel", first.id, reason="no")

@@ -15,19 +15,20 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
-from django.test import Client
+from django.test import Client, override_settings
 from django.urls import reverse
 
+from taskq_django import pruning
 from taskq_django.admin.filters import NEWEST
 from taskq_django.brokers.base import Broker
 from taskq_django.brokers.database.dialect import PROMOTED_AT_ONCE
 from taskq_django.compat import task_backends
 from taskq_django.conf import taskq_settings
 from taskq_django.jobs import Succeeded
-from taskq_django.models import JobResult, PausedQueue, QueuedJob
+from taskq_django.models import JobAttempt, JobResult, PausedQueue, QueuedJob
 
-JOB, RESULT, PAUSED = (model._meta.db_table for model in (QueuedJob, JobResult, PausedQueue))
-OURS = re.compile(rf"\b({JOB}|{RESULT}|taskq_django_jobattempt)\b")
+JOB, RESULT, ATTEMPT, PAUSED = (model._meta.db_table for model in (QueuedJob, JobResult, JobAttempt, PausedQueue))
+OURS = re.compile(rf"\b({JOB}|{RESULT}|{ATTEMPT})\b")
 HALF = 500_000
 FAILED_ONES = 50  # the oldest
 BATCH = 100
@@ -64,6 +65,12 @@ SELECT {ended}, CASE WHEN n <= {failed} THEN 'tests.app.tasks.explode' ELSE 'tes
        '[[1],{{}}]', '', 0, 1, 0, '', ''
 FROM ({numbers}) AS numbers"""
 
+# Of each result one: so many that a scan of them all costs more than a batch that is looked up.
+FILL_ATTEMPTS = """
+INSERT INTO {attempt} (job_id, number, worker_id, started_at, finished_at, exception_class, message, traceback)
+SELECT {ended}, 1, 'w1', {stamp} '2026-01-01 00:00:00', {stamp} '2026-01-01 00:00:01', 'builtins.ValueError', '', ''
+FROM ({numbers}) AS numbers"""
+
 
 @pytest.fixture(scope="module")
 def million(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
@@ -72,6 +79,7 @@ def million(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
         values = {
             "job": JOB,
             "result": RESULT,
+            "attempt": ATTEMPT,
             "numbers": NUMBERS[vendor],
             "live": IDS[vendor].format("1"),
             "ended": IDS[vendor].format("0"),
@@ -79,16 +87,19 @@ def million(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
             "failed": FAILED_ONES,
             "stamp": "TIMESTAMP" if vendor == "postgresql" else "",
         }
-        analyze = {"sqlite": "ANALYZE", "mysql": f"ANALYZE TABLE {JOB}, {RESULT}"}.get(vendor, "VACUUM ANALYZE")
+        analyze = {"sqlite": "ANALYZE", "mysql": f"ANALYZE TABLE {JOB}, {RESULT}, {ATTEMPT}"}.get(
+            vendor, "VACUUM ANALYZE"
+        )
         with connection.cursor() as cursor:
             with transaction.atomic():
                 cursor.execute(FILL.format(**values))
                 cursor.execute(FILL_RESULTS.format(**values))
+                cursor.execute(FILL_ATTEMPTS.format(**values))
             cursor.execute(analyze)
         PausedQueue.objects.create(backend="default", queue_name="paused")
         yield
         with connection.cursor() as cursor:
-            for table in (JOB, RESULT, PAUSED):
+            for table in (JOB, RESULT, ATTEMPT, PAUSED):
                 cursor.execute(f"DELETE FROM {table}" if vendor == "sqlite" else f"TRUNCATE TABLE {table}")
             if vendor == "sqlite":
                 cursor.execute("DROP TABLE sqlite_stat1")
@@ -203,10 +214,10 @@ def _explain_sqlite(read: Read, sql: str, params: Any) -> None:
     for detail in details:
         if found := re.match(r"(?:SCAN|SEARCH) (\w+)(?: .*?USING (?:COVERING )?INDEX (\w+))?", detail):
             table, index = found.groups()
-            if table not in (JOB, RESULT):
+            if table not in (JOB, RESULT, ATTEMPT):
                 continue
             if index and index.startswith("sqlite_autoindex"):
-                index = f"{table} PK"
+                index = f"{table} PK" if table != ATTEMPT else "taskq_attempt_number"
             read.indexes.add(index or table)
         assert "TEMP B-TREE FOR ORDER BY" not in detail or OURS.search(sql) is None or "IN (SELECT" in sql, details
 
@@ -252,6 +263,46 @@ def test_a_statement_of_the_worker_reads_what_it_takes_by_its_index(
     read = read_by(lambda: act(broker))
     assert read.indexes <= indexes, "\n".join(read.plans)
     assert read.rows <= bound(rows), "\n".join(read.plans)
+
+
+# --- old results ------------------------------------------------------------------------------------------------------
+
+
+NEVER = {"KEEP_SUCCESSES": None, "KEEP_FAILURES": None}
+LONG = 1e9  # seconds
+
+
+@pytest.mark.parametrize(
+    ("kept", "rows", "removed"),
+    [
+        ({}, pruning.AT_ONCE, pruning.AT_ONCE),
+        ({"KEEP_SUCCESSES": None}, FAILED_ONES, FAILED_ONES),
+        (NEVER, 0, 0),
+        ({"KEEP_SUCCESSES": LONG, "KEEP_FAILURES": LONG}, 0, 0),
+    ],
+    ids=["successes", "few failures among many successes", "kept for ever", "none is old"],
+)
+def test_a_batch_of_old_results_is_found_by_an_index(kept: dict[str, Any], rows: int, removed: int) -> None:
+    counts = []
+    with override_settings(TASKQ={"RESULTS": kept}):
+        read = read_by(lambda: counts.append(pruning.prune_batch("default")))
+    assert counts == [removed]
+    assert not read.indexes & {JOB, RESULT, ATTEMPT}, "\n".join(read.plans)
+    assert read.rows <= bound(2 * rows), "\n".join(read.plans)
+
+
+def test_a_look_for_attempts_without_a_story_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    JobResult.objects.filter(status="FAILED").delete()  # their attempts, the first ones, are left
+    monkeypatch.setattr(pruning, "_looked_to", {})
+    counts = []
+
+    for _ in range(2):  # the second look begins behind the first
+        with override_settings(TASKQ={"RESULTS": {"KEEP_SUCCESSES": None}}):
+            read = read_by(lambda: counts.append(pruning.prune_batch("default")))
+        assert not read.indexes & {JOB, RESULT, ATTEMPT}, "\n".join(read.plans)
+        assert read.rows <= bound(3 * pruning.AT_ONCE), "\n".join(read.plans)
+
+    assert counts == [FAILED_ONES, 0]
 
 
 # --- the admin --------------------------------------------------------------------------------------------------------

@@ -20,8 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **given: Any) -> None:
         for database in databases_of(chosen_brokers(given["backend"])):
-            count = pruning.count_old(database)
-            if not given["dry_run"]:
-                while pruning.prune_batch(database):
-                    pass
-            self.stdout.write(f"{database}: {count} results {'would be' if given['dry_run'] else 'were'} removed")
+            if given["dry_run"]:
+                self.stdout.write(f"{database}: {pruning.count_old(database)} results would be removed")
+            else:
+                self.stdout.write(f"{database}: {pruning.prune_all(database)} results or attempts were removed")
