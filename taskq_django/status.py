@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from django.db.models import Count, Min
+from django.db.models import Count, Min, Q
 
 from .brokers import Broker
 from .clock import DatabaseNow
@@ -13,9 +13,10 @@ from .conf import taskq_settings
 from .models import JobResult, PausedQueue, QueuedJob, WorkerProcess
 from .models.moment_field import MomentField
 from .pruning import first_id
-from .states import State
+from .states import FINAL, State
 
-RECENT = 3600.0  # seconds
+HOUR, DAY = 3600.0, 86_400.0  # seconds
+COUNTED = 100_000  # ended jobs of a state, at most
 
 
 @dataclass(slots=True)
@@ -50,11 +51,13 @@ class WorkerStatus:
     alive: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Status:
     queues: list[QueueStatus] = field(default_factory=list)
     workers: list[WorkerStatus] = field(default_factory=list)
     recent: dict[str, int] = field(default_factory=dict)  # ended jobs by state, of those enqueued in the last hour
+    day: dict[str, int] = field(default_factory=dict)  # the same of the last day
+    more: bool = False  # there may be more of them than were counted
 
     @property
     def workers_alive(self) -> int:
@@ -72,7 +75,7 @@ class Status:
 
 
 def read_status(brokers: Iterable[Broker]) -> Status:
-    """By four queries a database, which read indexes only. Raises what the database raises."""
+    """By few queries a database, which read indexes only. Raises what the database raises."""
     status = Status()
     aliases_by_database: dict[str, list[str]] = {}
     for broker in brokers:
@@ -80,8 +83,7 @@ def read_status(brokers: Iterable[Broker]) -> Status:
     for database, aliases in aliases_by_database.items():
         status.queues.extend(_queues(database, aliases))
         status.workers.extend(_workers(database))
-        for state, count in _recent(database, aliases):
-            status.recent[state] = status.recent.get(state, 0) + count
+        _add_ended(status, database, aliases)
     return status
 
 
@@ -126,10 +128,20 @@ def _workers(database: str) -> list[WorkerStatus]:
     ]
 
 
-def _recent(database: str, aliases: list[str]) -> list[tuple[str, int]]:
-    now = JobResult.objects.using(database).annotate(now=DatabaseNow(output_field=MomentField()))
-    first = next(iter(now.values_list("now", flat=True)[:1]), None)
-    if first is None:
-        return []
-    rows = JobResult.objects.using(database).filter(backend__in=aliases, id__gte=first_id(first.timestamp() - RECENT))
-    return list(rows.order_by().values("status").annotate(count=Count("id")).values_list("status", "count"))
+def _add_ended(status: Status, database: str, aliases: list[str]) -> None:
+    """Of each state the newest rows only, so that a busy day costs no more than COUNTED."""
+    rows = JobResult.objects.using(database).order_by("-id")
+    now = rows.annotate(now=DatabaseNow(output_field=MomentField())).values_list("now", flat=True).first()
+    if now is None:
+        return
+    hour, day = (first_id(now.timestamp() - seconds) for seconds in (HOUR, DAY))
+    ours = Q(backend__in=aliases)
+    for state in FINAL:
+        newest = rows.filter(status=state, id__gte=day).values("id", "backend")[:COUNTED]
+        counted = newest.aggregate(
+            looked=Count("id"), day=Count("id", filter=ours), hour=Count("id", filter=ours & Q(id__gte=hour))
+        )
+        for counts, count in ((status.recent, counted["hour"]), (status.day, counted["day"])):
+            if count:
+                counts[state.value] = counts.get(state.value, 0) + count
+        status.more |= counted["looked"] == COUNTED

@@ -15,7 +15,7 @@ from django.db import connection, connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 
-from taskq_django import control, pruning
+from taskq_django import control, pruning, status
 from taskq_django.brokers.base import Broker
 from taskq_django.clock import DatabaseNow
 from taskq_django.compat import task_backends
@@ -371,6 +371,26 @@ def test_status_shows_queues_and_workers(broker: Broker, capsys: pytest.CaptureF
     call_command("taskq_status")
     assert "paused" in (text := capsys.readouterr().out)
     assert "LOST" in text
+
+
+def test_status_counts_what_ended_in_the_last_hour_and_day(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = [tasks.add.enqueue(n) for n in range(4)] + [tasks.explode.enqueue()]
+    run_all()
+    aged(results[0], hours=2)
+    aged(results[1], days=2)
+    JobResult.objects.filter(id=results[2].id).update(backend="not ours")
+
+    call_command("taskq_status", json=True)
+
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["recent"] == {"SUCCESSFUL": 1, "FAILED": 1}
+    assert shown["day"] == {"SUCCESSFUL": 2, "FAILED": 1}
+    assert shown["more"] is False
+    monkeypatch.setattr(status, "COUNTED", 1)
+    call_command("taskq_status")
+    assert "the last day and ended: failed 1, successful 1 or more\n" in capsys.readouterr().out
 
 
 def test_health_is_an_exit_code_and_its_reasons(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from django.db import connection, transaction
 from django.test import Client, override_settings
 from django.urls import reverse
 
-from taskq_django import pruning
+from taskq_django import pruning, status
 from taskq_django.admin.filters import NEWEST
 from taskq_django.brokers.base import Broker
 from taskq_django.brokers.database.dialect import PROMOTED_AT_ONCE
@@ -303,6 +303,18 @@ def test_a_look_for_attempts_without_a_story_is_bounded(monkeypatch: pytest.Monk
         assert read.rows <= bound(3 * pruning.AT_ONCE), "\n".join(read.plans)
 
     assert counts == [FAILED_ONES, 0]
+
+
+def test_status_counts_a_bounded_number_of_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "COUNTED", 1000)
+    monkeypatch.setattr(status, "DAY", LONG)
+    shown = status.Status()
+
+    read = read_by(lambda: status._add_ended(shown, "default", ["default"]))
+
+    assert (shown.day, shown.more) == ({"SUCCESSFUL": 1000, "FAILED": FAILED_ONES}, True)
+    assert not read.indexes & {JOB, RESULT}, "\n".join(read.plans)
+    assert read.rows <= bound(1000 + FAILED_ONES), "\n".join(read.plans)
 
 
 # --- the admin --------------------------------------------------------------------------------------------------------

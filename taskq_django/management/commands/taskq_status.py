@@ -41,5 +41,8 @@ def _as_text(status: Status) -> str:
         lines.append(f"{row}  {worker.queues or 'all'}" + ("" if worker.alive else "  LOST"))
     if not status.workers_alive:
         lines.append("No worker is alive: start one with manage.py taskq_worker")
-    ended = ", ".join(f"{state.lower()} {count}" for state, count in sorted(status.recent.items()))
-    return "\n".join([*lines, "", f"enqueued in the last hour and ended: {ended or 'none'}"])
+    lines.append("")
+    for span, counts in (("hour", status.recent), ("day", status.day)):
+        ended = ", ".join(f"{state.lower()} {count}" for state, count in sorted(counts.items()))
+        lines.append(f"enqueued in the last {span} and ended: {ended or 'none'}{' or more' if status.more else ''}")
+    return "\n".join(lines)
