@@ -7,14 +7,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
 
+from taskq_django.clock import DatabaseNow
 from taskq_django.compat import task_backends
-from taskq_django.models import PausedQueue
+from taskq_django.models import PausedQueue, WorkerProcess
 from taskq_django.worker import readiness, stacks
+from taskq_django.worker.lease import Lease
 from taskq_django.worker.options import WorkerOptions
 from tests.app import tasks
 from tests.support.workers import ROOT, RealWorker, wait_for
@@ -30,6 +34,13 @@ def slow(path: str) -> str:
     time.sleep(2)
     return "slow"
 """
+
+
+def rows(name: str, **chosen: Any) -> list[str]:
+    """What the banner of a worker with these options would say under this name."""
+    options = WorkerOptions(name="a", backends=("default",), **chosen)
+    brokers = {"default": task_backends["default"].broker}  # type: ignore[attr-defined]
+    return [text for row, text in readiness.advice(options, brokers) if row == name]
 
 
 def test_a_worker_waits_for_its_tables(start_worker: Start, tmp_path: Path) -> None:
@@ -51,7 +62,7 @@ def test_the_banner_names_queues_that_nobody_serves(start_worker: Start) -> None
     tasks.add.using(queue_name="reports").enqueue(1)
     other = start_worker("-Q", "reports,default").wait_until_ready()
     worker = start_worker("-Q", "default").wait_until_ready()
-    assert "unserved     default/mail (1 jobs): no live worker serves it" in worker.output
+    assert "unserved     default/mail (1 job): no live worker serves it" in worker.output
     assert "default/reports" not in worker.output
     assert other.process.poll() is None
 
@@ -59,21 +70,52 @@ def test_the_banner_names_queues_that_nobody_serves(start_worker: Start) -> None
 @pytest.mark.django_db
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server with a limit")
 def test_the_banner_warns_of_too_many_connections() -> None:
-    brokers = {"default": task_backends["default"].broker}  # type: ignore[attr-defined]
-    few = WorkerOptions(name="a", backends=("default",), processes=1, threads=4)
-    many = WorkerOptions(name="a", backends=("default",), processes=100, threads=10)
-    assert [name for name, _ in readiness.advice(few, brokers)] == []
-    ((name, text),) = readiness.advice(many, brokers)
-    assert (name, "may open 1200 connections" in text) == ("connections", True)
+    assert rows("connections", processes=1, threads=4) == []
+    (text,) = rows("connections", processes=100, threads=10)
+    assert "may open 1200 connections" in text
+
+
+@pytest.mark.django_db
+def test_an_unserved_queue_is_counted_no_further_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "COUNTED", 2)
+    for queue, count in (("few", 2), ("many", 3), ("late", 1)):
+        tasks.add.using(queue_name=queue).enqueue_many([(n,) for n in range(count)])
+    tasks.add.using(queue_name="late", run_after=timedelta(hours=1)).enqueue(1)
+
+    assert rows("unserved", queues=frozenset(["default"])) == [
+        "default/few (2 jobs): no live worker serves it",
+        "default/late (2 jobs): no live worker serves it",
+        "default/many (more than 2 jobs): no live worker serves it",
+    ]
+
+
+@pytest.mark.django_db
+def test_an_excluded_queue_is_unserved_until_another_worker_lives() -> None:
+    tasks.add.using(queue_name="mail").enqueue(1)
+    lease = Lease("other", ["default"], every=10, lasts=30, backends="default", queues="")
+
+    assert rows("unserved", exclude_queues=frozenset(["mail"])) == ["default/mail (1 job): no live worker serves it"]
+    lease.register()
+    assert rows("unserved", exclude_queues=frozenset(["mail"])) == []
+    WorkerProcess.objects.update(seen_at=DatabaseNow(-31))
+    assert rows("unserved", exclude_queues=frozenset(["mail"])) == ["default/mail (1 job): no live worker serves it"]
+
+
+@pytest.mark.django_db
+def test_many_unserved_queues_are_not_all_listed() -> None:
+    for number in range(readiness.UNSERVED_SHOWN + 2):
+        tasks.add.using(queue_name=f"queue{number}").enqueue(1)
+
+    shown = rows("unserved", queues=frozenset(["default"]))
+    assert len(shown) == readiness.UNSERVED_SHOWN + 1
+    assert shown[-1] == "and more: see manage.py taskq_status"
 
 
 @pytest.mark.django_db
 def test_a_paused_queue_is_not_unserved_where_a_worker_serves_it() -> None:
     tasks.add.using(queue_name="mail").enqueue(1)
     PausedQueue.objects.create(backend="default", queue_name="mail")
-    brokers = {"default": task_backends["default"].broker}  # type: ignore[attr-defined]
-    options = WorkerOptions(name="a", backends=("default",))
-    assert list(readiness.advice(options, brokers)) == []
+    assert rows("unserved") == []
 
 
 def test_usr1_shows_what_every_thread_does_and_for_which_job(start_worker: Start, tmp_path: Path) -> None:
