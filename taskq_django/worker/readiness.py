@@ -104,9 +104,13 @@ def _live(database: str) -> list[Served]:
 
 
 def _max_connections(database: str) -> int:
-    """What the server allows; 0 where there is no server."""
+    """What the server allows to whoever is not its superuser; 0 where there is no server."""
     connection = connections[database]
-    sql = {"postgresql": "SHOW max_connections", "mysql": "SELECT @@max_connections"}.get(connection.vendor)
+    sql = {
+        "postgresql": "SELECT sum(CASE name WHEN 'max_connections' THEN 1 ELSE -1 END * setting::int) FROM pg_settings "
+        "WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')",
+        "mysql": "SELECT @@max_connections",  # one more for its superuser
+    }.get(connection.vendor)
     if sql is None:
         return 0
     with connection.cursor() as cursor:
