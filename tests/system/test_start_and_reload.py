@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.core.management import call_command
+from django.db import ProgrammingError, connection
 
 from taskq_django.clock import DatabaseNow
 from taskq_django.compat import task_backends
@@ -55,6 +57,21 @@ def test_a_worker_waits_for_its_tables(start_worker: Start, tmp_path: Path) -> N
     )
     assert worker.wait() == 0, worker.output
     assert worker.output.count("Waiting for") == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_may_not_read_the_migrations_starts(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*args: object) -> None:
+        raise ProgrammingError("permission denied for table django_migrations")
+
+    monkeypatch.setattr("django.db.migrations.recorder.MigrationRecorder.applied_migrations", refuse)
+    monkeypatch.setattr(logging.getLogger("taskq_django"), "propagate", True)
+    result = tasks.add.enqueue(1)
+    call_command("taskq_worker", processes=0, burst=True, verbosity=0)
+    assert result.get() == 3
+    assert "cannot be read: permission denied for table django_migrations" in caplog.text
 
 
 def test_the_banner_names_queues_that_nobody_serves(start_worker: Start) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from ...backend import our_backends
 from ...conf import Worker
@@ -82,14 +82,22 @@ class Command(BaseCommand):
         deadline = time.monotonic() + seconds
         for database in dict.fromkeys(broker.database for broker in brokers.values()):
             told = False
-            while pending := pending_migrations(database):
+            while pending := self._pending(database):
                 command = f"manage.py migrate taskq_django --database {database}"
                 if time.monotonic() >= deadline:
                     raise CommandError(f"The tables of taskq_django are older than the code: run `{command}`.")
                 if not told:
-                    logger.warning("Waiting for %d migrations: %s", len(pending), command)
+                    logger.warning("Waiting for %d migrations, %g s at most: %s", len(pending), seconds, command)
                     told = True
                 time.sleep(0.5)
+
+    def _pending(self, database: str) -> list[str]:
+        try:
+            return pending_migrations(database)
+        except DatabaseError as error:  # a worker's role may have rights on our tables only
+            connections[database].close_if_unusable_or_obsolete()
+            logger.warning("Whether migrations are pending cannot be read: %s", " ".join(str(error).split()))
+            return []
 
     def _wait_for(self, brokers: Any, seconds: float) -> None:
         """Until every broker answers; exits with 69 when one does not within ``seconds``, with 1 without its tables."""
