@@ -21,7 +21,7 @@ LOOK_AGAIN = 1.0  # seconds; a look at a thousand files takes some milliseconds
 
 
 class Sources:
-    """The files of the loaded modules, as they were when this process loaded them."""
+    """The files of the loaded modules, as they were when this was made, or when they were first seen."""
 
     def __init__(self) -> None:
         self._known = _versions()
@@ -32,8 +32,11 @@ class Sources:
         if monotonic() < self._look_at:
             return None
         self._look_at = monotonic() + LOOK_AGAIN
-        before, self._known = self._known, _versions()
-        return next((path for path, version in self._known.items() if before.get(path, version) != version), None)
+        now = _versions()
+        changed = next((path for path, version in now.items() if self._known.get(path, version) != version), None)
+        # What is away is remembered: an editor may replace a file by taking it away first.
+        self._known.update(now)
+        return changed
 
 
 def is_loadable(command: str) -> bool:

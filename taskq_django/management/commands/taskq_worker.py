@@ -22,6 +22,7 @@ from ...worker.logs import configure_logs
 from ...worker.options import WorkerOptions
 from ...worker.process import brokers_of, run_here
 from ...worker.readiness import pending_migrations
+from ...worker.reloading import Sources, start_anew
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -54,6 +55,8 @@ class Command(BaseCommand):
         from ...conf import taskq_settings
 
         configure_logs(given["log_format"], given["verbosity"])
+        # Before anything is waited for: what changes meanwhile has been loaded already.
+        sources = Sources() if self._reloads(given) else None
         try:
             settings = taskq_settings().worker
             chosen = {
@@ -69,7 +72,7 @@ class Command(BaseCommand):
         if given["verbosity"] > 0:
             self.stdout.write(banner(asked, brokers))
             self.stdout.flush()
-        code = run_here(asked) if asked.processes == 0 else _supervise(asked, brokers, self._reloads(given))
+        code = run_here(asked) if asked.processes == 0 else _supervise(asked, brokers, sources)
         if code:
             raise SystemExit(code)
 
@@ -136,18 +139,17 @@ def _worker_options(chosen: dict[str, Any], given: dict[str, Any]) -> WorkerOpti
     )
 
 
-def _supervise(asked: WorkerOptions, brokers: Any, reloads: bool) -> int:
-    from ...worker.reloading import Sources, start_anew
+def _supervise(asked: WorkerOptions, brokers: Any, sources: Sources | None) -> int:
     from ...worker.supervisor import Supervisor
 
-    supervisor = Supervisor(asked, brokers.values(), Sources() if reloads else None)
+    supervisor = Supervisor(asked, brokers.values(), sources)
     try:
         code = supervisor.run()
-        if supervisor.reloads:
-            start_anew()
-        return code
     finally:
         connections.close_all()
+    if supervisor.reloads:
+        start_anew()
+    return code
 
 
 def _reader(option: Option) -> Any:
