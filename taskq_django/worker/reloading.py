@@ -10,6 +10,8 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 
@@ -18,14 +20,39 @@ from django.utils.autoreload import iter_all_python_module_files
 logger = logging.getLogger("taskq_django.worker")
 
 LOOK_AGAIN = 1.0  # seconds; a look at a thousand files takes some milliseconds
+TRIAL_LASTS = 120.0  # seconds
 
 
 class Sources:
     """The files of the loaded modules, as they were when this was made, or when they were first seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: str) -> None:
+        """``command``: the management command that this process was started for."""
+        self._arguments = _prefix(command)
         self._known = _versions()
         self._look_at = monotonic() + LOOK_AGAIN
+        self._trial: Trial | None = None
+
+    def loadable_change(self) -> Path | None:
+        """A file that has changed, once the code as it is now has been loaded on trial; returns at once.
+
+        Renewing the lease must not wait for a project that takes long to load.
+        """
+        if path := self.changed():
+            self.stop()
+            if not self._arguments:
+                return path  # started in a way of its own; the new process will tell
+            self._trial = Trial(path, self._arguments)
+        if self._trial is None or (has_passed := self._trial.passed()) is None:
+            return None
+        path, self._trial = self._trial.path, None
+        return path if has_passed else None
+
+    def stop(self) -> None:
+        """End a trial that is under way."""
+        if self._trial is not None:
+            self._trial.stop()
+            self._trial = None
 
     def changed(self) -> Path | None:
         """A file that has changed since it was last asked for, when it is time to look; None for none."""
@@ -39,18 +66,46 @@ class Sources:
         return changed
 
 
-def is_loadable(command: str) -> bool:
-    """Whether the code can be loaded as it is now: ``manage.py check`` in a process of its own. Shows why not.
+class Trial:
+    """``manage.py check`` on the code as it is now, in a process of its own; nobody waits for it."""
 
-    ``command``: the management command that this process was started for.
-    """
-    arguments = sys.orig_argv[: sys.orig_argv.index(command)] if command in sys.orig_argv else []
-    if not arguments:
-        return True  # started in a way of its own; the new process will tell
-    done = subprocess.run([sys.executable, *arguments[1:], "check"], check=False, capture_output=True, text=True)  # noqa: S603
-    if done.returncode:
-        logger.error("The new code cannot be loaded; the old one goes on\n%s", (done.stderr or done.stdout).rstrip())
-    return done.returncode == 0
+    def __init__(self, path: Path, arguments: Sequence[str]) -> None:
+        self.path = path  # the file whose change it tries
+        self._ends_by = monotonic() + TRIAL_LASTS
+        # A file, and not a pipe, which would be full some time while nobody reads it.
+        self._output = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed by stop
+        self._process = subprocess.Popen(  # noqa: S603
+            [sys.executable, *arguments, "check"],
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            # What --pythonpath has added, which stands behind the command's name.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+
+    def passed(self) -> bool | None:
+        """None while it runs; shows why not."""
+        if self._process.poll() is None and monotonic() < self._ends_by:
+            return None
+        why = "" if self._process.returncode is not None else f"Loading it takes more than {TRIAL_LASTS:g} s.\n"
+        self._process.kill()
+        has_passed = self._process.wait() == 0
+        if not has_passed:
+            self._output.seek(0)
+            logger.error("The new code cannot be loaded; the old one goes on\n%s", (why + self._output.read()).rstrip())
+        self.stop()
+        return has_passed
+
+    def stop(self) -> None:
+        """May be called twice."""
+        self._process.kill()
+        self._process.wait()
+        self._output.close()
+
+
+def _prefix(command: str) -> list[str]:
+    """The arguments of this interpreter up to the management command that it was started for: ``["manage.py"]``."""
+    return sys.orig_argv[1 : sys.orig_argv.index(command)] if command in sys.orig_argv else []
 
 
 def start_anew() -> None:

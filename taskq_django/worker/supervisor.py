@@ -26,7 +26,7 @@ from .lease import OUTAGE, new_worker_id
 from .maintenance import Maintenance
 from .options import WorkerOptions
 from .process import STOP_SIGNALS, close_connections, databases_of, make_lease, new_board, run_child
-from .reloading import Sources, is_loadable
+from .reloading import Sources
 from .rescue import Death, rescue
 from .sessions import limit_own_sessions
 from .spawned import run_spawned
@@ -152,15 +152,18 @@ class Supervisor:
                     child.send(number)
                 continue
             self._stop_signals += 1
+            self.reloads = False  # it was about to start anew
+            if self._sources is not None:
+                self._sources.stop()
             if self._stop_signals == 1:
                 logger.info("Stopping; once more to stop now")
             for child in self._children:
                 child.stop(self._options.grace, now=self._stop_signals > 1)
 
     def _look_at_sources(self) -> None:
-        if self._sources is None or self.reloads or self._stop_signals or not (path := self._sources.changed()):
+        if self._sources is None or self.reloads or self._stop_signals:
             return
-        if is_loadable("taskq_worker"):
+        if path := self._sources.loadable_change():
             logger.info("%s changed; starting anew", path)
             self.reloads = True
             for child in self._children:

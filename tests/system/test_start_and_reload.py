@@ -203,3 +203,25 @@ def test_changed_sources_are_loaded_and_nothing_is_lost(start_worker: Start, tmp
     assert (ended(fresh), worker.process.pid) == ("new", pid)
     worker.send(signal.SIGTERM)
     assert worker.wait() == 0, worker.output
+
+
+def test_a_stop_while_it_reloads_is_a_stop(start_worker: Start, tmp_path: Path) -> None:
+    app = tmp_path / "market"
+    app.mkdir()
+    (app / "__init__.py").touch()
+    (tmp_path / "market_settings.py").write_text(
+        "from tests.settings import *\nINSTALLED_APPS = [*INSTALLED_APPS, 'market']\n"
+    )
+    # --pythonpath: the trial of the new code must look there too.
+    env = {"DJANGO_SETTINGS_MODULE": "market_settings"}
+    job = tasks.slow_note.enqueue(str(tmp_path / "ledger"), "a", 6.0)
+    worker = start_worker("--reload", "--pythonpath", str(tmp_path), env=env).wait_until_ready()
+    wait_for((tmp_path / "ledger").exists, what=lambda: worker.output)
+
+    (app / "__init__.py").write_text("x = 2\n")
+    wait_for(lambda: "starting anew" in worker.output, what=lambda: worker.output)
+    worker.send(signal.SIGTERM)
+
+    assert worker.wait() == 0, worker.output
+    assert worker.output.count("Ready") == 1
+    assert job.get(timeout=1) == "a"

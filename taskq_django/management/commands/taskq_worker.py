@@ -26,6 +26,7 @@ from ...worker.reloading import Sources, start_anew
 
 logger = logging.getLogger("taskq_django.worker")
 
+COMMAND = "taskq_worker"
 UNREACHABLE = 69  # EX_UNAVAILABLE of sysexits.h
 
 
@@ -56,7 +57,7 @@ class Command(BaseCommand):
 
         configure_logs(given["log_format"], given["verbosity"])
         # Before anything is waited for: what changes meanwhile has been loaded already.
-        sources = Sources() if self._reloads(given) else None
+        sources = Sources(COMMAND) if self._reloads(given) else None
         try:
             settings = taskq_settings().worker
             chosen = {
