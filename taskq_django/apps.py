@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+from asgiref.local import Local
 from django.apps import AppConfig
 from django.conf import settings
 from django.utils.module_loading import autodiscover_modules
@@ -13,6 +16,11 @@ DEFAULT_TASKS = {"default": {"BACKEND": "taskq_django.TaskqBackend", "QUEUES": [
 # may import one. This module is imported before any app's models.
 if not settings.is_overridden("TASKS"):  # type: ignore[misc]
     settings.TASKS = DEFAULT_TASKS
+    for name in ("django.tasks", "django_tasks"):
+        # An app before this one may have imported tasks already, and with them what Django itself sets.
+        if handler := getattr(sys.modules.get(name), "task_backends", None):
+            handler.settings = handler._settings = handler.configure_settings(None)
+            handler._connections = Local()
 
 
 class TaskqDjangoConfig(AppConfig):

@@ -117,7 +117,7 @@ def _make_job(task: compat.AnyTask, call: Call, alias: str, options: BackendOpti
         payload=payload,
         backend=alias,
         queue_name=task.queue_name,
-        priority=task.priority,
+        priority=int(task.priority),  # the framework lets 3.0 pass
         run_after=run_after,
         delay_us=delay_us,
         expires_us=None if expires is None else int(expires * 1e6),

@@ -55,14 +55,16 @@ class Registry:
         return [task for path, task in sorted(self._tasks.items()) if task.module_path == path]
 
     def _import_module_of(self, path: str) -> None:
-        module, _, _ = path.rpartition(".")
+        module, _, name = path.rpartition(".")
         # A stored path must not choose what gets imported: only modules of the project's own packages.
         if module.partition(".")[0] not in {config.name.partition(".")[0] for config in apps.get_app_configs()}:
             return
         try:
-            import_module(module)
-        except Exception as error:
+            found = getattr(import_module(module), name, None)
+        except (Exception, SystemExit) as error:
             raise TaskNotFound(f"The module of task {path!r} cannot be imported: {error!r}") from error
+        if isinstance(found, compat.Task):  # built before this app's default for TASKS was there
+            self.add(found)
 
 
 def _location(task: compat.AnyTask) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -76,6 +77,8 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg]
             )
         if self.backoff is not None and not (isinstance(self.backoff, Backoff) or callable(self.backoff)):
             raise InvalidTask(f"{where}: backoff must be a Backoff or a function, not {self.backoff!r}.")
+        if self.metadata is not None:
+            object.__setattr__(self, "metadata", self._plain_metadata())
         for name in ("timeout", "expires", "keep_result"):
             if (given := getattr(self, name)) is not None:
                 object.__setattr__(self, name, self._positive_seconds(name, given))
@@ -84,6 +87,13 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg]
         for name in ("retry_on", "give_up_on"):
             if not all(isinstance(e, type) and issubclass(e, BaseException) for e in getattr(self, name)):
                 raise InvalidTask(f"{where}: {name} must hold exception classes, not {getattr(self, name)!r}.")
+
+    def _plain_metadata(self) -> Any:
+        """As it will be read back: a tuple is a list by then. json and not orjson, which takes dates for texts."""
+        try:
+            return json.loads(json.dumps(self.metadata, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise InvalidTask(f"Task {self.module_path}: metadata must be plain JSON: {error}.") from None
 
     def _positive_seconds(self, name: str, given: object) -> float:
         seconds = given.total_seconds() if isinstance(given, timedelta) else given

@@ -17,10 +17,10 @@ else:
 
 
 class MomentField(_DateTimeField):
-    """A DateTimeField that is stored in UTC even where USE_TZ is False and the database knows no time zones.
+    """A DateTimeField that is stored in UTC, also where the database knows no time zones (SQLite, MariaDB, MySQL).
 
-    Django would store local time there (SQLite, MariaDB, MySQL), an hour of which comes twice a year: what waits
-    would become due twice, or an hour late. Python sees what it sees of any DateTimeField: local time, naive.
+    Django would store local time there under USE_TZ = False, or where DATABASES has a TIME_ZONE. An hour of it comes
+    twice a year, and what waits would become due twice, or late. Python sees what it sees of any DateTimeField.
     """
 
     def deconstruct(self) -> Any:
@@ -30,14 +30,17 @@ class MomentField(_DateTimeField):
     def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:
         if isinstance(value, datetime) and _is_ours_to_convert(connection):
             aware = value if timezone.is_aware(value) else timezone.make_aware(value)
-            value = aware.astimezone(UTC).replace(tzinfo=None)
+            return connection.ops.adapt_datetimefield_value(aware.astimezone(UTC).replace(tzinfo=None))
         return super().get_db_prep_value(value, connection, prepared)
 
     def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
         if isinstance(value, datetime) and _is_ours_to_convert(connection):
-            return timezone.make_naive(value.replace(tzinfo=UTC))
+            moment = value.replace(tzinfo=UTC)
+            return moment if settings.USE_TZ else timezone.make_naive(moment)
         return value
 
 
 def _is_ours_to_convert(connection: BaseDatabaseWrapper) -> bool:
-    return not settings.USE_TZ and not connection.features.supports_timezones
+    if connection.features.supports_timezones:
+        return False
+    return not settings.USE_TZ or connection.timezone_name != "UTC"

@@ -20,7 +20,7 @@ from ..compat import TaskError, TaskResultStatus
 from ..exceptions import ArgumentError, Discard, PayloadError, Retry, TaskNotFound, TaskTimeout
 from ..jobs import Claim, Discarded, Failed, Outcome, Retried, Succeeded
 from ..registry import registry
-from ..results import Result, TaskContext, read_results, running_result
+from ..results import Result, TaskContext, as_orm_gives, read_results, running_result
 from ..states import State
 from ..tasks import MOST_ATTEMPTS, Task
 from .failures import LONGEST_MESSAGE, failure_of, storable
@@ -180,6 +180,7 @@ class Executor:
             if self._framework_hears_failures and run.task is not None:
                 failure = outcome.failure
                 self._finish_framework_result(run, TaskResultStatus.FAILED)
+                object.__setattr__(run.result, "reason", failure.message)
                 self._result(run).errors.append(
                     TaskError(exception_class_path=failure.exception_class, traceback=failure.traceback)
                 )
@@ -248,4 +249,4 @@ class Executor:
         result = self._result(run)
         object.__setattr__(result, "status", status)
         object.__setattr__(result, "state", State(status.value))
-        object.__setattr__(result, "finished_at", datetime.now(UTC))
+        object.__setattr__(result, "finished_at", as_orm_gives(datetime.now(UTC)))

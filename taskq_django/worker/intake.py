@@ -84,6 +84,10 @@ class Intake:
         rejected, self._rejected = self._rejected, []
         return rejected
 
+    def gave_back(self, count: int) -> None:
+        """So many claims have gone back un-run: they do not count as claimed."""
+        self._claimed -= count
+
     def withdraw(self) -> list[Claim]:
         """Take back what has not reached the pool."""
         suspects, self._suspects = self._suspects, []

@@ -241,6 +241,8 @@ class Loop:
 
     def _give_back(self, claims: Sequence[Claim], *, began: bool) -> None:
         self._finisher.inbox.extend(Returned(claim, began) for claim in claims)
+        if not began:
+            self._intake.gave_back(len(claims))
 
     def _drain(self) -> int:
         """Finish what runs within the grace and give the rest back."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.utils import timezone
 
 from taskq_django.models import JobResult, QueuedJob
@@ -65,6 +65,29 @@ def test_without_use_tz_what_is_stored_is_utc() -> None:
         (stored,) = cursor.fetchone()
     stored = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
     assert abs(stored.replace(tzinfo=UTC) - datetime.now(UTC)) < timedelta(seconds=60)
+
+
+def test_the_time_zone_of_a_database_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    if connection.features.supports_timezones:
+        return  # Django lets such a database have none
+    real = connections["default"]
+    monkeypatch.setitem(real.settings_dict, "TIME_ZONE", "Europe/Berlin")
+    for name in ("timezone", "timezone_name"):
+        real.__dict__.pop(name, None)
+    try:
+        sent = tasks.add.using(run_after=timezone.now() + timedelta(hours=1)).enqueue(1)
+        assert sent == sent.task.get_backend().get_result(sent.id)
+        done = tasks.add.enqueue(2)
+        run_all()
+        done.refresh()
+        assert is_now(done.enqueued_at)
+        assert is_now(done.finished_at)
+        assert JobResult.objects.filter(finished_at__lt=timezone.now()).exists()
+        assert not JobResult.objects.filter(finished_at__lt=timezone.now() - timedelta(minutes=5)).exists()
+    finally:
+        monkeypatch.undo()
+        for name in ("timezone", "timezone_name"):
+            real.__dict__.pop(name, None)
 
 
 def test_a_moment_of_another_zone_is_the_same_moment() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import django
@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import override_settings
+from django.utils import timezone
 
 from taskq_django import Task, compat, task
 from taskq_django.compat import FRAMEWORK, InvalidTask, TaskResultDoesNotExist, TaskResultMismatch
@@ -175,8 +176,22 @@ def test_far_and_past_moments_are_taken(run_after: Any) -> None:
 
 @db
 def test_metadata_must_be_json() -> None:
-    with pytest.raises(ArgumentError, match="JSON"):
-        tasks.add.using(metadata={"a": object()}).enqueue(1)
+    for wrong in (object(), date(2026, 1, 1), float("nan")):
+        with pytest.raises(InvalidTask, match="metadata must be plain JSON"):
+            tasks.add.using(metadata={"a": wrong})
+
+
+@pytest.mark.django_db
+def test_metadata_is_what_will_be_read_back() -> None:
+    sent = tasks.add.using(metadata={"a": (1, 2)}).enqueue(1)
+    assert sent.task.metadata == {"a": [1, 2]}
+    assert sent == tasks.add.get_result(sent.id)
+
+
+@pytest.mark.django_db
+def test_a_priority_that_the_framework_lets_pass_is_sent() -> None:
+    plain.double.using(priority=3.0, run_after=timezone.now() + timedelta(hours=1)).enqueue(1)
+    assert QueuedJob.objects.get().rank == -3
 
 
 def test_queues_that_are_not_listed_are_refused() -> None:

@@ -42,6 +42,10 @@ T = TypeVar("T")
 
 DIALECTS: dict[str, Dialect] = {"mysql": MySQL(), "postgresql": PostgreSQL(), "sqlite": SQLite()}
 
+# MariaDB and MySQL raise these as OperationalError: broken or refused text in JSON (4035 to 4042, 3140, 3141), a packet
+# over max_allowed_packet (1153), a character that the connection's set lacks (1366), text that is too long (1406).
+DATA_AT_FAULT = frozenset({1153, 1366, 1406, 3140, 3141, *range(4035, 4043)})
+
 # Our own short transactions that lost against another's are tried again; sixteen with jitter are some seconds.
 TRIES = 16
 
@@ -215,6 +219,9 @@ class DatabaseBroker(Broker):
                     return act(cursor)
             except (DatabaseError, InterfaceError) as error:
                 self._explain_missing_table(error)
+                if not is_callers and _code(error) in DATA_AT_FAULT:
+                    let_go(connection)  # after a packet that was too big the server has closed it
+                    raise DataError(*error.args) from error
                 # What the data is at fault for would fail on any connection: it is not an outage.
                 if is_callers or isinstance(error, DataError | IntegrityError | ProgrammingError):
                     raise

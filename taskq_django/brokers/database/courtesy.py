@@ -11,7 +11,7 @@ So a worker's transactions
 - rest, twice as long as they took while others write: most of the time the file is free. Alone they rest a quarter of
   it, so that who comes first finds a gap;
 - rest longer on a WAL, while others write: there each commit of ours fails the transactions that have read before
-  it and have not written yet. Only ``transaction_mode = "IMMEDIATE"`` ends that; the banner advises it.
+  it and have not written yet: many of them. Only ``transaction_mode = "IMMEDIATE"`` ends that; the banner advises it.
 
 Where a project sets that mode, its transactions wait, and only the rests are left to do.
 """

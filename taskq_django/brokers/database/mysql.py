@@ -7,11 +7,13 @@ native type of MariaDB ≥ 10.7 and the CHAR(32) of the others both take; what c
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
+import orjson
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
@@ -25,7 +27,6 @@ from .dialect import (
     PROMOTED_AT_ONCE,
     RESULT,
     Dialect,
-    as_json,
     attempt_record,
     ended_record,
     job_record,
@@ -272,6 +273,12 @@ def _groups(records: Sequence[dict[str, Any]]) -> Iterable[str]:
         size += len(text)
     if group:
         yield f"[{','.join(group)}]"
+
+
+def as_json(records: Sequence[dict[str, Any]] | dict[str, Any]) -> str:
+    """In ASCII: what the connection's character set lacks must reach the server all the same."""
+    text = orjson.dumps(records).decode()
+    return text if text.isascii() else json.dumps(orjson.loads(text))
 
 
 def _dotted(version: Iterable[int]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, OperationalError, connections
 
 from ...backend import our_backends
 from ...conf import Worker
@@ -33,6 +33,7 @@ UNREACHABLE = 69  # EX_UNAVAILABLE of sysexits.h
 class Command(BaseCommand):
     help = "Run jobs until stopped. TERM or Ctrl-C: finish what runs; a second one: stop now."
     requires_migrations_checks = False
+    requires_system_checks = ()  # some of Django's connect: they are run once the database answers
 
     def add_arguments(self, parser: CommandParser) -> None:
         for option in options(Worker):
@@ -67,6 +68,7 @@ class Command(BaseCommand):
             asked = _worker_options(chosen, given)
             brokers = brokers_of(asked.backends)
             self._wait_for(brokers, asked.connect_timeout)
+            self._run_checks()
             self._wait_for_tables(brokers, asked.connect_timeout)
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
@@ -76,6 +78,13 @@ class Command(BaseCommand):
         code = run_here(asked) if asked.processes == 0 else _supervise(asked, brokers, sources)
         if code:
             raise SystemExit(code)
+
+    def _run_checks(self) -> None:
+        """What Django does before most commands. Raises SystemCheckError."""
+        try:
+            self.check()
+        except OperationalError as error:  # of a database that no broker of this worker uses
+            logger.warning("System checks were left out: %s", " ".join(str(error).split()))
 
     def _reloads(self, given: dict[str, Any]) -> bool:
         asked = given["reload"]
