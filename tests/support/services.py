@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
 import getpass
 import os
 import shutil
-import socket
 import subprocess
-import tempfile
-import time
 from functools import cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from .servers import MariaDB, PostgreSQL, Server, mysql_answers, postgresql_answers
 
 # What could not be had; the test run says so at its end, or fails where CI is set.
 missing: list[str] = []
@@ -27,10 +24,10 @@ def mariadb() -> dict[str, Any] | None:
     if url:
         return _mysql_entry(url)
     entry = _mysql_entry("mysql://root@127.0.0.1:3306")
-    if _mysql_answers(entry):
+    if mysql_answers(entry["HOST"], entry["PORT"], entry["USER"]):
         return entry
     try:
-        return _start_mariadb()
+        return _mysql_entry(_start(MariaDB, "TASKQ_TEST_MARIADB"))
     except (LookupError, OSError, subprocess.CalledProcessError) as error:
         missing.append(f"MariaDB: none answers root on 127.0.0.1:3306, TASKQ_TEST_MARIADB is not set, and {error}")
         return None
@@ -55,10 +52,10 @@ def postgresql() -> dict[str, Any] | None:
         return _from_url(url)
     for user in dict.fromkeys(["postgres", getpass.getuser()]):
         entry = _entry(host="127.0.0.1", port=5432, user=user)
-        if _answers(entry):
+        if postgresql_answers(entry["HOST"], entry["PORT"], user):
             return entry
     try:
-        return _start_postgresql()
+        return _from_url(_start(PostgreSQL, "TASKQ_TEST_POSTGRESQL"))
     except (LookupError, OSError, subprocess.CalledProcessError) as error:
         missing.append(f"PostgreSQL: none answers on 127.0.0.1:5432, TASKQ_TEST_POSTGRESQL is not set, and {error}")
         return None
@@ -94,54 +91,6 @@ def _entry(*, host: str, port: int, user: str, password: str = "", name: str = "
     }
 
 
-def _answers(entry: dict[str, Any]) -> bool:
-    import psycopg
-
-    try:
-        psycopg.connect(
-            host=entry["HOST"], port=entry["PORT"], user=entry["USER"], dbname="postgres", connect_timeout=3
-        ).close()
-    except psycopg.OperationalError:
-        return False
-    return True
-
-
-def _start_postgresql() -> dict[str, Any]:
-    """A private server in a folder of its own, stopped when this process ends; raises when there is none to start."""
-    binaries = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
-    initdb = shutil.which("initdb", path=os.pathsep.join([*binaries, os.environ.get("PATH", "")]))
-    if initdb is None:
-        raise LookupError("no server is installed")
-    bin_ = Path(initdb).resolve().parent
-    folder = Path(tempfile.mkdtemp(prefix="taskq-pg-"))
-    # Stopping a server that did not start does no harm; so nothing is left behind wherever this fails.
-    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # it refuses to run as root
-    atexit.register(_stop_postgresql, as_user, bin_, folder, os.getpid())
-    if as_user:
-        shutil.chown(folder, "postgres")
-    data, port = folder / "data", _free_port()
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    # Not the locale of the caller: under C it would make a server whose text is bytes.
-    initdb_options = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C"]
-    _call([*as_user, initdb, *initdb_options, "-D", str(data)], folder)
-    start = ["-w", "-D", str(data), "-o", options, "-l", f"{folder}/log", "start"]
-    _call([*as_user, str(bin_ / "pg_ctl"), *start], folder)
-    os.environ["TASKQ_TEST_POSTGRESQL"] = f"postgresql://postgres@127.0.0.1:{port}/postgres"  # for child processes
-    return _from_url(os.environ["TASKQ_TEST_POSTGRESQL"])
-
-
-def _stop_postgresql(as_user: list[str], bin_: Path, folder: Path, owner: int) -> None:
-    if os.getpid() == owner:  # not a fork of the process that started it
-        subprocess.run(
-            [*as_user, str(bin_ / "pg_ctl"), "-D", str(folder / "data"), "-m", "immediate", "stop"],
-            check=False,
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _choose_mysql_driver() -> None:
     """mysqlclient where it is installed (it wants a compiler and headers), else PyMySQL under its name."""
     try:
@@ -172,63 +121,7 @@ def _mysql_entry(url: str) -> dict[str, Any]:
     }
 
 
-def _mysql_answers(entry: dict[str, Any]) -> bool:
-    import MySQLdb
-
-    try:
-        MySQLdb.connect(
-            host=entry["HOST"], port=entry["PORT"], user=entry["USER"], password=entry["PASSWORD"], connect_timeout=3
-        ).close()
-    except MySQLdb.Error:
-        return False
-    return True
-
-
-def _start_mariadb() -> dict[str, Any]:
-    """A private server in a folder of its own, stopped when this process ends; raises when there is none to start."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
-    server, install = shutil.which("mariadbd", path=path), shutil.which("mariadb-install-db", path=path)
-    if server is None or install is None:
-        raise LookupError("no server is installed")
-    folder = Path(tempfile.mkdtemp(prefix="taskq-mariadb-"))
-    data, port, user = folder / "data", _free_port(), getpass.getuser()
-    authentication = "--auth-root-authentication-method=normal"
-    _call([install, "--no-defaults", f"--datadir={data}", f"--user={user}", authentication, "--skip-test-db"], folder)
-    options = {
-        "datadir": data,
-        "socket": folder / "socket",
-        "pid-file": folder / "pid",
-        "log-error": folder / "log",
-        "port": port,
-        "bind-address": "127.0.0.1",
-        "user": user,
-        "innodb-flush-log-at-trx-commit": 0,
-    }
-    process = subprocess.Popen([server, "--no-defaults", *(f"--{k}={v}" for k, v in options.items())], cwd=folder)
-    atexit.register(_stop_mariadb, process, folder, os.getpid())
-    url = os.environ["TASKQ_TEST_MARIADB"] = f"mysql://root@127.0.0.1:{port}"  # for child processes
-    entry = _mysql_entry(url)
-    deadline = time.monotonic() + 30
-    while not _mysql_answers(entry):
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise LookupError(f"the server did not start: {(folder / 'log').read_text()[-500:]}")
-        time.sleep(0.1)  # between two knocks at its door
-    return entry
-
-
-def _stop_mariadb(process: subprocess.Popen[bytes], folder: Path, owner: int) -> None:
-    if os.getpid() == owner:  # not a fork of the process that started it
-        process.terminate()
-        process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _call(command: list[str], folder: Path) -> None:
-    subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _start(server: type[Server], variable: str) -> str:
+    """A private server, stopped when this process ends; its URL is left where child processes look for it."""
+    url = os.environ[variable] = server().start().url
+    return url

@@ -15,6 +15,8 @@ from typing import IO
 
 from django.db import OperationalError, connection
 
+from .servers import children_of
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -50,16 +52,7 @@ class RealWorker:
         return self
 
     def children(self) -> list[int]:
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    stat = (entry / "stat").read_text()
-                except OSError:
-                    continue
-                if int(stat.rpartition(")")[2].split()[1]) == self.process.pid:
-                    found.append(int(entry.name))
-        return found
+        return children_of(self.process.pid)
 
     def send(self, number: int) -> None:
         self.process.send_signal(number)
