@@ -10,14 +10,16 @@ from contextlib import suppress
 
 
 class FaultProxy:
-    """``down`` resets every connection, old and new. ``cut_after``: once a client has sent a match, the server gets it
-    and its answer is swallowed, then both sides are reset; it happens once.
+    """``down`` resets every connection, old and new. ``swallow`` is a cable that was pulled: bytes are taken and reach
+    nobody, no side is told. ``cut_after``: once a client has sent a match, the server gets it and its answer is
+    swallowed, then both sides are reset; it happens once.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self.down = False
         self.cut_after: bytes | None = None
         self.cuts = 0
+        self._swallows = threading.Event()
         self._upstream = (host, port)
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -30,7 +32,14 @@ class FaultProxy:
             _reset(side)
         self._open.clear()
 
+    def swallow(self) -> None:
+        self._swallows.set()
+
     def bring_up(self) -> None:
+        """What was connected while bytes were swallowed has lost some, so it is reset."""
+        if self._swallows.is_set():
+            self.take_down()
+            self._swallows.clear()
         self.down = False
 
     def close(self) -> None:
@@ -67,7 +76,8 @@ class FaultProxy:
                 if not from_client and swallow.is_set():
                     self.cuts += 1  # the server has done it
                     break
-                sink.sendall(chunk)
+                if not self._swallows.is_set():
+                    sink.sendall(chunk)
         _reset(source)
         _reset(sink)
 

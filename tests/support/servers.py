@@ -58,9 +58,14 @@ class Server(ABC):
 
     def kill(self) -> None:
         """All of its processes, at once; nothing is written any more."""
+        self.freeze()  # else it could start another one meanwhile
+        children = children_of(self._process.pid) if self._process else []
         self._signal(signal.SIGKILL)
         if self._process is not None:
             self._process.wait()
+        deadline = time.monotonic() + START_SECONDS
+        while not all(map(is_gone, children)) and time.monotonic() < deadline:
+            time.sleep(0.01)  # between two looks at them
 
     def freeze(self) -> None:
         """It neither answers nor refuses, until ``thaw``."""
@@ -185,6 +190,14 @@ def children_of(pid: int) -> list[int]:
             if int(stat.rpartition(")")[2].split()[1]) == pid:
                 found.append(int(entry.name))
     return found
+
+
+def is_gone(pid: int) -> bool:
+    """Has it ended, whether or not somebody has asked how?"""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def _call(command: list[str], folder: Path) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +13,7 @@ from taskq_django.models import JobAttempt, JobResult, WorkerProcess
 from taskq_django.states import State
 from tests.app import tasks
 from tests.support.ledger import Ledger
+from tests.support.servers import is_gone
 from tests.support.workers import RealWorker, wait_for
 from tests.system.test_crashes import LOST, wait_for_end
 
@@ -24,14 +24,6 @@ pytestmark = pytest.mark.faults
 
 def wait_for_starts(worker: RealWorker, ledger: Ledger, count: int) -> None:
     wait_for(lambda: ledger.started() > count, what=lambda: worker.output)
-
-
-def is_gone(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    try:
-        return stat.read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def test_the_jobs_of_a_killed_worker_run_on_another(start_worker: Start, ledger: Ledger, hasty: dict[str, str]) -> None:
