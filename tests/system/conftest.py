@@ -6,8 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection, connections
 
+from taskq_django.models import JobAttempt, JobResult, PausedQueue, QueuedJob, WorkerProcess
 from tests.support.ledger import Ledger
+from tests.support.servers import SERVERS, Server
 from tests.support.workers import ROOT, RealWorker
 
 
@@ -48,3 +53,80 @@ def settings_with(tmp_path: Path) -> Callable[..., dict[str, str]]:
 def hasty(settings_with: Callable[..., dict[str, str]]) -> dict[str, str]:
     """Workers that count each other as lost after less than a second."""
     return settings_with(TASKQ={"WORKER": {"HEARTBEAT": 0.1, "LEASE": 0.8, "MAINTENANCE": 0.1}})
+
+
+@pytest.fixture(scope="session")
+def private_server() -> Iterator[Server]:
+    """A server of the kind that this run is for, and that nobody else uses."""
+    server = SERVERS[connection.vendor]()
+    yield server.start()
+    server.remove()
+
+
+@pytest.fixture
+def server(private_server: Server, transactional_db: None) -> Iterator[Server]:
+    """The same, up, with empty tables; what the test itself asks for is there and not in the shared server.
+
+    Workers that are to go there need ``there``. They come as a user without special rights, as those of a project do.
+    """
+    if not private_server.is_up:
+        private_server.start()
+    shared = connections["default"]
+    connections["default"] = mine = connections.create_connection("default")
+    mine.settings_dict = {**mine.settings_dict, **_place(private_server, private_server.administrator)}
+    try:
+        _prepare(mine)
+        yield private_server
+    finally:
+        mine.close()
+        connections["default"] = shared
+
+
+@pytest.fixture
+def there(server: Server, settings_with: Callable[..., dict[str, str]]) -> dict[str, str]:
+    """The environment of hasty workers on the private server."""
+    entry = {**settings.DATABASES["default"], **_place(server, "app"), "NAME": "taskq", "TEST": {}}
+    hasty = {"HEARTBEAT": 0.1, "LEASE": 0.8, "MAINTENANCE": 0.1}
+    return settings_with(DATABASES={"default": entry}, TASKQ={"WORKER": hasty})
+
+
+def _place(server: Server, user: str) -> dict[str, Any]:
+    return {"HOST": "127.0.0.1", "PORT": server.port, "USER": user, "PASSWORD": ""}
+
+
+def _prepare(mine: Any) -> None:
+    """The tables, empty, in a database ``taskq``, and the user ``app`` who may read and write them."""
+    is_postgresql = mine.vendor == "postgresql"
+    mine.settings_dict["NAME"] = "postgres" if is_postgresql else "mysql"
+    with mine.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM pg_database WHERE datname = 'taskq'"
+            if is_postgresql
+            else "SELECT 1 FROM information_schema.schemata WHERE schema_name = 'taskq'"
+        )
+        is_new = cursor.fetchone() is None
+        if is_new:
+            cursor.execute("CREATE DATABASE taskq" + ("" if is_postgresql else " CHARACTER SET utf8mb4"))
+    mine.close()
+    mine.settings_dict["NAME"] = "taskq"
+    if is_new:
+        call_command("migrate", "taskq_django", verbosity=0)
+        with mine.cursor() as cursor:
+            for statement in RIGHTS[mine.vendor]:
+                cursor.execute(statement)
+    for model in (QueuedJob, JobResult, JobAttempt, WorkerProcess, PausedQueue):
+        model.objects.all().delete()
+
+
+RIGHTS = {
+    "postgresql": [
+        "CREATE ROLE app LOGIN",
+        "GRANT ALL ON ALL TABLES IN SCHEMA public TO app",
+        "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO app",
+    ],
+    "mysql": [
+        f"{act} app@{host}"
+        for host in ("localhost", "'127.0.0.1'")
+        for act in ("CREATE USER", "GRANT ALL ON taskq.* TO")
+    ],
+}

@@ -1,0 +1,136 @@
+"""A database server that is killed, frozen, full or read-only: workers wait for it, and lose and double nothing."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+import pytest
+from django.db import OperationalError, connection
+
+from taskq_django import Result
+from taskq_django.models import JobResult, WorkerProcess
+from tests.app import tasks
+from tests.support.ledger import Ledger
+from tests.support.servers import Server
+from tests.support.workers import RealWorker, cut_other_connections, wait_for
+from tests.system.test_crashes import wait_for_end
+
+Start = Callable[..., RealWorker]
+Results = Sequence[Result[str]]
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server"),
+]
+
+# What refuses the workers' user, and what allows it again.
+LIMITS = {
+    "postgresql": ("ALTER ROLE app CONNECTION LIMIT 0", "ALTER ROLE app CONNECTION LIMIT -1"),
+    "mysql": ("SET GLOBAL max_user_connections = -1", "SET GLOBAL max_user_connections = 1000"),
+}
+READ_ONLY = {
+    "postgresql": (
+        "ALTER ROLE app SET default_transaction_read_only = on",
+        "ALTER ROLE app RESET default_transaction_read_only",
+    ),
+    "mysql": ("SET GLOBAL read_only = 1", "SET GLOBAL read_only = 0"),
+}
+
+
+@pytest.fixture
+def two_workers(start_worker: Start, there: dict[str, str]) -> list[RealWorker]:
+    workers = [start_worker("-t", "3", env=there).wait_until_ready() for _ in range(2)]
+    wait_for(lambda: all(worker.children() for worker in workers))
+    return workers
+
+
+def logs(workers: Sequence[RealWorker]) -> str:
+    return "\n---\n".join(worker.output for worker in workers)
+
+
+def tell(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def check(workers: Sequence[RealWorker], ledger: Ledger, jobs: Results) -> None:
+    """Every job ended once, no worker has ended, nobody counted the other as lost, and a stop works."""
+    for worker in workers:
+        wait_for_end(worker, *jobs)
+    assert not ledger.lost({job.id for job in jobs})
+    assert ledger.duplicated() == 0, logs(workers)
+    assert set(JobResult.objects.values_list("status", "attempts", "tries")) == {("SUCCESSFUL", 1, 0)}, logs(workers)
+    assert {worker.process.poll() for worker in workers} == {None}
+    assert "counts as lost" not in logs(workers), logs(workers)
+    for worker in workers:
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0, worker.output
+        assert "Traceback" not in worker.output
+    assert not WorkerProcess.objects.exists()
+
+
+def test_a_killed_server_costs_no_job(two_workers: list[RealWorker], ledger: Ledger, server: Server) -> None:
+    jobs = tasks.ledgered.enqueue_many([(str(ledger.path), 0.3)] * 40)
+    waits = []
+    for _ in range(3):
+        seen = ledger.started()
+        wait_for(lambda seen=seen: ledger.started() >= seen + 4, what=lambda: logs(two_workers))  # type: ignore[misc]
+        server.kill()
+        with pytest.raises(OperationalError):
+            tasks.ledgered.enqueue(str(ledger.path), 0.3)
+        connection.close()
+        wait_for(lambda: not ledger.running(), what=lambda: logs(two_workers))
+        server.start()
+        up_at, seen = time.monotonic(), ledger.started()
+        wait_for(lambda seen=seen: ledger.started() > seen, what=lambda: logs(two_workers))  # type: ignore[misc]
+        waits.append(time.monotonic() - up_at)
+    check(two_workers, ledger, jobs)
+    assert max(waits) < 10, "five seconds on a machine that does nothing else"
+
+
+def test_a_server_that_is_killed_as_short_jobs_are_settled_costs_none(
+    two_workers: list[RealWorker], ledger: Ledger, server: Server
+) -> None:
+    jobs = tasks.ledgered.enqueue_many([(str(ledger.path), 0.0)] * 3000)
+    for _ in range(3):
+        seen = ledger.started()
+        wait_for(lambda seen=seen: ledger.started() >= seen + 200, what=lambda: logs(two_workers))  # type: ignore[misc]
+        server.kill()
+        connection.close()
+        server.start()
+    wait_for(lambda: JobResult.objects.count() == len(jobs), what=lambda: logs(two_workers))
+    check(two_workers, ledger, jobs[-1:])
+    assert not ledger.lost({job.id for job in jobs})
+
+
+def test_a_server_that_says_nothing_for_longer_than_a_lease_costs_no_worker_its_jobs(
+    two_workers: list[RealWorker], ledger: Ledger, server: Server
+) -> None:
+    jobs = tasks.ledgered.enqueue_many([(str(ledger.path), 0.3)] * 30)
+    wait_for(lambda: ledger.started() >= 6, what=lambda: logs(two_workers))
+    server.freeze()
+    wait_for(lambda: not ledger.running(), what=lambda: logs(two_workers))
+    time.sleep(2.0)  # the length of the fault: it is about time
+    server.thaw()
+    check(two_workers, ledger, jobs)
+
+
+@pytest.mark.parametrize("change", [LIMITS, READ_ONLY], ids=["takes no connection", "takes no write"])
+def test_a_server_that_refuses_work_is_waited_for(
+    two_workers: list[RealWorker], ledger: Ledger, server: Server, change: dict[str, tuple[str, str]]
+) -> None:
+    jobs = tasks.ledgered.enqueue_many([(str(ledger.path), 0.3)] * 20)
+    wait_for(lambda: ledger.started() >= 4, what=lambda: logs(two_workers))
+    refuse, allow = change[connection.vendor]
+    tell(refuse)
+    try:
+        cut_other_connections()
+        wait_for(
+            lambda: all(worker.output.count("next try in") >= 4 for worker in two_workers),
+            what=lambda: logs(two_workers),
+        )
+    finally:
+        tell(allow)
+    check(two_workers, ledger, jobs)
