@@ -86,7 +86,8 @@ def server(private_server: Server, transactional_db: None) -> Iterator[Server]:
 def there(server: Server, settings_with: Callable[..., dict[str, str]]) -> dict[str, str]:
     """The environment of hasty workers on the private server."""
     entry = {**settings.DATABASES["default"], **_place(server, "app"), "NAME": "taskq", "TEST": {}}
-    hasty = {"HEARTBEAT": 0.1, "LEASE": 0.8, "MAINTENANCE": 0.1}
+    # Longer than others: a supervisor of a busy machine must come to its turn between two faults.
+    hasty = {"HEARTBEAT": 0.2, "LEASE": 2.0, "MAINTENANCE": 0.2}
     return settings_with(DATABASES={"default": entry}, TASKQ={"WORKER": hasty})
 
 

@@ -71,6 +71,31 @@ def test_workers_survive_an_outage_and_settle_what_they_held(
         assert "Traceback" not in worker.output
 
 
+def test_a_worker_that_is_cut_off_and_not_told_changes_nothing_when_it_is_back(
+    start_worker: Start, ledger: Ledger, proxy: FaultProxy, behind: dict[str, str], hasty: dict[str, str]
+) -> None:
+    jobs = tasks.ledgered.enqueue_many([(str(ledger.path), 0.4)] * 12)
+    late = start_worker("-t", "2", env=behind).wait_until_ready()
+    wait_for(lambda: len(ledger.running()) == 2, what=lambda: late.output)
+    cut_off = {run.pid for story in ledger.stories().values() for run in story.runs}
+    proxy.swallow()
+    other = start_worker("-t", "3", env=hasty).wait_until_ready()
+    wait_for_end(other, *jobs)
+    before = set(JobResult.objects.values_list("id", "worker_id", "attempts", "finished_at"))
+    proxy.bring_up()
+    wait_for(lambda: "under a new id" in late.output, what=lambda: late.output)
+    wait_for(lambda: not ledger.running(), what=lambda: late.output)
+
+    assert set(JobResult.objects.values_list("id", "worker_id", "attempts", "finished_at")) == before
+    assert not ledger.lost({job.id for job in jobs})
+    assert ledger.duplicated() <= 2, "what ran when it was cut off"
+    other.send(signal.SIGTERM)
+    assert other.wait() == 0
+    assert tasks.my_pid.enqueue().get(timeout=20) not in cut_off, late.output
+    late.send(signal.SIGTERM)
+    assert late.wait() == 0, late.output
+
+
 @pytest.mark.parametrize("task", [tasks.add, tasks.explode], ids=["success", "failure"])
 def test_a_settle_whose_commit_nobody_answers_is_neither_lost_nor_doubled(
     start_worker: Start, proxy: FaultProxy, behind: dict[str, str], task: Any

@@ -112,7 +112,7 @@ def test_a_server_that_says_nothing_for_longer_than_a_lease_costs_no_worker_its_
     wait_for(lambda: ledger.started() >= 6, what=lambda: logs(two_workers))
     server.freeze()
     wait_for(lambda: not ledger.running(), what=lambda: logs(two_workers))
-    time.sleep(2.0)  # the length of the fault: it is about time
+    time.sleep(3.0)  # the length of the fault, longer than the lease
     server.thaw()
     check(two_workers, ledger, jobs)
 
@@ -134,3 +134,20 @@ def test_a_server_that_refuses_work_is_waited_for(
     finally:
         tell(allow)
     check(two_workers, ledger, jobs)
+
+
+def test_a_worker_that_starts_before_its_server_waits_for_it(
+    start_worker: Start, there: dict[str, str], server: Server
+) -> None:
+    job = tasks.add.enqueue(1)
+    server.kill()
+    connection.close()
+    worker = start_worker(env=there)
+    wait_for(
+        lambda: worker.output.count("next try in") >= 2 or worker.process.poll() is not None,
+        what=lambda: worker.output,
+    )
+    assert worker.process.poll() is None, worker.output
+    server.start()
+    wait_for_end(worker, job)
+    assert "Traceback" not in worker.output
