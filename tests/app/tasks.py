@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import os
 import re
+import resource
 import signal
 import time
 from contextlib import suppress
@@ -297,3 +298,61 @@ def swallow_for_ever() -> None:
     while True:
         with suppress(BaseException):
             time.sleep(0.01)
+
+
+@task(takes_context=True)
+async def aledgered(context: TaskContext, path: str, seconds: float) -> str:
+    """The same as a coroutine."""
+    job_id = context.task_result.id
+    ledger.write(path, job_id, context.attempt, "start")
+    await asyncio.sleep(seconds)
+    ledger.write(path, job_id, context.attempt, "end")
+    return job_id
+
+
+@task
+def cut_my_connection() -> bool:
+    """The server ends the session of this thread; says whether the next query noticed."""
+    from django.db import DatabaseError, InterfaceError, connection
+
+    with connection.cursor() as cursor:
+        with suppress(DatabaseError):
+            if connection.vendor == "postgresql":
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            else:
+                cursor.execute("KILL CONNECTION_ID()")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except (DatabaseError, InterfaceError):
+        return True
+    return False
+
+
+@task
+def leave_open(queue: str, how: str) -> str:
+    """Write something, and leave its transaction open."""
+    from django.db import connection, transaction
+
+    from taskq_django.models import PausedQueue
+
+    if how == "autocommit off":
+        transaction.set_autocommit(False)
+    else:
+        transaction.atomic().__enter__()
+    PausedQueue.objects.create(backend="default", queue_name=queue)
+    if how == "broken":
+        with suppress(Exception), connection.cursor() as cursor:
+            cursor.execute("SELECT nothing FROM nowhere")
+    return "left"
+
+
+@task
+def run_out_of_memory(mib: int) -> int:
+    """Ask for more than the system gives."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (mib << 20, limits[1]))
+    try:
+        return len(b"x" * (mib << 20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
