@@ -315,12 +315,11 @@ def cut_my_connection() -> bool:
     """The server ends the session of this thread; says whether the next query noticed."""
     from django.db import DatabaseError, InterfaceError, connection
 
-    with connection.cursor() as cursor:
-        with suppress(DatabaseError):
-            if connection.vendor == "postgresql":
-                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
-            else:
-                cursor.execute("KILL CONNECTION_ID()")
+    with connection.cursor() as cursor, suppress(DatabaseError):
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        else:
+            cursor.execute("KILL CONNECTION_ID()")
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
