@@ -1,7 +1,8 @@
 """Each fault many times, and what it cost: ``python -m tests.soak [--times 100] [--db sqlite postgresql mariadb]``.
 
 Two real workers with a lease of 0.8 s run ledgered jobs while one of them is killed, stopped or cut off. The ledger, a
-file outside the system, decides. The figures go into docs/explanation/guarantees_table.inc. Needs Linux.
+file outside the system, decides. Database servers are the soak's own: it kills them too. The figures go into
+docs/explanation/guarantees_table.inc. Needs Linux.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ class Figures:
 
 
 class Bench:
-    """Two workers, their ledger, and the proxy between them and a server."""
+    """Two workers, their ledger, and the proxy between them and a server of the bench's own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: Any) -> None:
         from django.conf import settings
         from django.db import connection
 
@@ -57,6 +58,7 @@ class Bench:
 
         self.folder = folder
         self.rounds = 0
+        self.server = server
         self.proxy: FaultProxy | None = None
         lines = ["from tests.settings import *", f"TASKQ = {HASTY!r}", "del DATABASES['other']"]
         if connection.vendor != "sqlite":
@@ -210,6 +212,38 @@ def take_the_database_away_for_longer_than_a_lease(bench: Bench, victim: Any) ->
     bench.proxy.bring_up()
 
 
+def kill_the_server(bench: Bench, victim: Any) -> None:
+    from django.db import connection
+
+    bench.server.kill()
+    connection.close()
+    bench.server.start()
+
+
+def freeze_the_server_for_longer_than_a_lease(bench: Bench, victim: Any) -> None:
+    bench.server.freeze()
+    time.sleep(1.2)  # the length of the fault
+    bench.server.thaw()
+
+
+def leave_a_settle_unanswered(bench: Bench, victim: Any) -> None:
+    _unanswered(bench, b'INSERT INTO [`"]?taskq_django_jobresult|COMMIT')
+
+
+def leave_a_claim_unanswered(bench: Bench, victim: Any) -> None:
+    _unanswered(bench, b"SET status = 'RUNNING'|COMMIT")
+
+
+def _unanswered(bench: Bench, words: bytes) -> None:
+    """The next words like these that any worker sends: the server acts on them, and its answer is lost."""
+    from tests.support.workers import wait_for
+
+    assert bench.proxy is not None
+    cuts = bench.proxy.cuts
+    bench.proxy.cut_after = words
+    wait_for(lambda: bench.proxy.cuts > cuts)  # type: ignore[union-attr]
+
+
 LATE = {stop_a_worker_for_longer_than_its_lease, stop_a_supervisor_for_longer_than_its_lease}
 FAULTS = [
     kill_a_process,
@@ -218,7 +252,14 @@ FAULTS = [
     *sorted(LATE, key=lambda fault: fault.__name__),
     ask_a_worker_to_stop,
 ]
-OF_SERVERS = [cut_all_connections, take_the_database_away_for_longer_than_a_lease]
+OF_SERVERS = [
+    cut_all_connections,
+    take_the_database_away_for_longer_than_a_lease,
+    kill_the_server,
+    freeze_the_server_for_longer_than_a_lease,
+    leave_a_settle_unanswered,
+    leave_a_claim_unanswered,
+]
 
 
 # --- the program ------------------------------------------------------------------------------------------------------
@@ -228,23 +269,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--db", nargs="+", default=["sqlite", "postgresql", "mariadb"])
     parser.add_argument("--times", type=int, default=100)
+    parser.add_argument("--only", nargs="+", help="Only these faults, by the names of their functions.")
     parser.add_argument("--out", type=Path, help="For one database: write the figures there, as JSON.")
     parser.add_argument("--merge", type=Path, nargs="+", help="Only write the table, from such files.")
     asked = parser.parse_args()
     if asked.merge:
         write_table([json.loads(path.read_text()) for path in asked.merge])
     elif asked.out:
-        asked.out.write_text(json.dumps(soak(asked.db[0], asked.times)))
+        asked.out.write_text(json.dumps(soak(asked.db[0], asked.times, asked.only)))
     else:
         with tempfile.TemporaryDirectory(prefix="taskq-soak-") as folder:
             files = [Path(folder) / f"{database}.json" for database in asked.db]
             for database, file in zip(asked.db, files, strict=True):
                 flags = ["--db", database, "--times", str(asked.times), "--out", str(file)]
+                flags += ["--only", *asked.only] if asked.only else []
                 subprocess.run([sys.executable, "-m", "tests.soak", *flags], check=True, cwd=ROOT)
             write_table([json.loads(file.read_text()) for file in files])
 
 
-def soak(database: str, times: int) -> dict[str, Any]:
+def soak(database: str, times: int, only: Iterable[str] | None = None) -> dict[str, Any]:
+    """``only``: the names of the faults, where not all of them are wanted."""
+    from tests.support import services
+
+    server = None if database == "sqlite" else services.start_own(database)
     os.environ["TASKQ_TEST_DB"] = database
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     import django
@@ -256,10 +303,11 @@ def soak(database: str, times: int) -> dict[str, Any]:
     figures: dict[str, Figures] = {}
     try:
         with tempfile.TemporaryDirectory(prefix="taskq-soak-") as folder:
-            bench = Bench(Path(folder))
+            bench = Bench(Path(folder), server)
+            faults = [fault for fault in FAULTS + (OF_SERVERS if server else []) if not only or fault.__name__ in only]
             try:
                 for number in range(times):
-                    for fault in FAULTS + (OF_SERVERS if bench.proxy else []):
+                    for fault in faults:
                         figures.setdefault(fault.__name__, Figures()).add(bench.round(fault))
                     if number % 10 == 9:
                         print(database, number + 1, {name: vars_of(each) for name, each in figures.items()}, flush=True)

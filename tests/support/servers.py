@@ -132,6 +132,7 @@ class MariaDB(Server):
         server, install = shutil.which("mariadbd", path=path), shutil.which("mariadb-install-db", path=path)
         if server is None or install is None:
             raise LookupError("no server is installed")
+        choose_mysql_driver()
         super().__init__()
         self._server, self._user = server, getpass.getuser()
         options = [f"--datadir={self.folder / 'data'}", f"--user={self._user}", "--skip-test-db"]
@@ -156,6 +157,17 @@ class MariaDB(Server):
 
 
 SERVERS: dict[str, type[Server]] = {"postgresql": PostgreSQL, "mysql": MariaDB}  # by vendor
+
+
+def choose_mysql_driver() -> None:
+    """mysqlclient where it is installed (it wants a compiler and headers), else PyMySQL under its name."""
+    try:
+        import MySQLdb  # noqa: F401
+    except ImportError:
+        import pymysql
+
+        pymysql.version_info = (2, 2, 7, "final", 0)  # Django looks for a mysqlclient of that age
+        pymysql.install_as_MySQLdb()
 
 
 def postgresql_answers(host: str, port: int, user: str) -> bool:

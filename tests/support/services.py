@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from .servers import MariaDB, PostgreSQL, Server, mysql_answers, postgresql_answers
+from .servers import MariaDB, PostgreSQL, Server, choose_mysql_driver, mysql_answers, postgresql_answers
 
 # What could not be had; the test run says so at its end, or fails where CI is set.
 missing: list[str] = []
@@ -19,7 +19,7 @@ missing: list[str] = []
 @cache
 def mariadb() -> dict[str, Any] | None:
     """DATABASES entry of a MariaDB server that may create databases; None when there is none."""
-    _choose_mysql_driver()
+    choose_mysql_driver()
     url = os.environ.get("TASKQ_TEST_MARIADB")
     if url:
         return _mysql_entry(url)
@@ -27,7 +27,7 @@ def mariadb() -> dict[str, Any] | None:
     if mysql_answers(entry["HOST"], entry["PORT"], entry["USER"]):
         return entry
     try:
-        return _mysql_entry(_start(MariaDB, "TASKQ_TEST_MARIADB"))
+        return _mysql_entry(start_own("mariadb").url)
     except (LookupError, OSError, subprocess.CalledProcessError) as error:
         missing.append(f"MariaDB: none answers root on 127.0.0.1:3306, TASKQ_TEST_MARIADB is not set, and {error}")
         return None
@@ -36,7 +36,7 @@ def mariadb() -> dict[str, Any] | None:
 @cache
 def mysql() -> dict[str, Any] | None:
     """DATABASES entry of the MySQL server that TASKQ_TEST_MYSQL points to; None without."""
-    _choose_mysql_driver()
+    choose_mysql_driver()
     url = os.environ.get("TASKQ_TEST_MYSQL")
     if url:
         return _mysql_entry(url)
@@ -55,7 +55,7 @@ def postgresql() -> dict[str, Any] | None:
         if postgresql_answers(entry["HOST"], entry["PORT"], user):
             return entry
     try:
-        return _from_url(_start(PostgreSQL, "TASKQ_TEST_POSTGRESQL"))
+        return _from_url(start_own("postgresql").url)
     except (LookupError, OSError, subprocess.CalledProcessError) as error:
         missing.append(f"PostgreSQL: none answers on 127.0.0.1:5432, TASKQ_TEST_POSTGRESQL is not set, and {error}")
         return None
@@ -91,17 +91,6 @@ def _entry(*, host: str, port: int, user: str, password: str = "", name: str = "
     }
 
 
-def _choose_mysql_driver() -> None:
-    """mysqlclient where it is installed (it wants a compiler and headers), else PyMySQL under its name."""
-    try:
-        import MySQLdb  # noqa: F401
-    except ImportError:
-        import pymysql
-
-        pymysql.version_info = (2, 2, 7, "final", 0)  # Django looks for a mysqlclient of that age
-        pymysql.install_as_MySQLdb()
-
-
 def _mysql_entry(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
     return {
@@ -121,7 +110,15 @@ def _mysql_entry(url: str) -> dict[str, Any]:
     }
 
 
-def _start(server: type[Server], variable: str) -> str:
-    """A private server, stopped when this process ends; its URL is left where child processes look for it."""
-    url = os.environ[variable] = server().start().url
-    return url
+def start_own(database: str) -> Server:
+    """A private server of this kind for this process and its children, whatever else there is; they may kill it."""
+    kind, variable = OWN[database]
+    server = kind().start()
+    os.environ[variable] = server.url
+    return server
+
+
+OWN: dict[str, tuple[type[Server], str]] = {
+    "postgresql": (PostgreSQL, "TASKQ_TEST_POSTGRESQL"),
+    "mariadb": (MariaDB, "TASKQ_TEST_MARIADB"),
+}
