@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from tests.support import services
 
+SYSTEM = Path(__file__).parent / "system"
 
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if SYSTEM in item.path.parents:
+            item.add_marker(pytest.mark.system)
     if services.missing and os.environ.get("TASKQ_TEST_DB", "sqlite") != "sqlite":
         if os.environ.get("CI"):
             pytest.exit("; ".join(services.missing), returncode=1)

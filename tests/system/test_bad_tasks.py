@@ -20,8 +20,6 @@ from tests.system.test_crashes import LOST, wait_for_end
 
 Start = Callable[..., RealWorker]
 
-pytestmark = pytest.mark.faults
-
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server that could cut a connection")
 def test_a_task_whose_connection_is_cut_ends_and_the_next_one_has_another(start_worker: Start) -> None:

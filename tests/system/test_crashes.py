@@ -19,8 +19,6 @@ from tests.support.workers import RealWorker, wait_for
 
 Start = Callable[..., RealWorker]
 
-pytestmark = pytest.mark.faults
-
 LOST = "taskq_django.exceptions.WorkerLost"
 
 

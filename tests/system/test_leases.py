@@ -7,8 +7,6 @@ import signal
 import time
 from collections.abc import Callable
 
-import pytest
-
 from taskq_django.models import JobAttempt, JobResult, WorkerProcess
 from taskq_django.states import State
 from tests.app import tasks
@@ -18,8 +16,6 @@ from tests.support.workers import RealWorker, wait_for
 from tests.system.test_crashes import LOST, wait_for_end
 
 Start = Callable[..., RealWorker]
-
-pytestmark = pytest.mark.faults
 
 
 def wait_for_starts(worker: RealWorker, ledger: Ledger, count: int) -> None:

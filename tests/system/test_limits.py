@@ -19,8 +19,6 @@ from tests.system.test_crashes import has_ended, wait_for_end
 
 Start = Callable[..., RealWorker]
 
-pytestmark = pytest.mark.faults
-
 TIMEOUT = "taskq_django.exceptions.TaskTimeout"
 
 

@@ -21,7 +21,6 @@ from tests.system.test_crashes import wait_for_end
 Start = Callable[..., RealWorker]
 
 pytestmark = [
-    pytest.mark.faults,
     pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server that could go away"),
 ]
 

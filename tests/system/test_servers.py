@@ -21,7 +21,6 @@ Start = Callable[..., RealWorker]
 Results = Sequence[Result[str]]
 
 pytestmark = [
-    pytest.mark.faults,
     pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server"),
 ]
 
