@@ -1,0 +1,30 @@
+"""When a schedule's slots are: pure time maths, no database and no clock. A kind of schedule is one file."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from .base import Kind as Kind
+from .base import SpecError as SpecError
+from .cron import Cron
+from .interval import Interval
+from .once import Once
+from .zones import read_zone as read_zone
+
+KINDS: dict[str, type[Kind]] = {"cron": Cron, "interval": Interval, "once": Once}
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(maxsize=4096)
+def read_kind(kind: str, spec: str, timezone: str, anchor: datetime = EPOCH) -> Kind:
+    """The slots of a schedule. Raises SpecError, which names the field that is wrong.
+
+    ``anchor`` (aware): the moment that an interval counts from.
+    """
+    try:
+        cls = KINDS[kind]
+    except (KeyError, TypeError):
+        raise SpecError("kind", f"There is no kind {kind!r}: it is one of {', '.join(KINDS)}.") from None
+    return cls(spec, read_zone(timezone), anchor)

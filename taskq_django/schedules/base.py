@@ -1,0 +1,44 @@
+"""What a kind of schedule must do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from ..exceptions import TaskqError
+
+
+class SpecError(TaskqError, ValueError):
+    """A schedule cannot be read; ``field`` names what is wrong: kind, spec or timezone."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Kind(ABC):
+    """The slots of one schedule: instants in UTC, each later than the one before. Immutable; threads may share it."""
+
+    spec: str  # as it is stored: what was given, in its usual spelling
+
+    @abstractmethod
+    def __init__(self, spec: str, zone: ZoneInfo, anchor: datetime) -> None:
+        """Raises SpecError. ``anchor``: aware; where an interval begins to count."""
+
+    @abstractmethod
+    def next_after(self, moment: datetime) -> datetime | None:
+        """The first slot that is later than ``moment`` (aware), in UTC; None when there is none any more."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """In words."""
+
+    def lints(self) -> Sequence[str]:
+        """What its author may not have meant."""
+        return ()
+
+    def note(self, slot: datetime) -> str:
+        """What a change of the clocks makes of this slot, in words; "" for nothing."""
+        return ""
