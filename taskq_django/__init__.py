@@ -16,6 +16,8 @@ _HOMES = {
     "Discard": "exceptions",
     "Result": "results",
     "Retry": "exceptions",
+    "cron": "schedules.declaring",
+    "every": "schedules.declaring",
     "Task": "tasks",
     "TaskContext": "results",
     "TaskqBackend": "backend",
@@ -28,9 +30,22 @@ if TYPE_CHECKING:
     from .exceptions import Discard, Retry
     from .results import Result, TaskContext
     from .routing import DatabaseRouter
+    from .schedules.declaring import cron, every
     from .tasks import Task, task
 
-__all__ = ["Backoff", "DatabaseRouter", "Discard", "Result", "Retry", "Task", "TaskContext", "TaskqBackend", "task"]
+__all__ = [
+    "Backoff",
+    "DatabaseRouter",
+    "Discard",
+    "Result",
+    "Retry",
+    "Task",
+    "TaskContext",
+    "TaskqBackend",
+    "cron",
+    "every",
+    "task",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,13 +26,12 @@ SENT_AT_ONCE = 1000
 
 def enqueue(task: compat.AnyTask, call: Call, broker: Broker, options: BackendOptions) -> Result[Any]:
     """Check and send one job; the handle knows its id, and when the broker took it."""
-    job = _make_job(task, call, broker.alias, options)
-    if signals.before_enqueue.receivers:
-        try:
-            job = _ask_receivers(task, job)
-        except Discard as veto:
-            return record_veto(task, job, veto.reason, broker)
-    return _handle(task, job, _send(task, [job], broker))
+    job = make_job(task, call, broker.alias, options)
+    try:
+        job = ask_receivers(task, job)
+    except Discard as veto:
+        return record_veto(task, job, veto.reason, broker)
+    return _handle(task, job, send([(task, job)], broker))
 
 
 def enqueue_many(
@@ -42,20 +41,20 @@ def enqueue_many(
     jobs: list[Job] = []
     for call in calls:
         try:
-            jobs.append(_make_job(task, call, broker.alias, options))
+            jobs.append(make_job(task, call, broker.alias, options))
         except ArgumentError as error:
             raise type(error)(f"Call {len(jobs)} of {len(calls)}, counted from 0: {error}") from None
     vetoed: dict[str, Result[Any]] = {}
     if signals.before_enqueue.receivers:
         for position, job in enumerate(jobs):
             try:
-                jobs[position] = _ask_receivers(task, job)
+                jobs[position] = ask_receivers(task, job)
             except Discard as veto:
                 vetoed[job.id] = record_veto(task, job, veto.reason, broker)
     moments: list[datetime | None] = []
     for start in range(0, len(jobs), SENT_AT_ONCE):
         batch = [job for job in jobs[start : start + SENT_AT_ONCE] if job.id not in vetoed]
-        moments.append(_send(task, batch, broker) if batch else None)
+        moments.append(send([(task, job) for job in batch], broker) if batch else None)
     return SentResults(task, jobs, moments, vetoed)
 
 
@@ -97,7 +96,8 @@ class SentResults(Sequence[Result[Any]]):
         return [job.id for job in self._jobs]
 
 
-def _make_job(task: compat.AnyTask, call: Call, alias: str, options: BackendOptions) -> Job:
+def make_job(task: compat.AnyTask, call: Call, alias: str, options: BackendOptions) -> Job:
+    """The job of a call that fits the task. Raises ArgumentError."""
     args, kwargs = call
     if isinstance(task, Task) and task.native:
         names = check_arguments(task, args, kwargs)
@@ -132,22 +132,25 @@ def _headers_text(headers: Mapping[str, Any]) -> str:
         raise ArgumentError(f"Metadata and headers must be JSON (dict, list, str, numbers): {error}.") from None
 
 
-def _ask_receivers(task: compat.AnyTask, job: Job) -> Job:
+def ask_receivers(task: compat.AnyTask, job: Job) -> Job:
     """Ask the receivers of before_enqueue: they may add headers, or veto by raising Discard."""
+    if not signals.before_enqueue.receivers:
+        return job
     headers: dict[str, Any] = orjson.loads(job.headers) if job.headers else {}
     signals.before_enqueue.send(task.func, job=job, headers=headers)
     return job._replace(headers=_headers_text(headers)) if headers else job
 
 
-def _send(task: compat.AnyTask, jobs: Sequence[Job], broker: Broker) -> datetime:
+def send(asked: Sequence[tuple[compat.AnyTask, Job]], broker: Broker) -> datetime:
+    """Hand the jobs to their broker, and tell who listens; returns when, by the broker's clock."""
     try:
-        sent_at = broker.send(jobs)
+        sent_at = broker.send([job for _, job in asked])
     except Exception as error:
-        for job in jobs:
+        for task, job in asked:
             signals.enqueue_failed.announce(task.func, job=job, exception=error)
         raise
     if signals.after_enqueue.receivers:
-        for job in jobs:
+        for task, job in asked:
             signals.after_enqueue.announce(task.func, job=job)
     return sent_at
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.db import connections
 from django.db.models import DateTimeField, Expression, Field
 
 
@@ -28,3 +29,15 @@ class DatabaseNow(Expression):
         # All its processes are on one host, so the clock of this process is the database's clock.
         moment = datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=self.offset)
         return "%s", [str(moment)]
+
+
+def database_now(database: str) -> datetime:
+    """What that clock shows; aware, in UTC. One query, but for SQLite, whose clock is this process's."""
+    connection = connections[database]
+    if connection.vendor == "sqlite":
+        return datetime.now(UTC)
+    sql = "SELECT UTC_TIMESTAMP(6)" if connection.vendor == "mysql" else "SELECT statement_timestamp()"
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        moment: datetime = cursor.fetchone()[0]
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

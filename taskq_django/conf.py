@@ -123,7 +123,22 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
-    """No settings yet."""
+    max_sleep: float = option(
+        1.0,
+        flag="--max-sleep",
+        minimum=0.05,
+        maximum=60,
+        unit="s",
+        doc="Longest time between two looks for schedules: an edit is picked up within it.",
+    )
+    missed_after: float = option(
+        60.0,
+        minimum=1,
+        maximum=86_400,
+        unit="s",
+        doc="A run that starts later than this was missed: what becomes of it, its schedule says.",
+    )
+    batch: int = option(100, minimum=1, maximum=1000, doc="Schedules that fire in one transaction.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +167,15 @@ class Admin:
         ("pass", "token", "secret", "key", "authorization"),
         minimum=1,
         doc="The value of an argument is masked where its name contains one of these, in any case.",
+    )
+    schedulable: tuple[str, ...] = option(
+        ("*",), minimum=1, doc="Tasks that may be scheduled in the admin, by their paths; * stands for any characters."
+    )
+    schedule_permission: str | None = option(
+        None,
+        minimum=3,
+        maximum=200,
+        doc="Permission (app.codename) that a user must have to schedule a task that names none of its own.",
     )
 
 

@@ -18,6 +18,7 @@ from .backoff import LONGEST_DELAY, Backoff
 from .compat import InvalidTask
 from .conf import taskq_settings
 from .exceptions import ArgumentError
+from .schedules.declaring import DeclaredSchedule
 
 if TYPE_CHECKING:
     from .results import Result, TaskContext
@@ -58,6 +59,8 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg]
     sensitive: tuple[str, ...] = ()  # parameters that the admin masks
     metadata: Mapping[str, Any] | None = field(default=None, hash=False)  # JSON; travels with the job
     aliases: tuple[str, ...] = ()  # paths it had before
+    schedule: tuple[DeclaredSchedule, ...] = ()  # a beat enqueues it then
+    schedulable: bool | str = True  # in the admin; False: by nobody; "app.codename": by who has that permission
     native: bool = False
 
     def __post_init__(self) -> None:
@@ -84,9 +87,23 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg]
                 object.__setattr__(self, name, self._positive_seconds(name, given))
         if self.native and type(self.priority) is not int:
             raise InvalidTask(f"{where}: priority must be a whole number between -100 and 100, not {self.priority!r}.")
+        self._validate_schedule()
         for name in ("retry_on", "give_up_on"):
             if not all(isinstance(e, type) and issubclass(e, BaseException) for e in getattr(self, name)):
                 raise InvalidTask(f"{where}: {name} must hold exception classes, not {getattr(self, name)!r}.")
+
+    def _validate_schedule(self) -> None:
+        given: Any = self.schedule
+        object.__setattr__(self, "schedule", (given,) if isinstance(given, DeclaredSchedule) else tuple(given))
+        if not all(isinstance(each, DeclaredSchedule) for each in self.schedule):
+            raise InvalidTask(
+                f"Task {self.module_path}: schedule must be cron(…) or every(…), or a list of these, not {given!r}."
+            )
+        if not isinstance(self.schedulable, bool) and "." not in self.schedulable:
+            raise InvalidTask(
+                f"Task {self.module_path}: schedulable must be True, False or a permission like 'app.codename', "
+                f"not {self.schedulable!r}."
+            )
 
     def _plain_metadata(self) -> Any:
         """As it will be read back: a tuple is a list by then. json and not orjson, which takes dates for texts."""
@@ -214,6 +231,8 @@ def task(
     sensitive: Iterable[str] = ...,
     metadata: Mapping[str, Any] | None = ...,
     aliases: Iterable[str] = ...,
+    schedule: DeclaredSchedule | Iterable[DeclaredSchedule] = ...,
+    schedulable: bool | str = ...,
 ) -> Callable[[Callable[Concatenate[TaskContext, P], R]], Task[P, R]]: ...
 @overload
 def task(
@@ -234,6 +253,8 @@ def task(
     sensitive: Iterable[str] = ...,
     metadata: Mapping[str, Any] | None = ...,
     aliases: Iterable[str] = ...,
+    schedule: DeclaredSchedule | Iterable[DeclaredSchedule] = ...,
+    schedulable: bool | str = ...,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a module-level function, sync or async, a Task.

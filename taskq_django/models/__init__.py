@@ -2,6 +2,17 @@ from .job_attempt import JobAttempt
 from .job_result import JobResult
 from .paused_queue import PausedQueue
 from .queued_job import QueuedJob
+from .schedule import Misfire, Overlap, Schedule, ScheduleRun
 from .worker_process import WorkerProcess
 
-__all__ = ["JobAttempt", "JobResult", "PausedQueue", "QueuedJob", "WorkerProcess"]
+__all__ = [
+    "JobAttempt",
+    "JobResult",
+    "Misfire",
+    "Overlap",
+    "PausedQueue",
+    "QueuedJob",
+    "Schedule",
+    "ScheduleRun",
+    "WorkerProcess",
+]

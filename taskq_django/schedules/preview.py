@@ -43,15 +43,21 @@ def next_runs(
     zone = read_zone(timezone)
     runs: list[Run] = []
     offset = now.astimezone(zone).utcoffset()
-    for slot in islice(slots_after(kind, begin_of(now, start), end=end), min(count, MOST)):
+    for slot in islice(slots_after(kind, _begin(now, start), end=end), min(count, MOST)):
         local = slot.astimezone(zone)
         runs.append(Run(slot.astimezone(UTC), local, kind.note(slot), local.utcoffset() != offset))
         offset = local.utcoffset()
     return runs
 
 
-def begin_of(now: datetime, start: datetime | None) -> datetime:
-    """The moment after which the first slot is: one at ``start`` itself counts."""
+def first_slot(
+    kind: Kind, now: datetime, *, start: datetime | None = None, end: datetime | None = None
+) -> datetime | None:
+    """The first slot of a schedule that is saved at ``now``; one at ``start`` itself counts, as does one at ``end``."""
+    return next(slots_after(kind, _begin(now, start), end=end), None)
+
+
+def _begin(now: datetime, start: datetime | None) -> datetime:
     return now if start is None or start <= now else start - timedelta(microseconds=1)
 
 

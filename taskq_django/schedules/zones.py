@@ -9,6 +9,8 @@ from difflib import get_close_matches
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from django.conf import settings
+
 from ..exceptions import ConfigurationError
 from .base import SpecError
 
@@ -24,6 +26,11 @@ def zone_names() -> frozenset[str]:
     if not names:
         raise ConfigurationError("This machine has no time zones: pip install tzdata")
     return names
+
+
+def default_timezone() -> str:
+    """The project's."""
+    return settings.TIME_ZONE or "UTC"
 
 
 @lru_cache(maxsize=1024)

@@ -35,6 +35,7 @@ def banner(options: WorkerOptions, brokers: Mapping[str, Broker]) -> str:
         *[("broker", f"{alias} -> {_described(broker)}") for alias, broker in brokers.items()],
         ("queues", queues),
         ("pool", f"{pool}, grace {options.grace:g} s"),
+        *([("beat", "in this worker")] if options.beat else []),
         ("tasks", f"{len(tasks)} in {len(apps)} package{'s' if len(apps) != 1 else ''}"),
         *_advice(brokers),
         *readiness.advice(options, brokers),

@@ -13,6 +13,7 @@ from time import monotonic
 from ..brokers import Broker
 from ..exceptions import BrokerUnavailable
 from ..jobs import Claim, Outcome, Returned
+from ..sleeper import Sleeper
 from .blackboard import Blackboard
 from .deadlines import Deadlines
 from .executor import Executor
@@ -24,7 +25,6 @@ from .lease import LONGEST_PAUSE
 from .memory import resident_mib
 from .options import WorkerOptions
 from .pool import Pool
-from .sleeper import Sleeper
 
 logger = logging.getLogger("taskq_django.worker")
 

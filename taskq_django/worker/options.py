@@ -16,6 +16,7 @@ class WorkerOptions:
     processes: int = 1
     threads: int = 4
     coroutines: int = 100
+    beat: bool = False
     burst: bool = False
     max_tasks: int | None = None
     grace: float = 25.0

@@ -18,6 +18,7 @@ from .. import compat, signals
 from ..backend import our_backends
 from ..brokers import Broker
 from ..exceptions import ConfigurationError
+from ..sessions import limit_own_sessions, unlimit_sessions
 from . import stacks
 from .blackboard import Blackboard
 from .executor import Executor
@@ -28,7 +29,6 @@ from .loop import Loop
 from .maintenance import Maintenance
 from .options import WorkerOptions
 from .pool import InlinePool, LanePool, Pool
-from .sessions import limit_own_sessions, unlimit_sessions
 
 logger = logging.getLogger("taskq_django.worker")
 

@@ -21,6 +21,8 @@ from typing import Any
 
 from ..brokers import Broker
 from ..exceptions import BrokerUnavailable
+from ..sessions import limit_own_sessions
+from .beat_process import BeatProcess
 from .child import Child
 from .lease import OUTAGE, new_worker_id
 from .maintenance import Maintenance
@@ -28,7 +30,6 @@ from .options import WorkerOptions
 from .process import STOP_SIGNALS, close_connections, databases_of, make_lease, new_board, run_child
 from .reloading import Sources
 from .rescue import Death, rescue
-from .sessions import limit_own_sessions
 from .spawned import run_spawned
 
 logger = logging.getLogger("taskq_django.worker")
@@ -61,6 +62,7 @@ class Supervisor:
         # Its other end is in every process: it becomes readable there when this process is gone, however it went.
         self._context = multiprocessing.get_context(start_method())
         self._lifeline, self._our_end = self._context.Pipe(duplex=False)
+        self._beat = BeatProcess(options, self._context, self._lifeline, self._our_end) if options.beat else None
 
     def run(self) -> int:
         """Until every process has ended; the exit code is the worst of theirs."""
@@ -75,7 +77,8 @@ class Supervisor:
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
         self._replace()
         while self._children or self._is_short():
-            wait([child.sentinel for child in self._children] + [woken], timeout=self._pause())
+            beat = self._beat.sentinels if self._beat else []
+            wait([*(child.sentinel for child in self._children), *beat, woken], timeout=self._pause())
             with suppress(BlockingIOError):
                 os.read(woken, 4096)
             self._act_on_signals()
@@ -86,6 +89,10 @@ class Supervisor:
             self._maintenance.turn()
             self._look_at_sources()
             self._replace()
+            if self._beat and not (self._stop_signals or self.reloads):
+                self._beat.keep()
+        if self._beat:
+            self._beat.stop()
         self._rescue()
         self._lease.forget([self._lease.worker_id])
         return max(self._codes, default=0)

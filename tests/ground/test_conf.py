@@ -113,7 +113,7 @@ def test_what_is_no_dict_is_a_mistake(taskq: object) -> None:
         ({"THREADS": 4}, 'TASKQ["WORKER"]["THREADS"]'),
         ({"WORKER": {"COLOUR": 4}}, 'Its keys are "PROCESSES", "THREADS"'),
         ({"WORKER": {3: 4}}, 'Its keys are "PROCESSES", "THREADS"'),
-        ({"BEAT": {"MAX_SLEEP": 4}}, "It has no keys yet"),
+        ({"BEAT": {"MAX_SLEEPS": 4}}, "MAX_SLEEP"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest_one(taskq: object, remedy: str) -> None:

@@ -1,4 +1,4 @@
-"""Limits of a worker's own database sessions, so that one which is stopped in the middle holds nobody up for long."""
+"""Limits of a service's own database sessions, so that one stopped in the middle holds nobody up for long."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connections
 from django.db.backends.signals import connection_created
 
-from ..brokers import limit_session
+from .brokers import limit_session
 
 LONGEST_WAIT = 5.0  # seconds for a lock: what cannot be had now is tried again
 
@@ -22,12 +22,12 @@ def limit_own_sessions(databases: Collection[str], lease: float) -> None:
         if threading.get_ident() == own and connection.alias in databases:
             limit_session(connection, idle=lease, wait=min(LONGEST_WAIT, lease / 2))
 
-    connection_created.connect(limit, weak=False, dispatch_uid="taskq_django.worker.sessions")
+    connection_created.connect(limit, weak=False, dispatch_uid=("taskq_django.sessions", own))
     for database in databases:
         if not connections[database].in_atomic_block:  # a test's
             connections[database].close()
 
 
 def unlimit_sessions() -> None:
-    """The opposite, for who goes on living after having been a worker."""
-    connection_created.disconnect(dispatch_uid="taskq_django.worker.sessions")
+    """The opposite, for who goes on living after having been one."""
+    connection_created.disconnect(dispatch_uid=("taskq_django.sessions", threading.get_ident()))

@@ -1,0 +1,140 @@
+"""Schedules that are written in code, and their rows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from ..exceptions import ArgumentError
+from ..models import Schedule
+from ..models.schedule import given_back
+from ..registry import registry
+from ..schedules.declaring import DeclaredSchedule
+from ..tasks import Task, check_arguments
+from .firing import storable
+
+logger = logging.getLogger("taskq_django.beat")
+
+REMOVED = "It is no longer declared in the code."
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """How many rows were made, changed and disabled."""
+
+    created: int = 0
+    changed: int = 0
+    removed: int = 0
+
+
+def declarations() -> Iterator[tuple[str, Task[..., Any], DeclaredSchedule]]:
+    """Each schedule of each task, with the name by which its row is found again."""
+    for task in registry.all():
+        if not isinstance(task, Task):
+            continue
+        for position, schedule in enumerate(task.schedule):
+            key = schedule.name or (task.module_path if position == 0 else f"{task.module_path} #{position + 1}")
+            yield key, task, schedule
+
+
+def declaration_of(schedule: Schedule) -> tuple[Task[..., Any], DeclaredSchedule] | None:
+    """What the code says of this row; None when nothing does."""
+    for key, task, declared in declarations():
+        if key == schedule.declared_as:
+            return task, declared
+    return None
+
+
+def sync(database: str) -> Synced:
+    """Make the rows what the code says: new ones are made, changed ones changed unless somebody has done so in the
+    admin, and those whose declaration is gone are disabled. Safe in many processes at once.
+    """
+    created = changed = 0
+    seen = set()
+    for key, task, declared in declarations():
+        backend = task.get_backend()
+        if getattr(backend, "broker", None) is None or backend.broker.database != database:  # type: ignore[attr-defined]
+            continue
+        seen.add(key)
+        try:
+            with transaction.atomic(using=database):
+                made, is_new = _sync_one(key, task, declared, database)
+        except IntegrityError:  # another process was faster
+            continue
+        created, changed = created + is_new, changed + (made and not is_new)
+    gone = Schedule.objects.using(database).exclude(declared_as="").exclude(declared_as__in=seen).filter(enabled=True)
+    removed = 0
+    for row in gone:
+        row.enabled, row.disabled_reason = False, REMOVED
+        row.save(using=database)
+        logger.warning("Schedule %r is disabled: %s", row.name, REMOVED)
+        removed += 1
+    return Synced(created, changed, removed)
+
+
+def fields_of(task: Task[..., Any], declared: DeclaredSchedule) -> dict[str, Any]:
+    """The fields of the row, but for ``name`` and ``enabled``. Raises ArgumentError for arguments that do not fit."""
+    check_arguments(task, declared.args, declared.kwargs)
+    args, kwargs = storable(list(declared.args), declared.kwargs)
+    return {
+        "task_path": task.module_path,
+        "args": args,
+        "kwargs": kwargs,
+        "kind": declared.kind,
+        "spec": declared.spec,
+        "timezone": declared.zone_name,
+        "queue_name": declared.queue_name,
+        "priority": declared.priority,
+        "start_at": given_back(declared.start),
+        "end_at": given_back(declared.end),
+        "jitter": declared.jitter,
+        "misfire": declared.misfire,
+        "misfire_grace": declared.misfire_grace,
+        "misfire_cap": declared.misfire_cap,
+        "overlap": declared.overlap,
+        "expires": declared.expires,
+        "note": declared.note,
+    }
+
+
+def revert(schedule: Schedule, database: str) -> bool:
+    """Make a row again what the code says. False: the code says nothing of it."""
+    found = declaration_of(schedule)
+    if found is None:
+        return False
+    for name, value in fields_of(*found).items():
+        setattr(schedule, name, value)
+    schedule.enabled = found[1].enabled
+    schedule.is_overridden = False
+    schedule.save(using=database)
+    return True
+
+
+def _sync_one(key: str, task: Task[..., Any], declared: DeclaredSchedule, database: str) -> tuple[bool, bool]:
+    """Was the row written, and is it new?"""
+    try:
+        fields = fields_of(task, declared)
+    except ArgumentError as error:
+        logger.error("The schedule %r in code is wrong: %s", key, error)
+        return False, False
+    rows = Schedule.objects.using(database)
+    row = rows.filter(declared_as=key).first()
+    if row is None:
+        taken = rows.filter(name=key[:200]).exists()
+        name = f"{key[:190]} (code)" if taken else key[:200]
+        Schedule(name=name, declared_as=key, enabled=declared.enabled, **fields).save(using=database, force_insert=True)
+        return True, True
+    came_back = row.disabled_reason == REMOVED
+    if came_back:
+        row.enabled = declared.enabled
+    changes = {} if row.is_overridden else {n: v for n, v in fields.items() if getattr(row, n) != v}
+    if not changes and not came_back:
+        return False, False
+    for name, value in changes.items():
+        setattr(row, name, value)
+    row.save(using=database)
+    return True, False

@@ -1,0 +1,111 @@
+"""From a schedule's row to a job."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from .. import codec, compat
+from ..backend import TaskqBackend
+from ..brokers import Broker
+from ..client import ask_receivers, make_job, send
+from ..clock import database_now
+from ..exceptions import ArgumentError, ConfigurationError, Discard, PayloadError, TaskNotFound
+from ..jobs import Job
+from ..models import Schedule, ScheduleRun
+from ..models.schedule import given_back
+from ..registry import registry
+from ..results import record_veto
+
+
+class BrokenSchedule(Exception):
+    """No job can be made of it; the message says why, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """A job that is about to be enqueued for a slot."""
+
+    schedule: Schedule
+    slot: datetime
+    task: compat.AnyTask
+    job: Job
+    broker: Broker
+    veto: str | None = None  # why a receiver of before_enqueue does not let it through
+
+
+def task_of(schedule: Schedule) -> tuple[compat.AnyTask, TaskqBackend]:
+    """The task as this schedule wants it, and its backend. Raises BrokenSchedule."""
+    try:
+        task = registry.find(schedule.task_path)
+        asked = {"queue_name": schedule.queue_name, "backend": schedule.backend, "priority": schedule.priority}
+        changes: dict[str, Any] = {name: value for name, value in asked.items() if value not in {"", None}}
+        task = task.using(**changes) if changes else task
+        backend: Any = task.get_backend()
+    except (TaskNotFound, compat.InvalidTask, compat.InvalidTaskBackend, ConfigurationError) as error:
+        raise BrokenSchedule(" ".join(str(error).split())) from error
+    if not isinstance(backend, TaskqBackend):
+        raise BrokenSchedule(f"TASKS[{task.backend!r}] is not a backend of taskq_django.")
+    return task, backend
+
+
+def call_of(schedule: Schedule) -> tuple[list[Any], dict[str, Any]]:
+    """The stored arguments as the task gets them. Raises BrokenSchedule."""
+    try:
+        return codec.decode_call(orjson.dumps([schedule.args, schedule.kwargs]).decode())
+    except (PayloadError, TypeError, ValueError) as error:
+        raise BrokenSchedule(f"Its arguments cannot be read: {error}") from error
+
+
+def storable(args: list[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments as a schedule's row keeps them: the opposite of ``call_of``. Raises ArgumentError."""
+    stored_args, stored_kwargs = orjson.loads(codec.encode_call(args, kwargs))
+    return stored_args, stored_kwargs
+
+
+def firing_of(schedule: Schedule, slot: datetime, database: str, *, by_hand: bool = False) -> Firing:
+    """The job of this slot, checked in full, and nothing written yet. Raises BrokenSchedule."""
+    task, backend = task_of(schedule)
+    try:
+        job = make_job(task, call_of(schedule), backend.broker.alias, backend.taskq_options)
+    except (ArgumentError, TypeError, ValueError, ConfigurationError) as error:
+        raise BrokenSchedule(" ".join(str(error).split())) from error
+    if backend.broker.database != database:
+        raise BrokenSchedule(
+            f"TASKS[{task.backend!r}] keeps its jobs in DATABASES[{backend.broker.database!r}], "
+            f"and this schedule is in {database!r}: they must be in one transaction."
+        )
+    told = {"id": schedule.pk, "name": schedule.name, "slot": slot.isoformat()}
+    headers = {**(orjson.loads(job.headers) if job.headers else {}), "schedule": told}
+    changes: dict[str, Any] = {"headers": orjson.dumps(headers).decode()}
+    if schedule.jitter and not by_hand:
+        changes["delay_us"] = int(random.uniform(0, schedule.jitter) * 1e6)  # noqa: S311 - jitter
+    if schedule.expires is not None:
+        changes["expires_us"] = schedule.expires * 1_000_000
+    job = job._replace(**changes)
+    try:
+        return Firing(schedule, slot, task, ask_receivers(task, job), backend.broker)
+    except Discard as veto:
+        return Firing(schedule, slot, task, job, backend.broker, veto=veto.reason)
+    except Exception as error:
+        raise BrokenSchedule(f"A receiver of before_enqueue failed: {error!r}") from error
+
+
+def run_now(schedule: Schedule, database: str) -> str:
+    """Enqueue its job once more, beside its slots; returns the id. Raises BrokenSchedule."""
+    now = database_now(database)
+    firing = firing_of(schedule, now, database, by_hand=True)
+    if firing.veto is not None:
+        record_veto(firing.task, firing.job, firing.veto, firing.broker)
+    else:
+        send([(firing.task, firing.job)], firing.broker)
+    moment = given_back(now)
+    ScheduleRun.objects.using(database).create(
+        schedule=schedule, slot=moment, job_id=firing.job.id, enqueued_at=moment, by_hand=True
+    )
+    return firing.job.id

@@ -1,0 +1,111 @@
+"""``manage.py taskq_beat``: fires the schedules."""
+
+from __future__ import annotations
+
+import signal
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
+
+from ...backend import our_backends
+from ...beat import declared
+from ...beat.service import OUTAGE, Beat
+from ...beat.upcoming import upcoming
+from ...clock import database_now
+from ...conf import Beat as Settings
+from ...conf import taskq_settings
+from ...exceptions import ConfigurationError
+from ...models import Schedule
+from ...schedules.preview import offset_text
+from ...worker.logs import configure_logs
+from ...worker.process import brokers_of, databases_of
+from ..starting import UNREACHABLE, add_options, chosen_values, get_ready
+
+MOST_HOURS = 24 * 366
+MOST_LINES = 10_000
+
+
+class Command(BaseCommand):
+    help = "Enqueue the jobs of schedules when they are due. Any number of beats may run: each slot is enqueued once."
+    requires_migrations_checks = False
+    requires_system_checks = ()  # some of Django's connect: they are run once the database answers
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_options(parser, Settings)
+        parser.add_argument("--once", action="store_true", help="Fire what is due now, and end.")
+        parser.add_argument("--dry-run", action="store_true", help="Only print what would be fired, and end.")
+        parser.add_argument(
+            "--hours", type=float, default=24.0, help="With --dry-run: so many hours from now. Default: 24."
+        )
+        parser.add_argument(
+            "--connect-timeout",
+            type=float,
+            default=None,
+            help="Seconds to wait at start for an unreachable database. Default: as the worker.",
+        )
+        parser.add_argument("--log-format", choices=["text", "json"], default="text", help="Default: text.")
+
+    def handle(self, *args: Any, **given: Any) -> None:
+        configure_logs(given["log_format"], given["verbosity"])
+        if not 0 < given["hours"] <= MOST_HOURS:
+            raise CommandError(f"--hours must be a number from 0 to {MOST_HOURS}.")
+        try:
+            settings = Settings(**chosen_values(taskq_settings().beat, given))
+            brokers = brokers_of(our_backends())
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from error
+        patience = given["connect_timeout"]
+        get_ready(self, brokers, taskq_settings().worker.connect_timeout if patience is None else patience)
+        databases = databases_of(brokers.values())
+        try:
+            if given["dry_run"]:
+                self._print(databases, timedelta(hours=given["hours"]))
+                return
+            beat = Beat(databases, settings)
+            if given["once"]:
+                count = beat.run_once()
+                self.stdout.write(f"{count} job{'s' * (count != 1)} enqueued")
+                return
+        except OUTAGE as error:
+            self.stderr.write(self.style.ERROR(" ".join(str(error).split())))
+            raise SystemExit(UNREACHABLE) from error
+        self._serve(beat, databases, given["verbosity"])
+
+    def _serve(self, beat: Beat, databases: list[str], verbosity: int) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: beat.stop())
+        if verbosity > 0:
+            for database in databases:
+                rows = Schedule.objects.using(database)
+                enabled, broken = (
+                    rows.filter(enabled=True).count(),
+                    rows.filter(enabled=True).exclude(broken="").count(),
+                )
+                text = f"{enabled} schedules" + (f", {broken} of them broken" if broken else "")
+                self.stdout.write(f'taskq beat  {connections[database].display_name}, "{database}": {text}')
+            self.stdout.write("Ready. Quit the beat with CONTROL-C.")
+            self.stdout.flush()
+        try:
+            beat.run()
+        finally:
+            connections.close_all()
+
+    def _print(self, databases: list[str], span: timedelta) -> None:
+        for database in databases:
+            declared.sync(database)
+            now = database_now(database)
+            lines = 0
+            for run, schedule in upcoming(database, now, now + span, limit=MOST_LINES):
+                self.stdout.write(_line(run.local, run.note, schedule))
+                lines += 1
+            if lines == MOST_LINES:
+                self.stdout.write(f"… the first {MOST_LINES}")
+            for schedule in Schedule.objects.using(database).filter(enabled=True).exclude(broken=""):
+                self.stderr.write(self.style.WARNING(f"broken: {schedule.name}: {schedule.broken}"))
+
+
+def _line(local: datetime, note: str, schedule: Schedule) -> str:
+    when = f"{local:%Y-%m-%d %H:%M:%S} {offset_text(local)} {schedule.timezone}"
+    return f"{when}  {schedule.name}  {schedule.task_path}" + (f"  ({note})" if note else "")

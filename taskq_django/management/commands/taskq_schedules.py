@@ -1,0 +1,151 @@
+"""``manage.py taskq_schedules list|next|run|enable|disable|sync|check``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ...backend import our_backends
+from ...beat import declared
+from ...beat.firing import BrokenSchedule, firing_of, run_now
+from ...clock import database_now
+from ...models import Schedule
+from ...models.schedule import aware
+from ...schedules import SpecError
+from ...schedules.preview import next_runs, offset_text
+from ...worker.process import databases_of
+from ..doors import chosen_brokers
+
+
+class Command(BaseCommand):
+    help = "Look at schedules and act on them."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+        listing = verbs.add_parser("list", help="All schedules.")
+        listing.add_argument("--json", action="store_true", help="One JSON list.")
+        following = verbs.add_parser("next", help="The next runs of one schedule.")
+        following.add_argument("name", metavar="NAME")
+        following.add_argument("--count", type=int, default=10, help="So many, 50 at most. Default: 10.")
+        for verb, text in (
+            ("run", "Enqueue its job now, beside its slots."),
+            ("enable", "Let it run again, from its next slot on."),
+            ("disable", "Let it run no more."),
+        ):
+            verbs.add_parser(verb, help=text).add_argument("names", metavar="NAME", nargs="+")
+        verbs.add_parser("sync", help="Make the rows what the code declares; a beat does so when it starts.")
+        verbs.add_parser("check", help="Look for schedules that cannot run; exits with 1 when there is one.")
+
+    def handle(self, *args: Any, **given: Any) -> None:
+        self._databases = databases_of(chosen_brokers(our_backends()))
+        getattr(self, f"_{given['verb']}")(given)
+
+    def _list(self, given: dict[str, Any]) -> None:
+        rows = [row for database in self._databases for row in Schedule.objects.using(database).order_by("name")]
+        if given["json"]:
+            self.stdout.write(json.dumps([_as_json(row) for row in rows], indent=2))
+            return
+        for row in rows:
+            when = f"{row.spec} {row.timezone}" if row.kind == "cron" else row.spec
+            self.stdout.write(f"{row.name}  [{when}]  {row.task_path}  {state_of(row)}")
+
+    def _next(self, given: dict[str, Any]) -> None:
+        _, row = self._found([given["name"]])[0]
+        try:
+            now = database_now(row._state.db or self._databases[0])
+            runs = next_runs(
+                row.moments, row.timezone, now, start=aware(row.start_at), end=aware(row.end_at), count=given["count"]
+            )
+        except SpecError as error:
+            raise CommandError(str(error)) from error
+        for run in runs:
+            note = f"  {run.note}" if run.note else ""
+            self.stdout.write(f"{run.local:%Y-%m-%d %H:%M:%S} {offset_text(run.local)} {row.timezone}{note}")
+        if not row.enabled:
+            self.stderr.write(self.style.WARNING("It is disabled."))
+
+    def _run(self, given: dict[str, Any]) -> None:
+        for database, row in self._found(given["names"]):
+            try:
+                self.stdout.write(f"{row.name}: {run_now(row, database)}")
+            except BrokenSchedule as error:
+                raise CommandError(f"{row.name}: {error}") from error
+
+    def _enable(self, given: dict[str, Any]) -> None:
+        self._switch(given, on=True)
+
+    def _disable(self, given: dict[str, Any]) -> None:
+        self._switch(given, on=False)
+
+    def _switch(self, given: dict[str, Any], *, on: bool) -> None:
+        for database, row in self._found(given["names"]):
+            row.enabled = on
+            try:
+                row.save(using=database, update_fields=["enabled"])
+            except SpecError as error:
+                raise CommandError(f"{row.name}: {error}") from error
+            self.stdout.write(f"{row.name}: {state_of(row)}")
+
+    def _sync(self, given: dict[str, Any]) -> None:
+        for database in self._databases:
+            done = declared.sync(database)
+            self.stdout.write(f"{done.created} created, {done.changed} changed, {done.removed} disabled")
+
+    def _check(self, given: dict[str, Any]) -> None:
+        count = 0
+        for database in self._databases:
+            for row in Schedule.objects.using(database).order_by("name"):
+                for problem in problems_of(row, database):
+                    self.stdout.write(f"{row.name}: {problem}")
+                    count += row.enabled
+        if count:
+            raise CommandError(f"{count} problem{'s' * (count > 1)} of enabled schedules")
+        self.stdout.write("Every enabled schedule can run.")
+
+    def _found(self, names: list[str]) -> list[tuple[str, Schedule]]:
+        """Each by its name, with its database. Raises CommandError."""
+        found = {}
+        for database in self._databases:
+            for row in Schedule.objects.using(database).filter(name__in=names):
+                found[row.name] = (database, row)
+        if missing := [name for name in names if name not in found]:
+            raise CommandError(f"There is no schedule {missing[0]!r}: see manage.py taskq_schedules list.")
+        return [found[name] for name in dict.fromkeys(names)]
+
+
+def state_of(row: Schedule) -> str:
+    if not row.enabled:
+        return f"disabled ({row.disabled_reason})" if row.disabled_reason else "disabled"
+    if row.broken:
+        return f"broken: {row.broken}"
+    if row.is_finished:
+        return "finished"
+    return f"next run {_text(row.next_run_at)}"
+
+
+def problems_of(row: Schedule, database: str) -> Iterator[str]:
+    """Why it cannot run, in words."""
+    try:
+        kind = row.moments
+        if kind.next_after(database_now(database)) is None and not row.is_finished:
+            yield "has no run to come"
+    except SpecError as error:
+        yield str(error)
+    try:
+        firing_of(row, database_now(database), database)
+    except BrokenSchedule as error:
+        yield str(error)
+
+
+def _as_json(row: Schedule) -> dict[str, Any]:
+    names = ("name", "task_path", "args", "kwargs", "kind", "spec", "timezone", "enabled", "run_count", "broken")
+    moments = {name: _text(getattr(row, name)) for name in ("next_run_at", "last_run_at")}
+    return {name: getattr(row, name) for name in names} | moments
+
+
+def _text(moment: datetime | None) -> str | None:
+    return aware(moment).isoformat() if moment else None

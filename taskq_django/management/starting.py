@@ -1,0 +1,110 @@
+"""What the commands do before they serve: read their flags, wait for the database, look for mistakes."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, OperationalError, connections
+
+from ..brokers import Broker
+from ..declaration import Option, options
+from ..exceptions import BrokerError, BrokerUnavailable
+from ..worker.process import databases_of
+from ..worker.readiness import pending_migrations
+
+logger = logging.getLogger("taskq_django.worker")
+
+UNREACHABLE = 69  # EX_UNAVAILABLE of sysexits.h
+
+
+def add_options(parser: CommandParser, section: type[Any]) -> None:
+    """A flag for each setting of a section that has one."""
+    for option in options(section):
+        if option.flag:
+            names = [option.short, option.flag] if option.short else [option.flag]
+            text = f"{option.doc} Default: {option.default_text}."
+            parser.add_argument(*names, dest=option.name, type=_reader(option), help=text.replace("%", "%%"))
+
+
+def chosen_values(settings: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values in force of a section: the flag's, where it was given."""
+    return {
+        option.name: getattr(settings, option.name) if given.get(option.name) is None else given[option.name]
+        for option in options(type(settings))
+    }
+
+
+def get_ready(command: BaseCommand, brokers: Mapping[str, Broker], seconds: float) -> None:
+    """Wait for the databases, at most so long, and for their tables.
+
+    Exits with 69 when one does not answer; raises CommandError without the tables, SystemCheckError for a mistake.
+    """
+    _wait_for_answers(command, brokers, seconds)
+    try:
+        command.check()  # what Django does before most commands
+    except OperationalError as error:  # of a database that no broker of this service uses
+        logger.warning("System checks were left out: %s", _one_line(error))
+    _wait_for_tables(brokers, seconds)
+
+
+def _wait_for_answers(command: BaseCommand, brokers: Mapping[str, Broker], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    pause = 0.5
+    for broker in brokers.values():
+        while True:
+            try:
+                broker.ready_queues()
+                break
+            except BrokerUnavailable as error:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    command.stderr.write(command.style.ERROR(f"{error} Given up after {seconds:g} s."))
+                    raise SystemExit(UNREACHABLE) from error
+                logger.warning("%s; next try in %.1f s", error, min(pause, left))
+                time.sleep(min(pause, left))
+                pause = min(pause * 2, 5.0)
+            except BrokerError:
+                break  # its tables are missing: what is looked at next
+
+
+def _wait_for_tables(brokers: Mapping[str, Broker], seconds: float) -> None:
+    """Until nothing is to be migrated: in a deployment services often start before that is done."""
+    deadline = time.monotonic() + seconds
+    for database in databases_of(brokers.values()):
+        told = False
+        while pending := _pending(database):
+            to_type = f"manage.py migrate taskq_django --database {database}"
+            if time.monotonic() >= deadline:
+                raise CommandError(f"The tables of taskq_django are older than the code: run `{to_type}`.")
+            if not told:
+                logger.warning("Waiting for %d migrations, %g s at most: %s", len(pending), seconds, to_type)
+                told = True
+            time.sleep(0.5)
+
+
+def _pending(database: str) -> list[str]:
+    try:
+        return pending_migrations(database)
+    except DatabaseError as error:  # the service's role may have rights on our tables only
+        connections[database].close_if_unusable_or_obsolete()
+        logger.warning("Whether migrations are pending cannot be read: %s", _one_line(error))
+        return []
+
+
+def _reader(option: Option) -> Any:
+    def read(text: str) -> Any:
+        try:
+            return option.from_text(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,239 @@
+"""When to enqueue which task, and what came of it so far."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, overload
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models, router
+from django.db.models import F
+from django.utils.timezone import is_naive, make_aware, make_naive
+from django.utils.timezone import now as django_now
+from django.utils.translation import gettext_lazy as _
+
+from ..clock import database_now
+from ..schedules import Kind, SpecError, read_kind
+from ..schedules.preview import first_slot
+from ..schedules.zones import default_timezone
+from .moment_field import MomentField
+
+LONGEST_TIME = 10 * 366 * 86_400  # seconds
+
+# What decides when it runs: a change of these plans it anew, from now on.
+TIMING = ("enabled", "kind", "spec", "timezone", "start_at", "end_at")
+
+
+class Misfire(models.TextChoices):
+    """What becomes of slots that passed while no beat was running."""
+
+    SKIP = "skip", _("skip them")
+    ONCE = "once", _("run once for all of them")
+    ALL = "all", _("run each of them")
+
+
+class Overlap(models.TextChoices):
+    """What becomes of a slot while the job of the one before has not ended."""
+
+    ALLOW = "allow", _("run beside it")
+    SKIP = "skip", _("skip the slot")
+
+
+class Schedule(models.Model):
+    """A task, its arguments, and the slots at which it is to be enqueued.
+
+    People own the fields down to ``note``, the beat those below. ``save`` plans a changed row anew, writes nothing
+    that the beat owns otherwise, and bumps ``version``: a tick that had read the row before finds it changed.
+    Raises SpecError for a kind, a spec or a time zone that cannot be read.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(_("name"), max_length=200, unique=True)
+    task_path = models.CharField(_("task"), max_length=255)
+    args = models.JSONField(_("positional arguments"), default=list, blank=True)
+    kwargs = models.JSONField(_("arguments"), default=dict, blank=True)
+    enabled = models.BooleanField(_("enabled"), default=True)
+    # No choices in the database's eyes: a new kind is a file, and never a migration.
+    kind = models.CharField(_("kind"), max_length=20, default="cron")
+    spec = models.CharField(_("when"), max_length=100)
+    timezone = models.CharField(_("time zone"), max_length=64, default=default_timezone)
+    start_at = MomentField(_("not before"), null=True, blank=True)
+    end_at = MomentField(_("not after"), null=True, blank=True)
+    jitter = models.PositiveIntegerField(
+        _("jitter"),
+        default=0,
+        validators=[MaxValueValidator(86_400)],
+        help_text=_("Seconds; each run is put off by a random part of them."),
+    )
+    misfire = models.CharField(
+        _("missed runs"),
+        max_length=10,
+        choices=Misfire.choices,
+        default=Misfire.ONCE,
+        help_text=_("A run is missed when no beat was there to start it in time."),
+    )
+    misfire_grace = models.PositiveIntegerField(
+        _("grace"),
+        default=86_400,
+        validators=[MaxValueValidator(LONGEST_TIME)],
+        help_text=_("Seconds after which a missed run is not made up for any more."),
+    )
+    misfire_cap = models.PositiveIntegerField(
+        _("at most"),
+        default=100,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text=_("So many missed runs are made up for, where each is."),
+    )
+    overlap = models.CharField(
+        _("while the last run has not ended"), max_length=10, choices=Overlap.choices, default=Overlap.ALLOW
+    )
+    queue_name = models.CharField(
+        _("queue"), max_length=64, blank=True, default="", help_text=_("Empty: the queue of the task.")
+    )
+    priority = models.SmallIntegerField(
+        _("priority"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(-100), MaxValueValidator(100)],
+        help_text=_("-100 to 100, higher first. Empty: the priority of the task."),
+    )
+    backend = models.CharField(
+        _("backend"), max_length=64, blank=True, default="", help_text=_("Alias in TASKS. Empty: that of the task.")
+    )
+    expires = models.PositiveIntegerField(
+        _("expires"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_TIME)],
+        help_text=_("Seconds; a job that has not started by then is dropped. Empty: as the task says."),
+    )
+    max_runs = models.PositiveIntegerField(
+        _("runs in all"), null=True, blank=True, validators=[MinValueValidator(1)], help_text=_("Empty: no limit.")
+    )
+    note = models.TextField(_("note"), blank=True, default="", max_length=10_000)
+
+    # Of a schedule that the code declares: by what it is found again, and whether somebody has changed it since.
+    declared_as = models.CharField(_("declared as"), max_length=255, blank=True, default="", editable=False)
+    is_overridden = models.BooleanField(_("changed here"), default=False, editable=False)
+    disabled_reason = models.CharField(_("why disabled"), max_length=200, blank=True, default="", editable=False)
+    created_at = MomentField(_("created at"), default=django_now, editable=False)
+    edited_at = MomentField(_("edited at"), default=django_now, editable=False)
+
+    # The beat's.
+    next_run_at = MomentField(_("next run"), null=True, blank=True, editable=False)  # the next slot
+    last_run_at = MomentField(_("last run"), null=True, blank=True, editable=False)  # when a job was enqueued last
+    run_count = models.PositiveIntegerField(_("runs"), default=0, editable=False)  # jobs that were enqueued
+    is_finished = models.BooleanField(_("finished"), default=False, editable=False)  # no slot is left
+    broken = models.TextField(
+        _("broken"), blank=True, default="", editable=False
+    )  # why no job could be made; "": it can
+    version = models.PositiveIntegerField(_("version"), default=1, editable=False)
+
+    class Meta:
+        verbose_name = _("schedule")
+        verbose_name_plural = _("schedules")
+        permissions = [("run_schedule", "Can run schedule now")]
+        indexes = [models.Index(fields=["enabled", "next_run_at"], name="taskq_schedule_due")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def moments(self) -> Kind:
+        """Its slots. Raises SpecError."""
+        begin = aware(self.start_at or self.created_at).replace(microsecond=0)
+        return read_kind(self.kind, self.spec, self.timezone, begin)
+
+    def clean(self) -> None:
+        if not isinstance(self.args, list):
+            raise ValidationError({"args": _("This must be a list: [1, 2].")})
+        if not isinstance(self.kwargs, dict):
+            raise ValidationError({"kwargs": _('This must be an object: {"name": 1}.')})
+        try:
+            kind = read_kind(self.kind, self.spec, self.timezone)
+        except SpecError as error:
+            raise ValidationError({error.field: str(error)}) from error
+        if self.start_at and self.end_at and self.end_at <= self.start_at:
+            raise ValidationError({"end_at": _("The end must be later than the start.")})
+        self.spec = kind.spec
+
+    def plan_from(self, now: datetime) -> None:
+        """Set the next slot as of one who plans at ``now`` (aware). Raises SpecError."""
+        self.next_run_at, self.is_finished, self.broken = None, False, ""
+        if not self.enabled:
+            return
+        slot = first_slot(self.moments, now, start=aware(self.start_at), end=aware(self.end_at))
+        if self.max_runs is not None and self.run_count >= self.max_runs:
+            slot = None
+        self.next_run_at, self.is_finished = given_back(slot), slot is None
+
+    def save(self, *args: Any, using: str | None = None, update_fields: Any = None, **kwargs: Any) -> None:
+        database = using or router.db_for_write(type(self), instance=self)
+        now = database_now(database)
+        rows = type(self)._default_manager.using(database)
+        stored = None if self._state.adding else rows.filter(pk=self.pk).values(*TIMING, "broken").first()
+        self.edited_at = given_back(now)
+        if stored is None:
+            self.created_at = self.edited_at
+            self.plan_from(now)
+            super().save(*args, using=database, **kwargs)
+            return
+        read_kind(self.kind, self.spec, self.timezone)  # raises SpecError before anything is written
+        if self.enabled:
+            self.disabled_reason = ""
+        written = set(OWNED_BY_PEOPLE if update_fields is None else [*update_fields, "disabled_reason"])
+        written |= {"edited_at", "version"}
+        if stored["broken"] or any(stored[name] != getattr(self, name) for name in TIMING):
+            self.plan_from(now)
+            written |= {"next_run_at", "is_finished", "broken"}
+        self.version = F("version") + 1
+        super().save(*args, using=database, update_fields=written, **kwargs)
+        self.refresh_from_db(using=database, fields=["version"])
+
+
+OWNED_BY_PEOPLE = (
+    *("name", "task_path", "args", "kwargs", "enabled", "kind", "spec", "timezone", "start_at", "end_at", "jitter"),
+    *("misfire", "misfire_grace", "misfire_cap", "overlap", "queue_name", "priority", "backend", "expires"),
+    *("max_runs", "note", "declared_as", "is_overridden", "disabled_reason"),
+)
+
+
+class ScheduleRun(models.Model):
+    """A slot of a schedule, and the job that was enqueued for it. That a slot comes once is a constraint."""
+
+    id = models.BigAutoField(primary_key=True)
+    # No constraint in the database: MariaDB could not give a table with one a character set of our own.
+    schedule = models.ForeignKey(Schedule, on_delete=models.CASCADE, related_name="runs", db_constraint=False)
+    slot = MomentField(_("due"))
+    job_id = models.UUIDField(_("job"))
+    enqueued_at = MomentField(_("enqueued at"))
+    by_hand = models.BooleanField(_("by hand"), default=False)
+
+    class Meta:
+        verbose_name = _("run of a schedule")
+        verbose_name_plural = _("runs of schedules")
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["schedule", "slot"], name="taskq_schedule_slot")]
+
+    def __str__(self) -> str:
+        return f"{self.schedule_id} {self.slot}"
+
+
+def aware(moment: Any) -> Any:
+    """As the time maths wants it; under USE_TZ = False the ORM gives naive moments."""
+    return make_aware(moment) if moment is not None and is_naive(moment) else moment
+
+
+@overload
+def given_back(moment: datetime) -> datetime: ...
+@overload
+def given_back(moment: None) -> None: ...
+@overload
+def given_back(moment: datetime | None) -> datetime | None: ...
+def given_back(moment: datetime | None) -> datetime | None:
+    """As the ORM wants it."""
+    if moment is None or settings.USE_TZ:
+        return moment
+    return make_naive(moment)

@@ -1,0 +1,124 @@
+"""The beat of ``taskq_worker --beat``: a process of its own, for it runs the project's receivers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from time import monotonic
+from typing import Any
+
+from ..beat.service import Beat
+from ..conf import taskq_settings
+from .options import WorkerOptions
+from .process import STOP_SIGNALS, brokers_of, close_connections, databases_of
+from .spawned import run_spawned_beat
+
+logger = logging.getLogger("taskq_django.worker")
+
+# Seconds before it is started again, the second time twice as much, and so on.
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+HEALTHY = 60.0  # seconds after which a start counts as a success
+STOPS_WITHIN = 10.0  # seconds; a tick is rolled back when it is killed in the middle
+
+
+class BeatProcess:
+    """Starts it, starts it again when it dies, stops it. The supervisor's loop owns it."""
+
+    def __init__(self, options: WorkerOptions, context: Any, lifeline: Connection, other_end: Connection) -> None:
+        self._options = options
+        self._context = context
+        self._ends = lifeline, other_end
+        self._process: BaseProcess | None = None
+        self._started_at = self._start_at = float("-inf")
+        self._failures = 0
+
+    @property
+    def sentinels(self) -> list[int]:
+        return [self._process.sentinel] if self._process is not None else []
+
+    def keep(self) -> None:
+        """Start it, unless it runs or has just died."""
+        if self._process is not None and not self._process.is_alive():
+            logger.error("The beat died with exit code %s", self._process.exitcode)
+            self._process = None
+            self._failures = 1 if monotonic() - self._started_at > HEALTHY else self._failures + 1
+            self._start_at = monotonic() + min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failures - 1, 10))
+        if self._process is None and monotonic() >= self._start_at:
+            self._start()
+
+    def stop(self) -> None:
+        """Let it finish its tick."""
+        if self._process is None:
+            return
+        self._signal(signal.SIGTERM)
+        self._process.join(STOPS_WITHIN)
+        if self._process.is_alive():
+            self._signal(signal.SIGKILL)
+            self._process.join()
+        self._process = None
+
+    def _start(self) -> None:
+        close_connections()  # ours would be shared with the child
+        if self._context.get_start_method() == "fork":
+            target, arguments = run_beat, (self._options, *self._ends)
+        else:
+            target, arguments = run_spawned_beat, (asdict(self._options), self._ends[0])  # type: ignore[assignment]
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until its own handlers stand
+        self._process = self._context.Process(target=target, args=arguments, name=f"{self._options.name}/beat")
+        self._process.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        self._started_at = monotonic()
+
+    def _signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            if self._process is not None and self._process.pid:
+                os.kill(self._process.pid, number)
+
+
+def new_beat(options: WorkerOptions) -> Beat:
+    return Beat(databases_of(brokers_of(options.backends).values()), taskq_settings().beat)
+
+
+def run_beat(options: WorkerOptions, lifeline: Connection, other_end: Connection | None) -> None:
+    """The life of that process; never returns."""
+    if other_end is not None:
+        other_end.close()  # a copy that the fork has made: it would keep the line alive
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # to stop is the supervisor's decision
+    beat = new_beat(options)
+    for number in (signal.SIGTERM, signal.SIGQUIT):
+        signal.signal(number, lambda *_: beat.stop())
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)  # the supervisor's, inherited by a fork
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    beat.lifelines = (lifeline.fileno(),)
+    beat.run()
+    logging.shutdown()
+    os._exit(0)
+
+
+def beat_thread(options: WorkerOptions) -> Callable[[], None]:
+    """For a worker without processes: starts a beat in a thread; returns what stops it."""
+    beat = new_beat(options)
+
+    def run() -> None:
+        try:
+            beat.run()
+        finally:
+            close_connections()
+
+    thread = threading.Thread(target=run, name="taskq beat", daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        beat.stop()
+        thread.join(STOPS_WITHIN)
+
+    return stop
