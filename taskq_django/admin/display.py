@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -50,6 +50,17 @@ def duration(begin: datetime | None, end: datetime | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}{NBSP}h {minutes}{NBSP}min" if hours else f"{minutes}{NBSP}min {rest}{NBSP}s"
+
+
+def span(length: timedelta) -> str:
+    """Roughly, in its two largest units: ``2 d 4 h``."""
+    seconds = max(0, round(length.total_seconds()))
+    for size, unit, smaller, name in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if seconds >= size:
+            first, rest = divmod(seconds, size)
+            second = rest // smaller
+            return f"{first}{NBSP}{unit} {second}{NBSP}{name}" if second else f"{first}{NBSP}{unit}"
+    return f"{seconds}{NBSP}s"
 
 
 def short_arguments(payload: str, task_path: str) -> str:

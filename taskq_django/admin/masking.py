@@ -57,7 +57,7 @@ def masked(value: Any, depth: int = 0) -> Any:
 
 
 def _masked_items(value: dict[str, Any], depth: int) -> dict[str, Any]:
-    return {key: MASK if _is_secret(key, frozenset()) else masked(item, depth + 1) for key, item in value.items()}
+    return {key: MASK if is_secret(key, frozenset()) else masked(item, depth + 1) for key, item in value.items()}
 
 
 def _untagged(value: dict[str, Any], depth: int) -> Any:
@@ -75,10 +75,11 @@ def _untagged(value: dict[str, Any], depth: int) -> Any:
 
 
 def _unless_secret(value: Any, sensitive: frozenset[str], *names: str) -> Any:
-    return MASK if any(_is_secret(name, sensitive) for name in names) else masked(value)
+    return MASK if any(is_secret(name, sensitive) for name in names) else masked(value)
 
 
-def _is_secret(name: str, sensitive: frozenset[str]) -> bool:
+def is_secret(name: str, sensitive: frozenset[str]) -> bool:
+    """Is the value of an argument of this name to be masked?"""
     lower = name.lower()
     return name in sensitive or any(word.lower() in lower for word in taskq_settings().admin.redact)
 

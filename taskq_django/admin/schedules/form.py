@@ -1,0 +1,210 @@
+"""The form of a schedule: its own fields, and one for each argument of the chosen task."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db import router
+from django.forms.utils import ErrorDict
+from django.utils.translation import gettext as _t
+from django.utils.translation import gettext_lazy as _
+
+from ... import codec
+from ...backend import our_backends
+from ...beat.firing import BrokenSchedule, firing_of
+from ...clock import database_now
+from ...compat import AnyTask
+from ...conf import queue_name_problem
+from ...exceptions import ArgumentError, PayloadError
+from ...models import Schedule
+from ...models.schedule import TIMING, aware
+from ...registry import registry
+from ...schedules import KINDS
+from ...schedules.preview import first_slot
+from ...schedules.zones import zone_names
+from ...tasks import check_arguments
+from .argument_fields import PREFIX, UNCHANGED, ArgumentField, by_parameter, fields_of, to_store
+from .preview import Preview, preview_of_row
+from .schedulable import may_schedule, schedulable_tasks
+
+KIND_LABELS = {"cron": _("Cron"), "interval": _("Interval"), "once": _("Once")}
+SPEC_HELP = _("Cron: 0 9 * * 1-5 · Interval: 5 minutes, 1 hour 30 minutes · Once: 2030-12-24 18:00")
+
+# Buttons that show the form again instead of saving it, for browsers without JavaScript.
+SHOW_ARGUMENTS, SHOW_PREVIEW = "_arguments", "_preview"
+
+
+class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
+    user: Any  # set by the admin, in a subclass for the request
+
+    task_path = forms.ChoiceField(label=_("Task"))
+    kind = forms.ChoiceField(label=_("Kind"), widget=forms.RadioSelect, initial="cron")
+    spec = forms.CharField(label=_("When"), max_length=100, help_text=SPEC_HELP)
+    timezone = forms.ChoiceField(label=_("Time zone"))
+    backend = forms.ChoiceField(label=_("Backend"), required=False)
+    seen = forms.CharField(widget=forms.HiddenInput, required=False)  # when it was edited last, as its editor saw it
+
+    class Meta:
+        model = Schedule
+        exclude = ("args", "kwargs")  # noqa: DJ006 - the admin names the fields
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._offer_choices()
+        path = self["task_path"].value() if "task_path" in self.fields else self.instance.task_path
+        task = registry.get(path or "")
+        self.task: AnyTask | None = task if task is not None and may_schedule(self.user, task) else None
+        self.arguments: list[ArgumentField] = fields_of(self.task) if self.task else []
+        self._stored: dict[str, Any] = {}
+        if self.instance.task_path == path and isinstance(self.instance.args, list | tuple):
+            self._stored = by_parameter(self.arguments, self.instance.args, dict(self.instance.kwargs or {}))
+        for argument in self.arguments:
+            self._add(argument)
+        self.fields["seen"].initial = str(self.instance.edited_at) if self.instance.pk else ""
+
+    @property
+    def preview(self) -> Preview | None:
+        """Of what the form says; None while it says too little."""
+        if not self.is_bound:
+            return None if self.instance._state.adding else preview_of_row(self.instance, self._now())
+        if any(name in self.errors for name in ("kind", "timezone", "start_at", "end_at")) or not self.instance.spec:
+            return None
+        return preview_of_row(self.instance, self._now())
+
+    def is_valid(self) -> bool:
+        """False also when it is only to be shown again."""
+        valid = super().is_valid()
+        if SHOW_ARGUMENTS in self.data:
+            self._errors = ErrorDict()
+        elif SHOW_PREVIEW in self.data:
+            self._errors = ErrorDict({name: found for name, found in self.errors.items() if name in TIMING})
+        return valid and not {SHOW_ARGUMENTS, SHOW_PREVIEW} & self.data.keys()
+
+    def clean_queue_name(self) -> str:
+        name: str = self.cleaned_data["queue_name"]
+        if name and (problem := queue_name_problem(name)):
+            raise ValidationError(problem)
+        return name
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.instance.pk and cleaned.get("seen") != str(self.instance.edited_at):
+            self.add_error(
+                None, _t("Somebody has changed this schedule since you opened it. Reload it, then try again.")
+            )
+        if self.task is not None:
+            self._clean_arguments(cleaned)
+        return cleaned
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # fills the instance and has it check itself
+        if not self.errors and self.task is not None:
+            self._check_that_it_can_run()
+
+    def _clean_arguments(self, cleaned: dict[str, Any]) -> None:
+        values: dict[str, Any] = {}
+        for argument in self.arguments:
+            name, value = argument.parameter.name, cleaned.get(argument.name)
+            if argument.is_secret and value in {None, "", UNCHANGED} and name in self._stored:
+                values[name] = self._stored[name]
+            elif value is not None and value != "":
+                try:
+                    values[name] = argument.stored(value)
+                except ValidationError as error:
+                    self.add_error(argument.name, error)
+        if any(name.startswith(PREFIX) for name in self.errors):
+            return
+        try:
+            self.instance.args, self.instance.kwargs = to_store(self.arguments, values)
+        except ValidationError as error:
+            self.add_error(None, error)
+            return
+        self._check_call(self.instance.args, self.instance.kwargs)
+
+    def _check_call(self, args: list[Any], kwargs: dict[str, Any]) -> None:
+        """Do they bind, and can the task be given what its annotations promise?"""
+        task: Any = self.task
+        try:
+            check_arguments(task, args, kwargs)
+            text = orjson.dumps([args, kwargs]).decode()
+            codec.decode_call(text, task.func, takes_context=task.takes_context)
+        except (ArgumentError, PayloadError) as error:
+            named = re.search(r"argument '(\w+)'", str(error))
+            field = f"{PREFIX}{named[1]}" if named and f"{PREFIX}{named[1]}" in self.fields else None
+            self.add_error(field, str(error))
+
+    def _check_that_it_can_run(self) -> None:
+        now, row = self._now(), self.instance
+        timing_changed = row._state.adding or any(name in self.changed_data for name in TIMING)
+        kind = preview_kind(row, now)
+        if (
+            timing_changed
+            and row.enabled
+            and first_slot(kind, now, start=aware(row.start_at), end=aware(row.end_at)) is None
+        ):
+            self.add_error("spec", _t("This moment is past.") if row.kind == "once" else _t("There is no run to come."))
+            return
+        try:
+            firing_of(row, now, router.db_for_write(Schedule))
+        except BrokenSchedule as error:
+            field = next(
+                (name for name in ("queue_name", "backend", "priority") if self.cleaned_data.get(name)), "task_path"
+            )
+            self.add_error(field, str(error))
+
+    def _offer_choices(self) -> None:
+        offered = {
+            "task_path": list(self._task_choices()),
+            "kind": [(name, KIND_LABELS.get(name, name)) for name in KINDS],
+            "timezone": [(name, name) for name in sorted(zone_names())],
+            "backend": [("", _t("that of the task")), *((alias, alias) for alias in our_backends())],
+        }
+        for name, choices in offered.items():
+            if name in self.fields:
+                self.fields[name].choices = choices  # type: ignore[attr-defined]
+        if "timezone" in self.fields and not self.instance.pk:
+            self.fields["timezone"].initial = self.instance.timezone
+
+    def _task_choices(self) -> Iterator[tuple[str, Any]]:
+        """By package; a task that is gone stays chosen, so that its row can be shown."""
+        yield "", "---------"
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for task in schedulable_tasks(self.user):
+            module, _, name = task.module_path.rpartition(".")
+            groups.setdefault(module, []).append((task.module_path, name))
+        yield from groups.items()
+        if self.instance.task_path and registry.get(self.instance.task_path) is None:
+            yield self.instance.task_path, _t("%s (no longer registered)") % self.instance.task_path
+
+    def clean_task_path(self) -> str:
+        path: str = self.cleaned_data["task_path"]
+        if registry.get(path) is None:
+            raise ValidationError(_t("No task of this name is registered."))
+        return path
+
+    def _add(self, argument: ArgumentField) -> None:
+        field = argument.form_field
+        stored = self._stored
+        if argument.parameter.name in stored:
+            if argument.is_secret:
+                field.widget.attrs["placeholder"] = UNCHANGED
+                field.required = field.widget.is_required = False
+            else:
+                field.initial = argument.initial(stored[argument.parameter.name])
+        self.fields[argument.name] = field
+
+    def _now(self) -> Any:
+        return database_now(router.db_for_write(Schedule))
+
+
+def preview_kind(row: Schedule, now: Any) -> Any:
+    """Its slots, also of one that is not saved yet."""
+    from ...schedules import read_kind
+
+    begin = aware(row.start_at) or (now if row._state.adding else aware(row.created_at))
+    return read_kind(row.kind, row.spec, row.timezone, begin.replace(microsecond=0))

@@ -1,0 +1,92 @@
+"""A form field for JSON, with errors that say where the text is wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _t
+
+from ... import codec
+from ...exceptions import PayloadError
+
+LONGEST = 100_000  # characters
+
+
+class Typed(str):
+    """What somebody has typed, as it is; any other str is a value that JSON writes in quotes."""
+
+    __slots__ = ()
+
+
+class JSONField(forms.CharField):
+    """Its value is as a schedule's row stores it: JSON, where the codec's tags stand for a datetime and so on."""
+
+    def __init__(self, *, wanted: type | None = None, **kwargs: Any) -> None:
+        """``wanted``: list or dict, when it must be one."""
+        kwargs.setdefault("widget", forms.Textarea(attrs={"rows": 2, "spellcheck": "false", "class": "taskq-json"}))
+        super().__init__(**kwargs)
+        self._wanted = wanted
+
+    def prepare_value(self, value: Any) -> Any:
+        if value is None or isinstance(value, Typed):
+            return value
+        return json.dumps(value, ensure_ascii=False)
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        return Typed(data) if isinstance(data, str) else data
+
+    def to_python(self, value: Any) -> Any:
+        text = (value or "").strip()
+        if not text:
+            return None
+        if len(text) > LONGEST:
+            raise ValidationError(_t("This is too long: %d characters at most.") % LONGEST)
+        found = read_json(text)
+        if self._wanted is not None and not isinstance(found, self._wanted):
+            example = "[1, 2]" if self._wanted is list else '{"name": 1}'
+            raise ValidationError(_t("This must be like %s.") % example)
+        return found
+
+    def validate(self, value: Any) -> None:
+        if value is None and self.required:
+            raise ValidationError(self.error_messages["required"], code="required")
+
+    def run_validators(self, value: Any) -> None:
+        """None of a text's: the value is no text."""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool(self.to_python(data) != initial)
+        except ValidationError:
+            return True
+
+
+def read_json(text: str) -> Any:
+    """Raises ValidationError, with the place of the mistake."""
+    try:
+        found = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_twins)
+        codec.decode_value(json.dumps([found]))
+    except json.JSONDecodeError as error:
+        where = _t("line %(line)d, column %(column)d") % {"line": error.lineno, "column": error.colno}
+        raise ValidationError(
+            _t("This is not JSON: %(why)s (%(where)s).") % {"why": error.msg, "where": where}
+        ) from None
+    except (PayloadError, RecursionError) as error:
+        raise ValidationError(_t("This cannot be sent to a task: %s") % error) from None
+    return found
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValidationError(_t("%s is not JSON.") % name)
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValidationError(_t("%r is given twice.") % name)
+        found[name] = value
+    return found

@@ -1,0 +1,82 @@
+"""What a schedule will do, for the panel beside its form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+from django.utils.translation import gettext as _t
+
+from ...models import Schedule
+from ...models.schedule import aware
+from ...schedules import SpecError, read_kind
+from ...schedules.preview import Run, next_runs, offset_text
+from .. import display
+
+
+@dataclass(frozen=True)
+class Row:
+    run: Run
+    now: datetime
+
+    @property
+    def local(self) -> str:
+        return f"{self.run.local:%a %Y-%m-%d %H:%M:%S}".removesuffix(":00")
+
+    @property
+    def yours(self) -> str:
+        return f"{timezone.localtime(self.run.slot):%a %Y-%m-%d %H:%M:%S}".removesuffix(":00")
+
+    @property
+    def offset(self) -> str:
+        return offset_text(self.run.local)
+
+    @property
+    def iso(self) -> str:
+        return self.run.slot.isoformat()
+
+    @property
+    def until(self) -> str:
+        return display.span(self.run.slot - self.now)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """``error`` or the rest."""
+
+    zone: str = ""
+    text: str = ""
+    lints: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
+    error: str = ""
+    your_zone: str = field(default_factory=timezone.get_current_timezone_name)
+
+
+def preview_of(
+    kind: str, spec: str, zone: str, now: datetime, *, anchor: Any = None, start: Any = None, end: Any = None
+) -> Preview:
+    """``now`` aware; ``anchor``, ``start`` and ``end`` as the ORM gives them."""
+    try:
+        begin = (aware(start or anchor) or now).replace(microsecond=0)
+        read = read_kind(kind, spec, zone, begin)
+        runs = next_runs(read, zone, now, start=aware(start), end=aware(end))
+    except SpecError as error:
+        return Preview(error=str(error))
+    if not runs:
+        return Preview(error=_t("There is no run to come."), text=read.describe(), zone=zone)
+    rows = tuple(Row(run, now) for run in runs)
+    return Preview(zone=zone, text=read.describe(), lints=tuple(read.lints()), rows=rows)
+
+
+def preview_of_row(schedule: Schedule, now: datetime) -> Preview:
+    return preview_of(
+        schedule.kind,
+        schedule.spec,
+        schedule.timezone,
+        now,
+        anchor=None if schedule._state.adding else schedule.created_at,
+        start=schedule.start_at,
+        end=schedule.end_at,
+    )

@@ -1,0 +1,118 @@
+// The form of a schedule: fields for the chosen task, quick picks, and a preview while it is filled in.
+// Without this file two buttons do the same.
+"use strict";
+{
+  const byId = (id) => document.getElementById(id);
+  const preview = byId("taskq-preview");
+  const argumentsBox = byId("taskq-arguments");
+  const task = byId("id_task_path");
+  const spec = byId("id_spec");
+
+  if (preview && spec) {
+    document.documentElement.classList.add("taskq-has-js");
+    const form = spec.form;
+    const kinds = () => form.querySelectorAll('input[name="kind"]');
+
+    const fetchPiece = async (url, values) => {
+      const answer = await fetch(`${url}?${new URLSearchParams(values)}`, { credentials: "same-origin" });
+      if (!answer.ok) throw new Error(answer.status);
+      return answer.text();
+    };
+
+    // The moments again, by the clock of this browser.
+    const showOwnTime = () => {
+      const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+      for (const element of preview.querySelectorAll("time")) {
+        const moment = new Date(element.dateTime);
+        element.textContent = moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+      }
+      for (const element of preview.querySelectorAll(".taskq-zone")) element.textContent = zone;
+    };
+
+    const moment = (name) => {
+      const day = byId(`id_${name}_0`)?.value ?? "";
+      return day ? `${day} ${byId(`id_${name}_1`)?.value || "00:00"}` : "";
+    };
+
+    // An interval knows no clocks.
+    const zone = byId("id_timezone");
+    const showZone = () => {
+      const row = zone?.closest(".form-row");
+      if (row) row.hidden = [...kinds()].some((input) => input.checked && input.value === "interval");
+    };
+
+    let asked = 0;
+    const update = async () => {
+      const mine = ++asked;
+      if (!spec.value.trim()) return;
+      preview.classList.add("taskq-waiting");
+      const kind = [...kinds()].find((input) => input.checked)?.value ?? "";
+      const values = { kind, spec: spec.value, timezone: byId("id_timezone")?.value ?? "", start: moment("start_at"), end: moment("end_at") };
+      try {
+        const piece = await fetchPiece(preview.dataset.url, values);
+        if (mine !== asked) return; // an answer to an older question
+        preview.innerHTML = piece;
+        showOwnTime();
+      } catch {
+        // Offline or signed out: the form says so when it is sent.
+      } finally {
+        if (mine === asked) preview.classList.remove("taskq-waiting");
+      }
+    };
+
+    let timer;
+    const soon = () => {
+      clearTimeout(timer);
+      timer = setTimeout(update, 300);
+    };
+    const $ = window.django?.jQuery;
+    for (const input of kinds()) {
+      input.addEventListener("change", soon);
+      input.addEventListener("change", showZone);
+    }
+    showZone();
+    for (const id of ["id_spec", "id_start_at_0", "id_start_at_1", "id_end_at_0", "id_end_at_1"]) {
+      byId(id)?.addEventListener("input", soon);
+      byId(id)?.addEventListener("focus", soon);
+    }
+
+    const onChange = (select, act) => {
+      // select2 tells jQuery only.
+      if ($?.fn?.select2) $(select).on("change", act);
+      else select.addEventListener("change", act);
+    };
+    if (zone) onChange(zone, soon);
+
+    if (task && argumentsBox) {
+      let chosen = 0;
+      onChange(task, async () => {
+        const mine = ++chosen;
+        try {
+          const piece = await fetchPiece(argumentsBox.dataset.url, { task: task.value });
+          if (mine === chosen) argumentsBox.innerHTML = piece;
+        } catch {
+          // As above.
+        }
+      });
+    }
+
+    const picks = document.querySelector(".taskq-picks");
+    if (picks) {
+      picks.hidden = false;
+      picks.addEventListener("click", ({ target }) => {
+        if (!target.dataset.spec) return;
+        for (const input of kinds()) input.checked = input.value === target.dataset.kind;
+        spec.value = target.dataset.spec;
+        showZone();
+        update();
+      });
+    }
+
+    if ($?.fn?.select2) {
+      for (const select of [task, zone]) {
+        if (select && select.tagName === "SELECT") $(select).select2({ theme: "admin-autocomplete", width: "min(32em, 100%)" });
+      }
+    }
+    if (preview.querySelector("time")) showOwnTime();
+  }
+}
