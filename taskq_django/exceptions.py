@@ -13,6 +13,8 @@ TaskqError
 ├── ResultError
 │   ├── ResultTimeout           the job did not end in time (also TimeoutError)
 │   └── TaskFailed              the job ended without a return value
+├── SpecError                   what a schedule says of its time cannot be read (also ValueError)
+├── BrokenSchedule              no job can be made of a schedule
 ├── TaskTimeout                 a run was longer than the task's timeout (also TimeoutError)
 └── WorkerLost                  the process that ran a job is gone; the class of such a failed attempt
 
@@ -67,6 +69,18 @@ class BrokerError(TaskqError):
 
 class BrokerUnavailable(BrokerError):
     """The broker cannot be reached; what was to be sent was not sent."""
+
+
+class SpecError(TaskqError, ValueError):
+    """A schedule cannot be read; ``field`` names what is wrong: kind, spec, timezone, or an option of ``cron``."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class BrokenSchedule(TaskqError):
+    """No job can be made of a schedule; the message says why: its task, its arguments, its backend."""
 
 
 class ResultError(TaskqError):

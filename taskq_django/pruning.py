@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from .brokers import own_transaction
 from .clock import DatabaseNow
 from .conf import taskq_settings
-from .models import JobAttempt, JobResult, QueuedJob
+from .models import JobAttempt, JobResult, QueuedJob, ScheduleRun
 from .models.moment_field import MomentField
 from .registry import registry
 from .states import FINAL, State
@@ -50,7 +50,7 @@ def retentions() -> list[Retention]:
 
 
 def prune_batch(database: str) -> int:
-    """Remove up to AT_ONCE results, or else attempts without a story; returns how many rows, 0 when it found none.
+    """Remove up to AT_ONCE results, or else runs of schedules, or attempts without a story; returns how many rows.
 
     It looks at a bounded number of attempts and the next call goes on behind them. Raises what the database raises.
     """
@@ -61,7 +61,7 @@ def prune_batch(database: str) -> int:
                 JobAttempt.objects.using(database).filter(job_id__in=ids).delete()
                 JobResult.objects.using(database).filter(id__in=ids).delete()
             return len(ids)
-    return _prune_attempts(database)
+    return _prune_runs(database) or _prune_attempts(database)
 
 
 def prune_all(database: str) -> int:
@@ -90,6 +90,18 @@ def _old(database: str) -> Iterator[QuerySet[JobResult]]:
         if not each.task_path and exempt:
             rows = rows.exclude(task_path__in=exempt)
         yield rows.order_by("id")
+
+
+def _prune_runs(database: str) -> int:
+    """Runs of schedules whose jobs are past every retention. Their ids are in the order of time."""
+    kept = taskq_settings().results
+    if kept.keep_successes is None or kept.keep_failures is None:
+        return 0
+    cut = DatabaseNow(-max(kept.keep_successes, kept.keep_failures))
+    oldest = ScheduleRun.objects.using(database).order_by("id").values_list("id", flat=True)[:AT_ONCE]
+    old = list(ScheduleRun.objects.using(database).filter(id__in=list(oldest), enqueued_at__lt=cut).values_list("id"))
+    with own_transaction(database):
+        return ScheduleRun.objects.using(database).filter(id__in=[id_ for (id_,) in old]).delete()[0] if old else 0
 
 
 def _prune_attempts(database: str) -> int:

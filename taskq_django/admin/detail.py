@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from django.core.exceptions import PermissionDenied
 from django.db import router
 from django.http import Http404, HttpRequest
@@ -81,6 +82,8 @@ def _facts(story: Story) -> list[tuple[str, Any]]:
         (_("Backend"), story.backend),
         (_("Enqueued"), display.moment(story.enqueued_at)),
     ]
+    if name := _schedule_name(story.headers):
+        facts.append((_("Schedule"), name))
     if story.run_after:
         facts.append((_("Not before"), display.moment(story.run_after)))
     facts += [
@@ -93,3 +96,12 @@ def _facts(story: Story) -> list[tuple[str, Any]]:
         (_("Worker"), story.worker_id or "–"),
     ]
     return facts
+
+
+def _schedule_name(headers: str) -> str:
+    """Of the schedule that has made the job, and the slot; "" for none. The text may be by another hand."""
+    try:
+        made_by = orjson.loads(headers)["schedule"]
+        return display.cut(f"{made_by['name']} ({made_by['slot']})", 300)
+    except (ValueError, KeyError, TypeError):
+        return ""

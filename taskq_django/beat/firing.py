@@ -15,16 +15,12 @@ from ..backend import TaskqBackend
 from ..brokers import Broker
 from ..client import ask_receivers, make_job, send
 from ..clock import database_now
-from ..exceptions import ArgumentError, ConfigurationError, Discard, PayloadError, TaskNotFound
+from ..exceptions import ArgumentError, BrokenSchedule, ConfigurationError, Discard, PayloadError, TaskNotFound
 from ..jobs import Job
 from ..models import Schedule, ScheduleRun
 from ..models.schedule import given_back
 from ..registry import registry
 from ..results import record_veto
-
-
-class BrokenSchedule(Exception):
-    """No job can be made of it; the message says why, for people."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,11 @@ from ..brokers import own_transaction
 from ..client import send
 from ..clock import DatabaseNow, database_now
 from ..conf import Beat
-from ..exceptions import BrokerUnavailable
+from ..exceptions import BrokenSchedule, BrokerUnavailable, SpecError
 from ..models import Overlap, QueuedJob, Schedule, ScheduleRun
 from ..models.schedule import aware, given_back
 from ..results import record_veto
-from ..schedules import SpecError
-from .firing import BrokenSchedule, Firing, firing_of
+from .firing import Firing, firing_of
 from .plan import Plan, Policy, plan
 
 logger = logging.getLogger("taskq_django.beat")

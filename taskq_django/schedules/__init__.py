@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from ..exceptions import SpecError as SpecError
 from .base import Kind as Kind
-from .base import SpecError as SpecError
 from .cron import Cron
 from .interval import Interval
 from .once import Once

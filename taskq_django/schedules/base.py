@@ -7,16 +7,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from ..exceptions import TaskqError
-
-
-class SpecError(TaskqError, ValueError):
-    """A schedule cannot be read; ``field`` names what is wrong: kind, spec or timezone."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
-
 
 class Kind(ABC):
     """The slots of one schedule: instants in UTC, each later than the one before. Immutable; threads may share it."""

@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 from cron_descriptor import ExpressionDescriptor, Options
 from croniter import croniter
 
-from .base import Kind, SpecError
+from ..exceptions import SpecError
+from .base import Kind
 from .zones import Change, change_between, is_second_pass, offset_at
 
 FIELDS = ("minute", "hour", "day of month", "month", "day of week")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from ..exceptions import SpecError
 from . import read_kind
-from .base import SpecError
 from .interval import interval_text
 from .zones import default_timezone
 

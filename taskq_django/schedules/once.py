@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from .base import Kind, SpecError
+from ..exceptions import SpecError
+from .base import Kind
 from .zones import first_instant
 
 LONGEST = 40  # characters

@@ -11,8 +11,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
-from ..exceptions import ConfigurationError
-from .base import SpecError
+from ..exceptions import ConfigurationError, SpecError
 
 # No zone has ever changed its clocks twice within so long (the shortest: Morocco's Ramadan, a month).
 STRIDE = timedelta(days=5)

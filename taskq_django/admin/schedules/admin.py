@@ -23,12 +23,12 @@ from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
 from ...beat import declared
-from ...beat.firing import BrokenSchedule, run_now
+from ...beat.firing import run_now
 from ...clock import database_now
 from ...compat import AnyTask
+from ...exceptions import BrokenSchedule, SpecError
 from ...models import Schedule
 from ...models.schedule import aware
-from ...schedules import SpecError
 from ...schedules.zones import read_zone
 from .. import display
 from .argument_fields import signature_text

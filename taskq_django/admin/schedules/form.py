@@ -16,15 +16,15 @@ from django.utils.translation import gettext_lazy as _
 
 from ... import codec
 from ...backend import our_backends
-from ...beat.firing import BrokenSchedule, firing_of
+from ...beat.firing import firing_of
 from ...clock import database_now
 from ...compat import AnyTask
 from ...conf import queue_name_problem
-from ...exceptions import ArgumentError, PayloadError
+from ...exceptions import ArgumentError, BrokenSchedule, PayloadError
 from ...models import Schedule
 from ...models.schedule import TIMING, aware
 from ...registry import registry
-from ...schedules import KINDS
+from ...schedules import KINDS, Kind, read_kind
 from ...schedules.preview import first_slot
 from ...schedules.zones import zone_names
 from ...tasks import check_arguments
@@ -202,9 +202,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         return database_now(router.db_for_write(Schedule))
 
 
-def preview_kind(row: Schedule, now: Any) -> Any:
+def preview_kind(row: Schedule, now: Any) -> Kind:
     """Its slots, also of one that is not saved yet."""
-    from ...schedules import read_kind
-
     begin = aware(row.start_at) or (now if row._state.adding else aware(row.created_at))
     return read_kind(row.kind, row.spec, row.timezone, begin.replace(microsecond=0))

@@ -11,11 +11,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...backend import our_backends
 from ...beat import declared
-from ...beat.firing import BrokenSchedule, firing_of, run_now
+from ...beat.firing import firing_of, run_now
 from ...clock import database_now
+from ...exceptions import BrokenSchedule, SpecError
 from ...models import Schedule
 from ...models.schedule import aware
-from ...schedules import SpecError
 from ...schedules.preview import next_runs, offset_text
 from ...worker.process import databases_of
 from ..doors import chosen_brokers
