@@ -22,6 +22,7 @@ def limit_own_sessions(databases: Collection[str], lease: float) -> None:
         if threading.get_ident() == own and connection.alias in databases:
             limit_session(connection, idle=lease, wait=min(LONGEST_WAIT, lease / 2))
 
+    unlimit_sessions()  # in a fork: what its parent had asked for
     connection_created.connect(limit, weak=False, dispatch_uid=("taskq_django.sessions", own))
     for database in databases:
         if not connections[database].in_atomic_block:  # a test's

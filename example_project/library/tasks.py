@@ -1,4 +1,7 @@
-"""The jobs of the demo: one per file builds the word index, one writes the report, one fails on purpose."""
+"""The jobs of the demo: one per file builds the word index, one writes the report, one fails on purpose.
+
+And one that a schedule runs, while a worker with ``--beat`` does.
+"""
 
 import re
 from collections import Counter
@@ -7,7 +10,7 @@ from pathlib import Path
 from django.db import transaction
 from django.db.models import Count, Sum
 
-from taskq_django import task
+from taskq_django import every, task
 
 from .models import Document, WordCount
 
@@ -55,3 +58,9 @@ def read_missing_page(number: int) -> str:
     """Fails on purpose."""
     pages = {1: "title", 2: "contents"}
     return pages[number]
+
+
+@task(schedule=every(minutes=1))
+def count_words() -> int:
+    """How many words the index holds."""
+    return Document.objects.aggregate(words=Sum("words"))["words"] or 0
