@@ -113,7 +113,11 @@ def nested() -> Any:
     return inner
 
 
-@pytest.mark.parametrize("function", [lambda: None, nested(), len, "text", object().__str__], ids=repr)
+@pytest.mark.parametrize(
+    "function",
+    [lambda: None, nested(), len, "text", object().__str__],
+    ids=["lambda", "nested", "builtin", "text", "method"],
+)
 def test_only_functions_of_a_module_are_tasks(function: Any) -> None:
     with pytest.raises(InvalidTask, match="module level"):
         task(function)
