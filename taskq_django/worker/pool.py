@@ -5,6 +5,7 @@ Two queues are all that the loop and the pool share: claims go in by ``submit``,
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from asgiref.sync import async_to_sync
 
 from ..jobs import Claim
 from .lanes import Coroutines, Lane, Surroundings, Threads
-from .slots import Slot
+from .slots import CoroutineSlot, Slot
 
 
 class Pool(ABC):
@@ -47,8 +48,16 @@ class Pool(ABC):
         """By thread, the jobs that it runs. Signal handlers may call it."""
         jobs: dict[int, list[str]] = {}
         for slot, claim in self.running():
-            jobs.setdefault(slot.ident, []).append(f"{claim.job.task_path}[{claim.job.id}]")
+            jobs.setdefault(slot.ident, []).append(_shown(claim))
         return {ident: ", ".join(names) for ident, names in jobs.items()}
+
+    def coroutines(self) -> list[tuple[str, asyncio.Task[None]]]:
+        """The jobs that run as coroutines, with their asyncio tasks. Signal handlers may call it."""
+        return [
+            (_shown(claim), slot.running)
+            for slot, claim in self.running()
+            if isinstance(slot, CoroutineSlot) and slot.running is not None
+        ]
 
     @abstractmethod
     def close(self) -> None: ...
@@ -137,3 +146,7 @@ class InlinePool(Pool):
 
     def close(self) -> None:
         pass
+
+
+def _shown(claim: Claim) -> str:
+    return f"{claim.job.task_path}[{claim.job.id}]"

@@ -111,7 +111,7 @@ def run_child(
     loop = make_loop(options, worker_id, board)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     signal.signal(signal.SIGQUIT, lambda *_: loop.stop_now())
-    signal.signal(signal.SIGUSR1, lambda *_: stacks.write(loop.pool.running_by_thread()))
+    signal.signal(signal.SIGUSR1, lambda *_: _write_stacks(loop))
     signal.set_wakeup_fd(-1)  # the supervisor's, inherited by a fork
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     loop.lifelines = (lifeline.fileno(),)
@@ -176,13 +176,17 @@ def _listen_to_signals(loop: Loop) -> Callable[[], None]:
 
     before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
     if hasattr(signal, "SIGUSR1"):
-        before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda *_: stacks.write(loop.pool.running_by_thread()))
+        before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda *_: _write_stacks(loop))
 
     def restore() -> None:
         for number, behaviour in before.items():
             signal.signal(number, behaviour)
 
     return restore
+
+
+def _write_stacks(loop: Loop) -> None:
+    stacks.write(loop.pool.running_by_thread(), loop.pool.coroutines())
 
 
 def close_connections() -> None:

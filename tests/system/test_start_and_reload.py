@@ -19,6 +19,7 @@ from django.db import ProgrammingError, connection
 from taskq_django.clock import DatabaseNow
 from taskq_django.compat import task_backends
 from taskq_django.models import PausedQueue, WorkerProcess
+from taskq_django.states import State
 from taskq_django.worker import readiness, stacks
 from taskq_django.worker.lease import Lease
 from taskq_django.worker.options import WorkerOptions
@@ -148,6 +149,21 @@ def test_usr1_shows_what_every_thread_does_and_for_which_job(start_worker: Start
     wait_for(lambda: f"tests.app.tasks.slow_note[{job.id}]" in worker.output, what=lambda: worker.output)
     assert "in slow_note" in worker.output
     assert job.get(timeout=10) == "a"
+
+
+@pytest.mark.parametrize("processes", ["0", "1"])
+def test_usr1_shows_where_a_coroutine_waits(start_worker: Start, processes: str) -> None:
+    job = tasks.anap.enqueue(60)
+    worker = start_worker("-p", processes, "--grace", "0").wait_until_ready()
+    wait_for(lambda: (job.refresh(), job.state is State.RUNNING)[1], what=lambda: worker.output)
+
+    def awaited() -> bool:
+        """Asked again until the job, which is claimed, has come to that line."""
+        worker.send(signal.SIGUSR1)
+        _, _, shown = worker.output.partition(f"--- coroutine  tests.app.tasks.anap[{job.id}]")
+        return "in anap" in shown and "await asyncio.sleep(seconds)" in shown
+
+    wait_for(awaited, what=lambda: worker.output)
 
 
 def test_stacks_name_threads_and_jobs() -> None:
