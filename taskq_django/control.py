@@ -34,13 +34,15 @@ class Cancelled:
 
     ended: frozenset[str]  # they waited, and are CANCELLED
     asked: frozenset[str]  # they run, and their worker ends them within seconds
-    left: frozenset[str]  # they had ended already, or there is none of that id
+    ended_before: frozenset[str]  # they had ended already, and their result is kept
+    unknown: frozenset[str]  # there is none of that id, or none any more
 
 
 def cancel(ids: Iterable[str], database: str, *, reason: str = "") -> Cancelled:
     """End the waiting jobs among these at once, and ask the workers of the running ones to end them."""
     ended: set[str] = set()
     asked: set[str] = set()
+    ended_before: set[str] = set()
     wanted = _known_ids(ids)
     for group in _groups(wanted):
         with transaction.atomic(using=database):
@@ -52,7 +54,11 @@ def cancel(ids: Iterable[str], database: str, *, reason: str = "") -> Cancelled:
             _end_as_cancelled(waiting, database, reason)
             ended.update(str(job.id) for job in waiting)
             asked.update(str(job.id) for job in jobs if job.status == State.RUNNING)
-    return Cancelled(frozenset(ended), frozenset(asked), frozenset(wanted) - ended - asked)
+            if left := set(group) - ended - asked:
+                found = JobResult.objects.using(database).filter(id__in=left)
+                ended_before.update(map(str, found.values_list("id", flat=True)))
+    unknown = frozenset(wanted) - ended - asked - ended_before
+    return Cancelled(frozenset(ended), frozenset(asked), frozenset(ended_before), unknown)
 
 
 def retry(ids: Iterable[str], database: str) -> frozenset[str]:

@@ -98,9 +98,9 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
 
         A running task is interrupted; one that takes its context may see it coming by ``context.is_cancelled``.
         """
-        left = control.cancel([self.id], self._database(), reason=reason).left
-        self.refresh()
-        return not left
+        done = control.cancel([self.id], self._database(), reason=reason)
+        self.refresh()  # raises for a job that is unknown
+        return bool(done.ended or done.asked)
 
     async def acancel(self, reason: str = "") -> bool:
         return await sync_to_async(self.cancel)(reason)

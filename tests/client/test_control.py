@@ -18,7 +18,7 @@ from django.utils import timezone
 from taskq_django import control, pruning, status
 from taskq_django.brokers.base import Broker
 from taskq_django.clock import DatabaseNow
-from taskq_django.compat import task_backends
+from taskq_django.compat import TaskResultDoesNotExist, task_backends
 from taskq_django.exceptions import ConfigurationError, ResultError
 from taskq_django.jobs import new_id
 from taskq_django.models import JobAttempt, JobResult, PausedQueue, QueuedJob, WorkerProcess
@@ -79,13 +79,23 @@ def test_a_job_whose_cancelling_came_too_late_for_its_run_is_not_run_again(broke
 
 
 def test_cancel_says_what_came_of_each(broker: Broker) -> None:
+    over, unknown = tasks.explode.enqueue(), new_id()
+    run_all()
     waiting, running = tasks.add.enqueue(1), tasks.add.using(queue_name="mail").enqueue(2)
     broker.claim("mail", 1, "w1")
-    unknown = new_id()
 
-    done = control.cancel([waiting.id, running.id, unknown, "no id", waiting.id], "default")
+    done = control.cancel([waiting.id, running.id, over.id, unknown, "no id", waiting.id], "default")
 
-    assert (done.ended, done.asked, done.left) == ({waiting.id}, {running.id}, {unknown})
+    assert (done.ended, done.asked) == ({waiting.id}, {running.id})
+    assert (done.ended_before, done.unknown) == ({over.id}, {unknown})
+
+
+def test_a_job_that_is_known_no_more_is_not_one_that_had_ended() -> None:
+    result = tasks.forgettable.enqueue()
+    run_all()
+
+    with pytest.raises(TaskResultDoesNotExist):
+        result.cancel()
 
 
 def test_a_failed_job_runs_again_with_its_story() -> None:
@@ -306,8 +316,10 @@ def test_the_commands_do_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     first, second = tasks.add.enqueue(1), tasks.explode.enqueue()
     call_command("taskq_cancel", first.id, reason="no")
     assert f"{first.id}: cancelled" in capsys.readouterr().out
-    with pytest.raises(CommandError, match="No job that could be cancelled"):
-        call_command("taskq_cancel", first.id)
+    unknown = new_id()
+    with pytest.raises(CommandError) as refused:
+        call_command("taskq_cancel", first.id, unknown, "no id")
+    assert str(refused.value) == f"Had ended already: {first.id}. No job is known by the id {unknown}, no id."
     run_all()
     call_command("taskq_retry", failed=True, task="tests.app.tasks.explode")
     assert "1 jobs will run again" in capsys.readouterr().out

@@ -112,7 +112,8 @@ class Life(RuleBasedStateMachine):
     def cancel(self, data: st.DataObject) -> None:
         id_ = data.draw(st.sampled_from(sorted(self.ids)))
         done = control.cancel([id_], "default")
-        assert (id_ in done.left) == JobResult.objects.filter(id=id_).exclude(id__in=done.ended).exists()
+        assert (id_ in done.ended_before) == JobResult.objects.filter(id=id_).exclude(id__in=done.ended).exists()
+        assert not done.unknown
 
     @precondition(lambda self: self.ids)
     @rule(data=st.data())

@@ -21,12 +21,19 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **given: Any) -> None:
         left = frozenset(map(control.stored_id, given["ids"]))
+        ended_before: frozenset[str] = frozenset()
         for database in databases_of(chosen_brokers(given["backend"])):
             done = control.cancel(left, database, reason=given["reason"])
             for id_ in sorted(done.ended):
                 self.stdout.write(f"{id_}: cancelled")
             for id_ in sorted(done.asked):
                 self.stdout.write(f"{id_}: runs; its worker will end it")
-            left = left - done.ended - done.asked
+            ended_before |= done.ended_before
+            left = left - done.ended - done.asked - done.ended_before
+        problems = []
+        if ended_before:
+            problems.append(f"Had ended already: {', '.join(sorted(ended_before))}.")
         if left:
-            raise CommandError(f"No job that could be cancelled has the id {', '.join(sorted(left))}.")
+            problems.append(f"No job is known by the id {', '.join(sorted(left))}.")
+        if problems:
+            raise CommandError(" ".join(problems))
