@@ -122,7 +122,7 @@ class TaskqBackend(BaseTaskBackend):
 
     def get_results(self, result_ids: Iterable[str]) -> list[Result[Any]]:
         """Those of the jobs that exist, by one query (two when some have failed before)."""
-        from .results import read_results
+        from .handles import read_results
 
         ids = [str(UUID(id_)) for id_ in map(str, result_ids) if is_id(id_)]
         found = read_results(ids, self.broker.database)

@@ -14,8 +14,9 @@ from . import codec, compat, signals
 from .brokers import Broker
 from .conf import BackendOptions
 from .exceptions import ArgumentError, Discard
+from .handles import record_veto, sent_result
 from .jobs import Job, new_id
-from .results import Result, record_veto, sent_result
+from .results import Result
 from .tasks import Task, check_arguments
 
 Call = tuple[Sequence[Any], Mapping[str, Any]]

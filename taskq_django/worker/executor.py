@@ -18,9 +18,10 @@ from .. import codec, compat, signals
 from ..backoff import Backoff, in_seconds
 from ..compat import TaskError, TaskResultStatus
 from ..exceptions import ArgumentError, Discard, PayloadError, Retry, TaskNotFound, TaskTimeout
+from ..handles import as_orm_gives, read_results, running_result
 from ..jobs import Claim, Discarded, Failed, Outcome, Retried, Succeeded
 from ..registry import registry
-from ..results import Result, TaskContext, as_orm_gives, read_results, running_result
+from ..results import Result, TaskContext
 from ..states import State
 from ..tasks import MOST_ATTEMPTS, Task
 from .failures import LONGEST_MESSAGE, failure_of, storable

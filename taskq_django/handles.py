@@ -1,0 +1,176 @@
+"""How the handle of a job is made: of one that is sent, that runs, or that is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import orjson
+from django.conf import settings
+from django.utils import timezone
+
+from . import codec, compat
+from .brokers.base import Broker
+from .compat import TaskError, TaskResultStatus
+from .exceptions import PayloadError, TaskNotFound
+from .jobs import Claim, Job
+from .models import JobResult
+from .models.story import Story, read_stories
+from .registry import registry
+from .results import Result
+from .states import FRAMEWORK_STATUS, State
+from .tasks import Task
+
+
+def sent_result(task: compat.AnyTask, job: Job, sent_at: datetime, run_after: datetime | None) -> Result[Any]:
+    """The handle of a job that was sent just now: equal to what ``read_results`` gives for it."""
+    args, kwargs = _readable(job.payload)
+    return Result(
+        task=task,
+        id=job.id,
+        status=TaskResultStatus.READY,
+        state=State.SCHEDULED if run_after is not None and run_after > sent_at else State.READY,
+        enqueued_at=as_orm_gives(sent_at),
+        started_at=None,
+        finished_at=None,
+        last_attempted_at=None,
+        args=args,
+        kwargs=kwargs,
+        backend=job.backend,
+        errors=[],
+        worker_ids=[],
+        metadata=metadata_of(job.headers),
+    )
+
+
+def running_result(task: compat.AnyTask, claim: Claim, worker_id: str) -> Result[Any]:
+    """The handle of a job that this process has begun to run for the first time."""
+    args, kwargs = _readable(claim.job.payload)
+    now = as_orm_gives(timezone.now() if settings.USE_TZ else datetime.now(UTC))
+    return Result(
+        task=task,
+        id=claim.job.id,
+        status=TaskResultStatus.RUNNING,
+        state=State.RUNNING,
+        enqueued_at=as_orm_gives(datetime.fromtimestamp(claim.enqueued_at, UTC)),
+        started_at=now,
+        finished_at=None,
+        last_attempted_at=now,
+        args=args,
+        kwargs=kwargs,
+        backend=claim.job.backend,
+        errors=[],
+        worker_ids=[worker_id],
+        metadata=metadata_of(claim.job.headers),
+    )
+
+
+def record_veto(task: compat.AnyTask, job: Job, reason: str, broker: Broker) -> Result[Any]:
+    """Write down a job that a receiver of before_enqueue did not let through: CANCELLED, with the reason."""
+    now = timezone.now()
+    JobResult.objects.using(broker.database).create(
+        id=job.id,
+        task_path=job.task_path,
+        backend=job.backend,
+        queue_name=job.queue_name,
+        priority=job.priority,
+        status=State.CANCELLED,
+        enqueued_at=now,
+        finished_at=now,
+        payload=job.payload,
+        headers=job.headers,
+        message=reason,
+    )
+    return read_results([job.id], broker.database)[job.id]
+
+
+def read_results(ids: Iterable[str], database: str) -> dict[str, Result[Any]]:
+    """The results of these jobs by id; an unknown id is left out."""
+    return {id_: _stored_result(story) for id_, story in read_stories(ids, database).items()}
+
+
+def _stored_result(story: Story) -> Result[Any]:
+    args, kwargs = _readable(story.payload)
+    result: Result[Any] = Result(
+        task=stored_task(
+            story.task_path,
+            backend=story.backend,
+            queue_name=story.queue_name,
+            priority=story.priority,
+            run_after=story.run_after,
+            metadata=metadata_of(story.headers) or None,
+        ),
+        id=story.id,
+        status=TaskResultStatus(FRAMEWORK_STATUS[story.status]),
+        state=State(story.status),
+        reason=story.message,
+        enqueued_at=story.enqueued_at,
+        started_at=story.started_at,
+        finished_at=story.finished_at,
+        last_attempted_at=story.last_attempted_at,
+        args=args,
+        kwargs=kwargs,
+        backend=story.backend,
+        errors=[
+            TaskError(exception_class_path=failure.exception_class, traceback=failure.traceback)
+            for failure in story.failures
+        ],
+        worker_ids=story.worker_ids,
+        metadata=metadata_of(story.headers),
+    )
+    if story.return_value is not None:
+        with suppress(PayloadError):
+            object.__setattr__(result, "_return_value", codec.decode_value(story.return_value))
+    return result
+
+
+def _readable(payload: str) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments; none where they cannot be read, for the rest of the story is wanted all the same."""
+    try:
+        return codec.decode_call(payload)
+    except PayloadError:
+        return [], {}
+
+
+def metadata_of(headers: str) -> Mapping[str, Any]:
+    return orjson.loads(headers).get("metadata", {}) if headers else {}
+
+
+def as_orm_gives(moment: datetime) -> datetime:
+    """An aware moment as the ORM returns it: naive under USE_TZ = False."""
+    return moment if settings.USE_TZ or not timezone.is_aware(moment) else timezone.make_naive(moment)
+
+
+def missing_task(path: str, backend: str) -> compat.AnyTask:
+    """Stands in for a task whose code is gone, so that its results stay readable."""
+
+    def gone(*args: Any, **kwargs: Any) -> Any:
+        raise TaskNotFound(f"No task is registered as {path!r}.")
+
+    gone.__module__, _, gone.__qualname__ = path.rpartition(".")
+    gone.__name__ = gone.__qualname__
+    return _unvalidated(Task, func=gone, backend=backend)
+
+
+def stored_task(path: str, *, backend: str, **asked: Any) -> compat.AnyTask:
+    """The Task as it was enqueued. Never validates: its queue or its code may have gone since."""
+    try:
+        task = registry.find(path)
+    except TaskNotFound:
+        task = missing_task(path, backend)
+    asked["backend"] = backend
+    if not isinstance(task, Task):
+        del asked["metadata"]  # a Task of the framework's own class, bound to us by using()
+    if all(getattr(task, name) == value for name, value in asked.items()):
+        return task
+    values = {name: getattr(task, name) for name in type(task).__dataclass_fields__}
+    return _unvalidated(type(task), **{**values, **asked})
+
+
+def _unvalidated(cls: type[Any], **values: Any) -> compat.AnyTask:
+    task = object.__new__(cls)
+    for name, definition in cls.__dataclass_fields__.items():
+        object.__setattr__(task, name, values.get(name, definition.default))
+    return cast("compat.AnyTask", task)
