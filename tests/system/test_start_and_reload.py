@@ -75,11 +75,14 @@ def test_a_worker_that_may_not_read_the_migrations_starts(
     assert "cannot be read: permission denied for table django_migrations" in caplog.text
 
 
+@pytest.mark.django_db(databases=["default", "other"], transaction=True)  # the checks at a worker's start connect
 def test_the_banner_names_queues_that_nobody_serves(start_worker: Start) -> None:
     tasks.add.using(queue_name="mail").enqueue(1)
     tasks.add.using(queue_name="reports").enqueue(1)
     other = start_worker("-Q", "reports,default").wait_until_ready()
+    wait_for(WorkerProcess.objects.filter(queues="default,reports").exists, what=lambda: other.output)
     worker = start_worker("-Q", "default").wait_until_ready()
+    assert "System checks were left out" not in worker.output
     assert "unserved     default/mail (1 job): no live worker serves it" in worker.output
     assert "default/reports" not in worker.output
     assert other.process.poll() is None
