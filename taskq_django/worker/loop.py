@@ -132,9 +132,7 @@ class Loop:
     def _serve(self) -> None:
         while not (self._stop_asked or self._leaving):
             try:
-                if self._outages:
-                    self._come_back()
-                worked = self.step()
+                worked = self._come_back() if self._outages else self.step()
                 if not worked and not self._finisher.inbox and self._intake.is_finished():
                     return
                 if not worked:
@@ -233,11 +231,13 @@ class Loop:
             self.each_turn()
             self.sleeper.sleep(min(left, 1.0))
 
-    def _come_back(self) -> None:
-        """The first turn after an outage."""
+    def _come_back(self) -> bool:
+        """A turn that ends an outage, when all of it is done: a full disk refuses only some of the writes."""
         unanswered = sum(broker.release_unanswered(self.worker_id, self._held) for broker in self._brokers.values())
+        worked = self.step()
         logger.info("The broker answers again; %d claims whose answer was lost go back", unanswered)
         self._outages = 0
+        return worked
 
     def _give_back(self, claims: Sequence[Claim], *, began: bool) -> None:
         self._finisher.inbox.extend(Returned(claim, began) for claim in claims)

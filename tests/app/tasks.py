@@ -165,6 +165,13 @@ def ledgered(context: TaskContext, path: str, seconds: float) -> str:
     return job_id
 
 
+@task(takes_context=True)
+def ledgered_large(context: TaskContext, path: str, seconds: float, size: int) -> str:
+    """The same, with a result of so many bytes that no store can make smaller by much."""
+    ledgered.func(context, path, seconds)
+    return os.urandom(size // 2).hex()
+
+
 @task(timeout=0.3)
 def spin() -> None:
     """Python code that never ends."""

@@ -28,8 +28,9 @@ class Server(ABC):
     scheme: ClassVar[str]
     administrator: ClassVar[str]
 
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix=f"taskq-{self.scheme}-"))
+    def __init__(self, where: Path | None = None) -> None:
+        """``where``: the folder in which it makes its own."""
+        self.folder = Path(tempfile.mkdtemp(prefix=f"taskq-{self.scheme}-", dir=where))
         self._owner = os.getpid()
         atexit.register(self.remove)
         self.port = _free_port()
@@ -44,11 +45,12 @@ class Server(ABC):
         return self._process is not None and self._process.poll() is None and self._answers()
 
     def start(self) -> Server:
-        """Until it answers; recovers first what a kill has left."""
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command(), cwd=self.folder, stdout=log, stderr=log, start_new_session=True
-            )
+        """Until it answers; recovers first what a kill has left. One that runs already is only waited for."""
+        if self._process is None or self._process.poll() is not None:
+            with (self.folder / "log").open("ab") as log:
+                self._process = subprocess.Popen(
+                    self._command(), cwd=self.folder, stdout=log, stderr=log, start_new_session=True
+                )
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -98,12 +100,12 @@ class PostgreSQL(Server):
     scheme = "postgresql"
     administrator = "postgres"
 
-    def __init__(self) -> None:
+    def __init__(self, where: Path | None = None) -> None:
         binaries = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
         initdb = shutil.which("initdb", path=os.pathsep.join([*binaries, os.environ.get("PATH", "")]))
         if initdb is None:
             raise LookupError("no server is installed")
-        super().__init__()
+        super().__init__(where)
         self._bin = Path(initdb).resolve().parent
         # It refuses to run as root.
         other = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
@@ -127,13 +129,13 @@ class MariaDB(Server):
     scheme = "mysql"
     administrator = "root"
 
-    def __init__(self) -> None:
+    def __init__(self, where: Path | None = None) -> None:
         path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
         server, install = shutil.which("mariadbd", path=path), shutil.which("mariadb-install-db", path=path)
         if server is None or install is None:
             raise LookupError("no server is installed")
         choose_mysql_driver()
-        super().__init__()
+        super().__init__(where)
         self._server, self._user = server, getpass.getuser()
         options = [f"--datadir={self.folder / 'data'}", f"--user={self._user}", "--skip-test-db"]
         _call([install, "--no-defaults", "--auth-root-authentication-method=normal", *options], self.folder)

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,8 @@ from taskq_django.models import JobAttempt, JobResult, PausedQueue, QueuedJob, W
 from tests.support.ledger import Ledger
 from tests.support.servers import SERVERS, Server
 from tests.support.workers import ROOT, RealWorker
+
+DISK = "320m"  # of which a new MariaDB takes two thirds
 
 
 @pytest.fixture
@@ -69,26 +75,72 @@ def server(private_server: Server, transactional_db: None) -> Iterator[Server]:
 
     Workers that are to go there need ``there``. They come as a user without special rights, as those of a project do.
     """
-    if not private_server.is_up:
-        private_server.start()
-    shared = connections["default"]
-    connections["default"] = mine = connections.create_connection("default")
-    mine.settings_dict = {**mine.settings_dict, **_place(private_server, private_server.administrator)}
-    try:
+    with _own_connection(_place(private_server, private_server.administrator)) as mine:
+        if not private_server.is_up:
+            private_server.start()
         _prepare(mine)
         yield private_server
-    finally:
-        mine.close()
-        connections["default"] = shared
 
 
 @pytest.fixture
 def there(server: Server, settings_with: Callable[..., dict[str, str]]) -> dict[str, str]:
     """The environment of hasty workers on the private server."""
-    entry = {**settings.DATABASES["default"], **_place(server, "app"), "NAME": "taskq", "TEST": {}}
+    return settings_with(**_hasty_on(_place(server, "app")))
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """An empty file system of DISK, which a test may fill."""
+    folder = Path(tempfile.mkdtemp(prefix="taskq-disk-"))
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=1777", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
+        folder.rmdir()
+        assert not os.environ.get("CI"), "CI must be able to mount a small file system: run it as root on Linux"
+        pytest.skip("only root on Linux can mount a small file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    folder.rmdir()
+
+
+@pytest.fixture
+def on_small_disk(
+    small_disk: Path, transactional_db: None, settings_with: Callable[..., dict[str, str]]
+) -> Iterator[tuple[Server | None, dict[str, str]]]:
+    """A database on it (SQLite has no server), as in ``server``, and the environment of hasty workers there."""
+    if connection.vendor == "sqlite":
+        place = {"NAME": str(small_disk / "taskq.sqlite3")}
+        with _own_connection(place):
+            call_command("migrate", verbosity=0)
+            yield None, settings_with(**_hasty_on(place))
+        return
+    server = SERVERS[connection.vendor](small_disk)
+    try:
+        server.start()
+        with _own_connection(_place(server, server.administrator)) as mine:
+            _prepare(mine)
+            yield server, settings_with(**_hasty_on(_place(server, "app")))
+    finally:
+        server.remove()
+
+
+@contextmanager
+def _own_connection(place: dict[str, Any]) -> Iterator[Any]:
+    """What the test itself asks for is asked there meanwhile."""
+    shared = connections["default"]
+    connections["default"] = mine = connections.create_connection("default")
+    mine.settings_dict = {**mine.settings_dict, **place}
+    try:
+        yield mine
+    finally:
+        mine.close()
+        connections["default"] = shared
+
+
+def _hasty_on(place: dict[str, Any]) -> dict[str, Any]:
+    entry = {**settings.DATABASES["default"], "NAME": "taskq", "TEST": {}, **place}
     # Longer than others: a supervisor of a busy machine must come to its turn between two faults.
     hasty = {"HEARTBEAT": 0.2, "LEASE": 2.0, "MAINTENANCE": 0.2}
-    return settings_with(DATABASES={"default": entry}, TASKQ={"WORKER": hasty})
+    return {"DATABASES": {"default": entry}, "TASKQ": {"WORKER": hasty}}
 
 
 def _place(server: Server, user: str) -> dict[str, Any]:
