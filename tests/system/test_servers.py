@@ -92,9 +92,10 @@ def test_a_killed_server_costs_no_job(two_workers: list[RealWorker], ledger: Led
 def test_a_server_that_is_killed_as_short_jobs_are_settled_costs_none(
     two_workers: list[RealWorker], ledger: Ledger, server: Server
 ) -> None:
-    jobs = tasks.ledgered.enqueue_many([(str(ledger.path), 0.0)] * 3000)
+    jobs: list[Result[str]] = []
     for _ in range(3):
         seen = ledger.started()
+        jobs += tasks.ledgered.enqueue_many([(str(ledger.path), 0.0)] * 3000)  # each time: they may all have ended
         wait_for(lambda seen=seen: ledger.started() >= seen + 200, what=lambda: logs(two_workers))  # type: ignore[misc]
         server.kill()
         connection.close()
