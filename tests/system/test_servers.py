@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 
 from taskq_django import Result
 from taskq_django.models import JobResult, WorkerProcess
@@ -23,6 +25,8 @@ Results = Sequence[Result[str]]
 pytestmark = [
     pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server"),
 ]
+
+TOO_MANY = re.compile(r"(?:too many clients|slots are reserved|Too many connections).*; next try in")
 
 # What refuses the workers' user, and what allows it again.
 LIMITS = {
@@ -133,6 +137,55 @@ def test_a_server_that_refuses_work_is_waited_for(
         )
     finally:
         tell(allow)
+    check(two_workers, ledger, jobs)
+
+
+class Crowd:
+    """Holds every connection of the server that a user without special rights can have."""
+
+    def __init__(self) -> None:
+        self._held: list[Any] = []
+
+    def grow(self) -> None:
+        """Take all that are left."""
+        while True:
+            # In another database: those are not cut with the workers'.
+            name = "postgres" if connection.vendor == "postgresql" else ""
+            other = connections["default"].copy()
+            other.settings_dict = {**other.settings_dict, "USER": "app", "NAME": name}
+            try:
+                other.ensure_connection()
+            except OperationalError:
+                return
+            self._held.append(other)
+
+    def leave(self) -> None:
+        for each in self._held:
+            each.close()
+
+
+def test_a_server_without_a_free_connection_is_waited_for(
+    two_workers: list[RealWorker], ledger: Ledger, server: Server
+) -> None:
+    jobs = tasks.ledgered.enqueue_many([(str(ledger.path), 0.3)] * 20)
+    wait_for(lambda: ledger.started() >= 4, what=lambda: logs(two_workers))
+    crowd = Crowd()
+
+    def all_refused() -> bool:
+        crowd.grow()
+        if cut := [worker for worker in two_workers if not TOO_MANY.search(worker.output)]:
+            cut_other_connections()  # of a worker that was quicker than the crowd
+            crowd.grow()
+        return not cut and all(len(TOO_MANY.findall(worker.output)) >= 5 for worker in two_workers)
+
+    try:
+        wait_for(all_refused, what=lambda: logs(two_workers))
+        wait_for(lambda: not ledger.running(), what=lambda: logs(two_workers))
+        said = [[line for line in worker.output.splitlines() if " WARNING " in line] for worker in two_workers]
+    finally:
+        crowd.leave()
+    # One line a try, beside the two in which maintenance says once that its connection was cut.
+    assert all(sum("next try in" not in line for line in lines) <= 2 for lines in said), logs(two_workers)
     check(two_workers, ledger, jobs)
 
 
