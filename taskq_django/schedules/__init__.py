@@ -17,14 +17,19 @@ KINDS: dict[str, type[Kind]] = {"cron": Cron, "interval": Interval, "once": Once
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@lru_cache(maxsize=4096)
 def read_kind(kind: str, spec: str, timezone: str, anchor: datetime = EPOCH) -> Kind:
     """The slots of a schedule. Raises SpecError, which names the field that is wrong.
 
     ``anchor`` (aware): the moment that an interval counts from.
     """
-    try:
-        cls = KINDS[kind]
-    except (KeyError, TypeError):
-        raise SpecError("kind", f"There is no kind {kind!r}: it is one of {', '.join(KINDS)}.") from None
-    return cls(spec, read_zone(timezone), anchor)
+    for field, value in {"kind": kind, "spec": spec, "timezone": timezone}.items():
+        if not isinstance(value, str):
+            raise SpecError(field, f"The {field} of a schedule is text, not {type(value).__name__}.")
+    return _read_kind(kind, spec, timezone, anchor)
+
+
+@lru_cache(maxsize=4096)
+def _read_kind(kind: str, spec: str, timezone: str, anchor: datetime) -> Kind:
+    if kind not in KINDS:
+        raise SpecError("kind", f"There is no kind {kind[:40]!r}: it is one of {', '.join(KINDS)}.")
+    return KINDS[kind](spec, read_zone(timezone), anchor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 
@@ -32,3 +32,10 @@ class Kind(ABC):
     def note(self, slot: datetime) -> str:
         """What a change of the clocks makes of this slot, in words; "" for nothing."""
         return ""
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Raises ValueError for a naive one: nobody says by whose clocks it is."""
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} has no time zone.")
+    return moment.astimezone(UTC)

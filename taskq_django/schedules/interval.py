@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from ..exceptions import SpecError
-from .base import Kind
+from .base import Kind, in_utc
 
 SECONDS = {"week": 604_800, "day": 86_400, "hour": 3600, "minute": 60, "second": 1}
 _SHORT = {"w": "week", "d": "day", "h": "hour", "m": "minute", "min": "minute", "s": "second", "sec": "second"}
@@ -23,10 +23,10 @@ class Interval(Kind):
         self._seconds = read_interval(spec)
         self.spec = interval_text(self._seconds)
         self._every = timedelta(seconds=self._seconds)
-        self._anchor = anchor.astimezone(UTC)
+        self._anchor = in_utc(anchor)
 
     def next_after(self, moment: datetime) -> datetime | None:
-        moment = moment.astimezone(UTC)
+        moment = in_utc(moment)
         if moment < self._anchor:
             return self._anchor
         try:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from ..exceptions import SpecError
-from .base import Kind
+from .base import Kind, in_utc
 from .zones import first_instant
 
 LONGEST = 40  # characters
@@ -17,31 +17,35 @@ class Once(Kind):
         try:
             if not isinstance(spec, str) or len(spec) > LONGEST or not spec.isascii():
                 raise ValueError
-            self._given = datetime.fromisoformat(spec.strip())
+            given = datetime.fromisoformat(spec.strip())
         except ValueError:
             raise SpecError("spec", "A moment is written like 2026-12-24 18:00 or 2026-12-24T18:00:30.") from None
-        if not 2000 <= self._given.year <= 9000:
+        if not 2000 <= given.year <= 9000:
             raise SpecError("spec", "The year of a moment is from 2000 to 9000.")
         self._zone = zone
-        if self._given.tzinfo is not None:
-            self._given = self._given.astimezone(zone).replace(tzinfo=None)
-        self.spec = self._given.isoformat(" ", "seconds" if self._given.second else "minutes")
-        self._slot = first_instant(zone, self._given.replace(fold=0))
+        local = given.astimezone(zone) if given.tzinfo else None
+        self._wall = (local or given).replace(tzinfo=None, microsecond=0, fold=0)
+        self._slot = first_instant(zone, self._wall)
+        digits = "seconds" if self._wall.second else "minutes"
+        self.spec = self._wall.isoformat(" ", digits)
+        if local is not None and local.fold:  # the second time that the clocks show this: only an offset can say so
+            self.spec = local.isoformat(" ", digits)
+            self._slot = local.replace(microsecond=0).astimezone(UTC)
 
     def next_after(self, moment: datetime) -> datetime | None:
-        return self._slot if self._slot > moment.astimezone(UTC) else None
+        return self._slot if self._slot > in_utc(moment) else None
 
     def describe(self) -> str:
-        return (
-            f"Once, on {self._given:%A}, {self._given.day} {self._given:%B %Y} at {self._given:%H:%M:%S}".removesuffix(
-                ":00"
-            )
-        )
+        wall = self._wall
+        return f"Once, on {wall:%A}, {wall.day} {wall:%B %Y} at {wall:%H:%M:%S}".removesuffix(":00")
 
     def note(self, slot: datetime) -> str:
         local = slot.astimezone(self._zone)
-        if local.replace(tzinfo=None) != self._given:
-            return f"{self._given:%H:%M} does not exist on {self._given.day} {self._given:%b}: runs at {local:%H:%M}"
+        time, day = f"{self._wall:%H:%M}", f"{self._wall.day} {self._wall:%b}"
+        if local.replace(tzinfo=None, fold=0) != self._wall:
+            return f"{time} does not exist on {day}: runs at {local:%H:%M}"
+        if local.fold:
+            return f"{time} comes twice on {day}: runs the second time"
         if local.replace(fold=1).utcoffset() != local.utcoffset():
-            return f"{self._given:%H:%M} comes twice on {self._given.day} {self._given:%b}: runs the first time"
+            return f"{time} comes twice on {day}: runs the first time"
         return ""
