@@ -54,6 +54,7 @@ class Cron(Kind):
         except _UNREADABLE as error:
             raise SpecError("spec", f"{shortened(self.spec)} is no cron expression: {_reason(error)}") from None
         self._lock = threading.Lock()
+        self._last_search = A_DAY, A_DAY  # replaced as one, by any thread: there is no match between the two
         self._calendars = [each for each in calendars if self._match_after(A_DAY, each)]
         if not self._calendars:
             raise SpecError("spec", f"{self.spec!r} never fires: its day does not come in its month.")
@@ -90,7 +91,13 @@ class Cron(Kind):
 
     def _wall_after(self, wall: datetime) -> datetime | None:
         """The next match of a clock that never changes; naive."""
-        return min(filter(None, (self._match_after(wall, each) for each in self._calendars)), default=None)
+        begin, found = self._last_search
+        if begin <= wall < found:  # without it, each change of the clocks before a rare match costs a search
+            return found
+        match = min(filter(None, (self._match_after(wall, each) for each in self._calendars)), default=None)
+        if match is not None:
+            self._last_search = wall, match
+        return match
 
     def _match_after(self, wall: datetime, calendar: croniter) -> datetime | None:
         with self._lock:

@@ -20,7 +20,7 @@ class Run:
     slot: datetime  # UTC
     local: datetime  # by the clocks of the schedule's zone
     note: str  # what a change of the clocks makes of it; "" for nothing
-    clocks_change: bool  # between this run and the one before, or the moment of the preview
+    clocks_change: bool  # the offset is another than at the run before, or at the moment of the preview
 
 
 def slots_after(kind: Kind, moment: datetime, *, end: datetime | None = None) -> Iterator[datetime]:
