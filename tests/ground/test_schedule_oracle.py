@@ -1,6 +1,6 @@
 """The slots of cron schedules, against an oracle that looks at every minute.
 
-TASKQ_TEST_LONG=1 has it look at every minute of all the years (a quarter of an hour); else at the days around each
+TASKQ_TEST_LONG=1 has it look at every minute of all the years (ten minutes); else at the days around each
 change of the clocks.
 """
 

@@ -87,10 +87,16 @@ def test_an_expression_is_kept_as_it_is_written() -> None:
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Pacific/Kiritimati", "Etc/GMT+12"])
-@pytest.mark.parametrize("spec", ["* * * * *", "30 9 * * *", "0 0 29 2 *", "0 0 * * 1#5"])
+@pytest.mark.parametrize("spec", ["* * * * *", "30 9 * * *", "0 0 29 2 *", "0 0 * 12 fri#5"])
 def test_the_end_of_time_is_the_end_of_the_slots(zone: str, spec: str) -> None:
     kind = read_kind("cron", spec, zone)
-    for moment in (LAST - timedelta(days=900), LAST, LAST + timedelta(hours=30), datetime.max.replace(tzinfo=UTC)):
+    for moment in (
+        LAST - timedelta(days=900),
+        LAST - timedelta(days=3),
+        LAST,
+        LAST + timedelta(hours=30),
+        datetime.max.replace(tzinfo=UTC),
+    ):
         slot = kind.next_after(moment)
         assert slot is None or slot > moment
     assert slot is None
@@ -99,6 +105,8 @@ def test_the_end_of_time_is_the_end_of_the_slots(zone: str, spec: str) -> None:
 def test_before_1970_there_are_slots() -> None:
     assert cron("30 9 * * *", "1969-12-31 23:59:59.500000", "Europe/Berlin") == utc("1970-01-01 08:30")
     assert cron("0 12 * * *", "1900-01-01 00:00", "UTC") == utc("1900-01-01 12:00")
+    # Half a second before a gap.
+    assert cron("30 2 * * *", "1967-04-30 06:59:59.500000", "America/New_York") == utc("1967-04-30 07:00")
     # 18 November 1883, noon: the clocks of New York were put back by 3 min 58 s.
     assert cron("58 11 * * *", "1883-11-18 12:00", "America/New_York") == utc("1883-11-18 16:54:02")
     assert cron("58 11 * * *", "1883-11-18 16:54:02", "America/New_York") == utc("1883-11-19 16:58")
