@@ -16,11 +16,11 @@ from ..brokers import Broker
 from ..client import ask_receivers, make_job, send
 from ..clock import database_now
 from ..exceptions import ArgumentError, BrokenSchedule, ConfigurationError, Discard, PayloadError, TaskNotFound
+from ..handles import record_veto
 from ..jobs import Job
 from ..models import Schedule, ScheduleRun
 from ..models.schedule import given_back
 from ..registry import registry
-from ..results import record_veto
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ from ..client import send
 from ..clock import DatabaseNow, database_now
 from ..conf import Beat
 from ..exceptions import BrokenSchedule, BrokerUnavailable, SpecError
+from ..handles import record_veto
 from ..models import Overlap, QueuedJob, Schedule, ScheduleRun
 from ..models.schedule import aware, given_back
-from ..results import record_veto
 from .firing import Firing, firing_of
 from .plan import Plan, Policy, plan
 
