@@ -18,6 +18,7 @@ from ..clock import database_now
 from ..schedules import Kind, SpecError, read_kind
 from ..schedules.preview import first_slot
 from ..schedules.zones import default_timezone
+from .arguments_field import ArgumentsField
 from .moment_field import MomentField
 
 LONGEST_TIME = 10 * 366 * 86_400  # seconds
@@ -52,8 +53,8 @@ class Schedule(models.Model):
     id = models.BigAutoField(primary_key=True)
     name = models.CharField(_("name"), max_length=200, unique=True)
     task_path = models.CharField(_("task"), max_length=255)
-    args = models.JSONField(_("positional arguments"), default=list, blank=True)
-    kwargs = models.JSONField(_("arguments"), default=dict, blank=True)
+    args = ArgumentsField(_("positional arguments"), default=list, blank=True)
+    kwargs = ArgumentsField(_("arguments"), default=dict, blank=True)
     enabled = models.BooleanField(_("enabled"), default=True)
     # No choices in the database's eyes: a new kind is a file, and never a migration.
     kind = models.CharField(_("kind"), max_length=20, default="cron")
