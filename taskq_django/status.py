@@ -46,6 +46,7 @@ class WorkerStatus:
     pid: int
     backends: str
     queues: str  # "" for all
+    excluded: str  # or all but these
     processes: int
     seen: float  # seconds since its last sign of life
     alive: bool
@@ -120,6 +121,7 @@ def _workers(database: str) -> list[WorkerStatus]:
             pid=row.pid,
             backends=row.backends,
             queues=row.queues,
+            excluded=row.excluded,
             processes=row.processes,
             seen=(seen := max(0.0, (row.now - row.seen_at).total_seconds())),
             alive=seen <= lease,

@@ -176,6 +176,10 @@ class Migration(migrations.Migration):
                     "queues",
                     models.CharField(blank=True, help_text="Empty: all.", max_length=1000, verbose_name="queues"),
                 ),
+                (
+                    "excluded",
+                    models.CharField(blank=True, default="", max_length=1000, verbose_name="all queues but"),
+                ),
                 ("started_at", models.DateTimeField(verbose_name="started at")),
                 ("seen_at", models.DateTimeField(verbose_name="seen at")),
                 (

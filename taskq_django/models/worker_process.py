@@ -31,6 +31,7 @@ class WorkerProcess(models.Model):
     pid = models.IntegerField(_("process id"))
     backends = models.CharField(_("backends"), max_length=255, blank=True)
     queues = models.CharField(_("queues"), max_length=1000, blank=True, help_text=_("Empty: all."))
+    excluded = models.CharField(_("all queues but"), max_length=1000, blank=True, default="")
     started_at = MomentField(_("started at"))
     seen_at = MomentField(_("seen at"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from uuid import uuid4
@@ -41,9 +41,12 @@ class Lease:
     """
 
     def __init__(
-        self, name: str, databases: Sequence[str], *, every: float, lasts: float, backends: str, queues: str
+        self, name: str, databases: Sequence[str], *, every: float, lasts: float, described: Mapping[str, str]
     ) -> None:
-        """``lasts``: seconds without a renewal after which others count this worker as lost."""
+        """``lasts``: seconds without a renewal after which others count this worker as lost.
+
+        ``described``: more fields of the rows, for people.
+        """
         self.worker_id = new_worker_id(name)
         self.boards: list[Blackboard] = []  # of the processes that live by this lease
         self._children: set[str] = set()  # ids of its processes
@@ -51,7 +54,7 @@ class Lease:
         self._databases = databases
         self._every = every
         self._lasts = lasts
-        self._described = {"backends": backends[:255], "queues": queues[:1000]}
+        self._described = described
         self._renew_at = float("-inf")
         self._renewed_at = float("-inf")
         # Since when every renewal came in time. After an outage others get as long to say that they live.

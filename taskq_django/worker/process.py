@@ -69,8 +69,11 @@ def make_lease(options: WorkerOptions, brokers: Iterable[Broker]) -> Lease:
         databases_of(brokers),
         every=options.heartbeat,
         lasts=options.lease,
-        backends=",".join(options.backends),
-        queues=",".join(sorted(options.queues)),
+        described={
+            "backends": ",".join(options.backends)[:255],
+            "queues": ",".join(sorted(options.queues))[:1000],
+            "excluded": ",".join(sorted(options.exclude_queues))[:1000],
+        },
     )
 
 

@@ -98,8 +98,8 @@ def _live(database: str) -> list[Served]:
     lease = taskq_settings().worker.lease
     rows = WorkerProcess.objects.using(database).filter(supervisor=None, seen_at__gte=DatabaseNow(-lease))
     return [
-        Served(frozenset(backends.split(",")), frozenset(filter(None, queues.split(","))))
-        for backends, queues in rows.values_list("backends", "queues")
+        Served(*(frozenset(filter(None, text.split(","))) for text in row))
+        for row in rows.values_list("backends", "queues", "excluded")
     ]
 
 

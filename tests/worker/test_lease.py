@@ -39,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def steady(clock: Clock) -> Lease:
     """Of a worker that has given signs of life for longer than a lease."""
-    lease = Lease("me", ["default"], every=EVERY, lasts=LASTS, backends="default", queues="")
+    lease = Lease("me", ["default"], every=EVERY, lasts=LASTS, described={"backends": "default"})
     lease.register()
     for _ in range(5):
         clock.now += EVERY
@@ -67,7 +67,7 @@ def test_a_silent_worker_is_counted_as_lost_with_its_processes(steady: Lease, si
 
 
 def test_who_has_not_been_steady_for_a_lease_counts_nobody_as_lost(clock: Clock, silent: str) -> None:
-    lease = Lease("me", ["default"], every=EVERY, lasts=LASTS, backends="default", queues="")
+    lease = Lease("me", ["default"], every=EVERY, lasts=LASTS, described={"backends": "default"})
     lease.register()
     clock.now += EVERY
     assert lease.renew()

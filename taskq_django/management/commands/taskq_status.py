@@ -38,7 +38,11 @@ def _as_text(status: Status) -> str:
     lines += ["", f"{'worker':<32} {'host':<20} {'pid':>8} {'processes':>10} {'seen':>9}  queues"]
     for worker in status.workers:
         row = f"{worker.name:<32} {worker.host:<20} {worker.pid:>8} {worker.processes:>10} {worker.seen:>7.1f} s"
-        lines.append(f"{row}  {worker.queues or 'all'}" + ("" if worker.alive else "  LOST"))
+        lines.append(
+            f"{row}  {worker.queues or 'all'}"
+            + (f" but {worker.excluded}" if worker.excluded else "")
+            + ("" if worker.alive else "  LOST")
+        )
     if not status.workers_alive:
         lines.append("No worker is alive: start one with manage.py taskq_worker")
     lines.append("")
