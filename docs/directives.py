@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Action, ArgumentParser, _SubParsersAction
 from collections.abc import Iterator
 
 from django.core.management import BaseCommand, load_command_class
@@ -20,7 +21,7 @@ class Listing(Directive):
     def run(self) -> list[nodes.Node]:
         lines: list[str] = []
         for name, text in self.entries():
-            lines += [name, f"   {text}", ""]
+            lines += [name, *f"   {text}".split("\n"), ""]
         node = nodes.section()
         node.document = self.state.document
         self.state.nested_parse(StringList(lines, source=self.name), self.content_offset, node)
@@ -53,11 +54,29 @@ class Command(Listing):
     def entries(self) -> Iterator[tuple[str, str]]:
         stock = BaseCommand().create_parser("manage.py", "")
         parser = load_command_class("taskq_django", self.arguments[0]).create_parser("manage.py", self.arguments[0])
-        known = {name for action in stock._actions for name in action.option_strings}
+        yield from self.flags(parser, {name for action in stock._actions for name in action.option_strings})
+
+    def flags(self, parser: ArgumentParser, known: set[str]) -> Iterator[tuple[str, str]]:
         for action in parser._actions:
-            if not known & set(action.option_strings):
-                names = ", ".join(f"``{name}``" for name in action.option_strings or [action.dest])
-                yield names, (action.help or "").replace("%%", "%")
+            if known & set(action.option_strings):
+                continue
+            if isinstance(action, _SubParsersAction):
+                for verb in action._choices_actions:
+                    yield (
+                        f"``{verb.dest}``",
+                        "\n".join([_text(verb), "", *self.nested(action.choices[verb.dest], known)]),
+                    )
+            else:
+                names = ", ".join(f"``{name}``" for name in action.option_strings or [action.metavar or action.dest])
+                yield names, _text(action)
+
+    def nested(self, parser: ArgumentParser, known: set[str]) -> Iterator[str]:
+        for names, text in self.flags(parser, known):
+            yield from (f"   {names}", f"      {text}")
+
+
+def _text(action: Action) -> str:
+    return (action.help or "").replace("%%", "%")
 
 
 class Checks(Listing):

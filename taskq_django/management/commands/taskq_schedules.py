@@ -25,18 +25,19 @@ class Command(BaseCommand):
     help = "Look at schedules and act on them."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", help="What to do.")
         listing = verbs.add_parser("list", help="All schedules.")
         listing.add_argument("--json", action="store_true", help="One JSON list.")
         following = verbs.add_parser("next", help="The next runs of one schedule.")
-        following.add_argument("name", metavar="NAME")
+        following.add_argument("name", metavar="NAME", help="Name of the schedule.")
         following.add_argument("--count", type=int, default=10, help="So many, 50 at most. Default: 10.")
         for verb, text in (
             ("run", "Enqueue its job now, beside its slots."),
             ("enable", "Let it run again, from its next slot on."),
             ("disable", "Let it run no more."),
         ):
-            verbs.add_parser(verb, help=text).add_argument("names", metavar="NAME", nargs="+")
+            names = verbs.add_parser(verb, help=text)
+            names.add_argument("names", metavar="NAME", nargs="+", help="Names of schedules.")
         verbs.add_parser("sync", help="Make the rows what the code declares; a beat does so when it starts.")
         verbs.add_parser("check", help="Look for schedules that cannot run; exits with 1 when there is one.")
 
