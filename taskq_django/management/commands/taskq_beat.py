@@ -66,7 +66,8 @@ class Command(BaseCommand):
             beat = Beat(databases, settings)
             if given["once"]:
                 count = beat.run_once()
-                self.stdout.write(f"{count} job{'s' * (count != 1)} enqueued")
+                if given["verbosity"] > 0:
+                    self.stdout.write(f"{count} job{'s' * (count != 1)} enqueued")
                 return
         except OUTAGE as error:
             self.stderr.write(self.style.ERROR(" ".join(str(error).split())))
@@ -78,12 +79,10 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: beat.stop())
         if verbosity > 0:
             for database in databases:
-                rows = Schedule.objects.using(database)
-                enabled, broken = (
-                    rows.filter(enabled=True).count(),
-                    rows.filter(enabled=True).exclude(broken="").count(),
-                )
-                text = f"{enabled} schedules" + (f", {broken} of them broken" if broken else "")
+                declared.sync(database)  # so that those in code are counted
+                rows = Schedule.objects.using(database).filter(enabled=True)
+                enabled, broken = rows.count(), rows.exclude(broken="").count()
+                text = f"{enabled} schedule{'s' * (enabled != 1)}" + (f", {broken} of them broken" if broken else "")
                 self.stdout.write(f'taskq beat  {connections[database].display_name}, "{database}": {text}')
             self.stdout.write("Ready. Quit the beat with CONTROL-C.")
             self.stdout.flush()
