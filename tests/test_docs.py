@@ -8,7 +8,10 @@ import re
 import subprocess
 import sys
 import textwrap
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.management import load_command_class
@@ -16,6 +19,9 @@ from django.core.management import load_command_class
 import taskq_django
 from taskq_django import checks, conf, exceptions, signals
 from taskq_django.declaration import options
+from taskq_django.schedules import read_kind
+from taskq_django.schedules.preview import offset_text, slots_after
+from taskq_django.schedules.zones import change_between
 from taskq_django.tasks import Task
 
 ROOT = Path(__file__).parents[1]
@@ -101,31 +107,124 @@ def blocks(text: str, name: str | None = None) -> list[str]:
     return [named[name].split("\n", 1)[1]] if name else [re.sub(r"^:\w+:.*\n", "", body.lstrip()) for body in bodies]
 
 
-def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
-    text = (DOCS / "tutorials/first_task.rst").read_text()
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("DJANGO_", "TASKQ_"))}
-    env["PYTHONPATH"] = str(ROOT)
+def table(text: str) -> list[list[str]]:
+    """The body of the first simple table."""
+    _, _, body, *_ = re.split(r"^={3,}  =.*\n", text, flags=re.MULTILINE)
+    return [re.split(r"\s{2,}", line.strip()) for line in body.splitlines()]
 
-    def run(*command: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *command], cwd=tmp_path / "site1", env=env, capture_output=True, text=True, check=False
-        )
+
+class Site:
+    """A project as a tutorial has it made."""
+
+    def __init__(self, home: Path, tutorial: str) -> None:
+        self.home = home / "site1"
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("DJANGO_", "TASKQ_"))}
+        self.env["PYTHONPATH"] = str(ROOT)
+        subprocess.run([sys.executable, "-m", "django", "startproject", "site1"], cwd=home, env=self.env, check=True)
+        self.manage("startapp", "shop")
+        with (self.home / "site1/settings.py").open("a") as settings:
+            settings.write(blocks(tutorial, "settings.py")[0])
+        (self.home / "shop/tasks.py").write_text(blocks(tutorial, "tasks.py")[0])
+
+    def manage(self, *arguments: str) -> str:
+        command = [sys.executable, "manage.py", *arguments]
+        done = subprocess.run(command, cwd=self.home, env=self.env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    subprocess.run([sys.executable, "-m", "django", "startproject", "site1"], cwd=tmp_path, env=env, check=True)
-    run("manage.py", "startapp", "shop")
-    with (tmp_path / "site1/site1/settings.py").open("a") as settings:
-        settings.write(blocks(text, "settings.py")[0])
-    (tmp_path / "site1/shop/tasks.py").write_text(blocks(text, "tasks.py")[0])
-    run("manage.py", "check", "--fail-level", "WARNING")
-    run("manage.py", "makemigrations", "--check", "--dry-run")
-    run("manage.py", "migrate")
-    assert "READY" in run("manage.py", "shell", "-c", blocks(text, "enqueue")[0])
-    log = run("manage.py", "taskq_worker", "--burst")
+    def shell(self, code: str) -> str:
+        return self.manage("shell", "-c", code)
+
+
+def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
+    text = (DOCS / "tutorials/first_task.rst").read_text()
+    site = Site(tmp_path, text)
+
+    site.manage("check", "--fail-level", "WARNING")
+    site.manage("makemigrations", "--check", "--dry-run")
+    site.manage("migrate")
+    assert "READY" in site.shell(blocks(text, "enqueue")[0])
+    log = site.manage("taskq_worker", "--burst")
     assert "Ready" in log
     assert "succeeded task=shop.tasks.add" in log
-    shown = run("manage.py", "shell", "-c", blocks(text, "read")[0])
+    shown = site.shell(blocks(text, "read")[0])
     assert "3\n" in shown
     assert "KeyError: 'missing'" in shown
-    run("manage.py", "migrate", "taskq_django", "zero")
+    site.manage("migrate", "taskq_django", "zero")
+
+
+# What a browser does with the form: the fields by their labels, with those of the arguments of the chosen task.
+FILL_IN = """
+from django.contrib.auth.models import User
+from django.test import Client
+from django.test.utils import setup_test_environment
+setup_test_environment()
+given = {given!r}
+client = Client()
+client.force_login(User.objects.get(username="admin"))
+url = "/admin/taskq_django/schedule/add/"
+fields = list(client.get(url, {{"task_path": given["Task"]}}).context["adminform"].form)
+values = {{field.html_name: field.value() for field in fields if field.value() not in {{None, ""}}}}
+for label, value in given.items():
+    [field] = [field for field in fields if field.label == label]
+    choices = {{str(text): key for key, text in getattr(field.field, "choices", ()) if not isinstance(text, list)}}
+    values[field.html_name] = choices.get(value, value)
+answer = client.post(url, values)
+print(answer.status_code, answer.context and answer.context["adminform"].form.errors.as_text())
+"""
+
+
+def test_the_tutorial_of_schedules_works_as_it_is_written(tmp_path: Path) -> None:
+    text = (DOCS / "tutorials/first_schedule.rst").read_text()
+    site = Site(tmp_path, text)
+    site.env["DJANGO_SUPERUSER_PASSWORD"] = "secret"
+    site.manage("migrate")
+    site.manage("createsuperuser", "--noinput", "--username", "admin", "--email", "admin@example.com")
+
+    assert "302 None" in site.shell(FILL_IN.format(given=dict(table(text))))
+    log = site.manage("taskq_worker", "-B", "--max-tasks", "1", "--no-reload")
+    assert "Fired 'Greet the world'" in log
+    assert "succeeded task=shop.tasks.greet" in log
+    assert "Hello, world!" in site.shell(
+        "from taskq_django.models import JobResult; print(JobResult.objects.get().return_value)"
+    )
+
+    site.manage("taskq_schedules", "disable", "Greet the world")
+    with (site.home / "shop/tasks.py").open("a") as tasks:
+        tasks.write(blocks(text, "more_tasks.py")[0])
+    [run] = [line for line in site.manage("taskq_beat", "--dry-run").splitlines() if "shop.tasks" in line]
+    assert re.search(r" 03:00:00 \+0[12]:00 Europe/Berlin  shop.tasks.clean_up  shop.tasks.clean_up", run)
+
+
+def test_the_guide_to_schedules_works_as_it_is_written(tmp_path: Path) -> None:
+    text = (DOCS / "guides/schedules.rst").read_text()
+    site = Site(tmp_path, (DOCS / "tutorials/first_schedule.rst").read_text())
+    (site.home / "shop/tasks.py").write_text(blocks(text, "code")[0])
+    site.manage("migrate")
+
+    assert "4 created" in site.manage("taskq_schedules", "sync")
+    assert re.match(r"20\d\d-", site.shell(blocks(text, "create")[0]).splitlines()[-1])
+    assert "can run" in site.manage("taskq_schedules", "check")
+    site.shell(blocks(text, "update")[0])
+    assert not site.manage("taskq_beat", "--once", "-v", "0")
+    [digest] = [line for line in site.manage("taskq_schedules", "list").splitlines() if "Digest" in line]
+    assert re.search(r"\[0 9 \* \* \* America/New_York\]  shop.tasks.send_digest  next run 20", digest)
+
+
+CLOCKS = table((DOCS / "explanation/time.rst").read_text())
+
+
+@pytest.mark.parametrize(("zone", "day", "clocks", "spec", "runs"), CLOCKS)
+def test_the_table_of_clock_changes_is_what_the_code_does(
+    zone: str, day: str, clocks: str, spec: str, runs: str
+) -> None:
+    midnight = datetime.fromisoformat(day)
+    begin = midnight.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC) - timedelta(hours=2)
+    slots = islice(slots_after(read_kind("cron", spec.strip("`"), zone), begin), 10)
+    local = [slot.astimezone(ZoneInfo(zone)) for slot in slots]
+    morning = [at for at in local if midnight <= at.replace(tzinfo=None) < midnight + timedelta(hours=4)]
+    change = change_between(ZoneInfo(zone), begin, begin + timedelta(hours=8))
+
+    assert ", ".join(f"{at:%H:%M}{offset_text(at)}" for at in morning) == runs
+    assert change is not None
+    assert f"{change.old_wall:%H:%M} → {change.new_wall:%H:%M}" == clocks
