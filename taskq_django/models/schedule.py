@@ -181,7 +181,8 @@ class Schedule(models.Model):
             self.plan_from(now)
             super().save(*args, using=database, **kwargs)
             return
-        read_kind(self.kind, self.spec, self.timezone)  # raises SpecError before anything is written
+        if any(stored[name] != getattr(self, name) for name in ("kind", "spec", "timezone")):
+            read_kind(self.kind, self.spec, self.timezone)  # raises SpecError before anything is written
         if self.enabled:
             self.disabled_reason = ""
         written = set(OWNED_BY_PEOPLE if update_fields is None else [*update_fields, "disabled_reason"])
