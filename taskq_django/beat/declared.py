@@ -59,6 +59,9 @@ def sync(database: str) -> Synced:
         backend = task.get_backend()
         if getattr(backend, "broker", None) is None or backend.broker.database != database:  # type: ignore[attr-defined]
             continue
+        if key in seen:
+            logger.error("The schedule %r of %s in code is wrong: another one has this name", key, task.module_path)
+            continue
         seen.add(key)
         try:
             with transaction.atomic(using=database):
