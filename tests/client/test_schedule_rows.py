@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from taskq_django import every
 from taskq_django.beat import declared
@@ -55,3 +55,13 @@ def test_of_two_schedules_in_code_with_one_name_the_second_is_refused(
 
     assert Schedule.objects.get().task_path == tasks.add.module_path
     assert f"'nightly' of {tasks.echo.module_path} in code is wrong" in caplog.text
+
+
+def test_check_finds_arguments_in_code_that_do_not_fit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(registry, "all", lambda: [replace(tasks.add, schedule=every(hours=1, kwargs={"z": 1}))])
+
+    with pytest.raises(CommandError, match="1 problem of"):
+        call_command("taskq_schedules", "check")
+    assert "tests.app.tasks.add, in code: tests.app.tasks.add(" in capsys.readouterr().out
