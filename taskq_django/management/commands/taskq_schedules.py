@@ -51,7 +51,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps([_as_json(row) for row in rows], indent=2))
             return
         for row in rows:
-            when = f"{row.spec} {row.timezone}" if row.kind == "cron" else row.spec
+            when = f"{row.spec} {row.timezone}" if row.kind != "interval" else row.spec
             self.stdout.write(f"{row.name}  [{when}]  {row.task_path}  {state_of(row)}")
 
     def _next(self, given: dict[str, Any]) -> None:
