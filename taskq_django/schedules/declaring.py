@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from typing import Any
 
 from ..exceptions import SpecError
@@ -42,6 +43,10 @@ class DeclaredSchedule:
         for name, allowed in (("misfire", ("skip", "once", "all")), ("overlap", ("allow", "skip"))):
             if getattr(self, name) not in allowed:
                 raise SpecError(name, f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
+        if isinstance(self.args, str) or not isinstance(self.args, Sequence):
+            raise SpecError("args", f"args must be a list or a tuple, not {self.args!r}.")
+        if not isinstance(self.kwargs, Mapping):
+            raise SpecError("kwargs", f"kwargs must be a dict, not {self.kwargs!r}.")
         for name in ("start", "end"):
             moment = getattr(self, name)
             if moment is not None and (not isinstance(moment, datetime) or moment.tzinfo is None):
@@ -60,6 +65,7 @@ def cron(expression: str, *, timezone: str | None = None, **more: Any) -> Declar
     ``more`` are the other fields of DeclaredSchedule: name, args, kwargs, queue_name, priority, start, end, jitter,
     misfire, overlap, expires, note, enabled. Raises SpecError.
     """
+    _refuse_unknown("cron", more)
     return DeclaredSchedule(kind="cron", spec=expression, timezone=timezone, **more)
 
 
@@ -74,8 +80,18 @@ def every(
     **more: Any,
 ) -> DeclaredSchedule:
     """Run a task every so often: ``every(minutes=5)``. The rest as for ``cron``. Raises SpecError."""
+    _refuse_unknown("every", more)
+    if not isinstance(interval, timedelta | None):
+        raise SpecError("spec", f"every() takes units, as every(minutes=5), or a timedelta, not {interval!r}.")
     given = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds) + (interval or timedelta())
     total = given.total_seconds()
     if total != int(total) or total < 1:
         raise SpecError("spec", f"every() needs whole seconds, at least one, not {given}.")
     return DeclaredSchedule(kind="interval", spec=interval_text(int(total)), **more)
+
+
+def _refuse_unknown(function: str, given: Mapping[str, Any]) -> None:
+    known = DeclaredSchedule.__dataclass_fields__.keys() - {"kind", "spec"}
+    for name in given.keys() - known:
+        nearest = get_close_matches(name, known, n=1)
+        raise TypeError(f"{function}() has no option {name!r}." + (f" Did you mean {nearest[0]!r}?" if nearest else ""))
