@@ -36,8 +36,10 @@ def database_now(database: str) -> datetime:
     connection = connections[database]
     if connection.vendor == "sqlite":
         return datetime.now(UTC)
-    sql = "SELECT UTC_TIMESTAMP(6)" if connection.vendor == "mysql" else "SELECT statement_timestamp()"
+    sql = (
+        "SELECT UTC_TIMESTAMP(6)" if connection.vendor == "mysql" else "SELECT statement_timestamp() AT TIME ZONE 'UTC'"
+    )
     with connection.cursor() as cursor:
         cursor.execute(sql)
         moment: datetime = cursor.fetchone()[0]
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.replace(tzinfo=UTC)
