@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from ..exceptions import ArgumentError
@@ -127,10 +128,14 @@ def _sync_one(key: str, task: Task[..., Any], declared: DeclaredSchedule, databa
     rows = Schedule.objects.using(database)
     row = rows.filter(declared_as=key).first()
     if row is None:
-        taken = rows.filter(name=key[:200]).exists()
+        # Not by a row of this key: that another process has made since, and to make it twice must fail.
+        taken = rows.filter(name=key[:200]).exclude(declared_as=key).exists()
         name = f"{key[:190]} (code)" if taken else key[:200]
-        Schedule(name=name, declared_as=key, enabled=declared.enabled, **fields).save(using=database, force_insert=True)
-        return True, True
+        row = Schedule(name=name, declared_as=key, enabled=declared.enabled, **fields)
+        if is_right(row, key):
+            row.save(using=database, force_insert=True)
+            return True, True
+        return False, False
     came_back = row.disabled_reason == REMOVED
     if came_back:
         row.enabled = declared.enabled
@@ -139,5 +144,18 @@ def _sync_one(key: str, task: Task[..., Any], declared: DeclaredSchedule, databa
         return False, False
     for name, value in changes.items():
         setattr(row, name, value)
+    if not is_right(row, key):
+        return False, False
     row.save(using=database)
     return True, False
+
+
+def is_right(row: Schedule, key: str) -> bool:
+    """Do its fields hold what they may? What the code says wrongly is logged, and keeps nothing else from its sync."""
+    try:
+        row.clean_fields()
+        row.clean()
+    except ValidationError as error:
+        logger.error("The schedule %r in code is wrong: %s", key, "; ".join(error.messages))
+        return False
+    return True
