@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
+from django.db import transaction
 
 from .. import codec, compat
 from ..backend import TaskqBackend
@@ -96,12 +97,13 @@ def run_now(schedule: Schedule, database: str) -> str:
     """Enqueue its job once more, beside its slots; returns the id. Raises BrokenSchedule."""
     now = database_now(database)
     firing = firing_of(schedule, now, database, by_hand=True)
-    if firing.veto is not None:
-        record_veto(firing.task, firing.job, firing.veto, firing.broker)
-    else:
-        send([(firing.task, firing.job)], firing.broker)
     moment = given_back(now)
-    ScheduleRun.objects.using(database).create(
-        schedule=schedule, slot=moment, job_id=firing.job.id, enqueued_at=moment, by_hand=True
-    )
+    with transaction.atomic(using=database):
+        if firing.veto is not None:
+            record_veto(firing.task, firing.job, firing.veto, firing.broker)
+        else:
+            send([(firing.task, firing.job)], firing.broker)
+        ScheduleRun.objects.using(database).create(
+            schedule=schedule, slot=moment, job_id=firing.job.id, enqueued_at=moment, by_hand=True
+        )
     return firing.job.id

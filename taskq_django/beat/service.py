@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from django.db import DatabaseError, InterfaceError, connections
@@ -27,18 +26,15 @@ LONGEST_TICK = 10.0  # seconds
 ADOPT_EVERY = 5.0  # seconds; rows that were not made by Schedule.save() have no slot until then
 BROKEN_EVERY = 60.0  # seconds; and those that could not be read are looked at again
 MARGIN = 0.2  # seconds: what is due just after the next look is known before it
+HELD_PAUSE = 0.1  # seconds; what is due is held by another beat, which will have fired it soon
 
 
 class Beat:
-    """1. look ahead · 2. sleep until the first is due · 3. tick. Any number of beats may run at once."""
+    """Looks after the schedules of some databases, each for itself. Any number of beats may run at once."""
 
     def __init__(self, databases: Sequence[str], settings: BeatSettings) -> None:
+        self._watches = [Watch(database, settings) for database in databases]
         self._databases = list(databases)
-        self._settings = settings
-        self._tickers = {database: Ticker(database, settings) for database in databases}
-        self._due: dict[str, deque[tuple[float, int]]] = {database: deque() for database in databases}  # monotonic, id
-        self._adopt_at = self._broken_at = float("-inf")
-        self._failures = 0  # looks in a row that were not answered
         self._sleeper = Sleeper()
         self._stopping = False
         self.lifelines: tuple[int, ...] = ()  # file descriptors that become readable when the parent is gone
@@ -49,12 +45,11 @@ class Beat:
         self._sleeper.wake()
 
     def run(self) -> None:
-        """Until stopped. A database that is away is waited for."""
+        """Until stopped. A database that is away is waited for, and keeps no other from being served."""
         limit_own_sessions(self._databases, LONGEST_TICK)
         try:
-            self._sync()
             while not self._stopping:
-                pause = self.turn()
+                pause = min(watch.turn(lambda: self._stopping) for watch in self._watches)
                 if not self._stopping and self._sleeper.sleep(pause, self.lifelines):
                     break  # the parent is gone
         finally:
@@ -63,71 +58,93 @@ class Beat:
 
     def run_once(self) -> int:
         """Fire what is due now; returns how many jobs that were. Raises DatabaseError for an outage."""
-        count = 0
-        for database, ticker in self._tickers.items():
-            declared.sync(database)
-            ticker.adopt(broken_too=True)
-            while ids := [id_ for id_, seconds in ticker.look_ahead(0.0) if seconds <= 0]:
-                count += ticker.tick(ids)
-        return count
+        return sum(watch.fire_once() for watch in self._watches)
 
-    def turn(self) -> float:
-        """Fire what has become due and look ahead; returns the seconds to sleep."""
-        try:
-            for database in self._databases:
-                self._tick(database)
-            self._adopt()
-            pause = min(self._look_ahead(database) for database in self._databases)
-        except OUTAGE as error:
-            return self._wait_after(error)
+
+class Watch:
+    """One database: 1. tick what has become due · 2. look ahead · 3. say how long to sleep."""
+
+    def __init__(self, database: str, settings: BeatSettings) -> None:
+        self._database = database
+        self._settings = settings
+        self._ticker = Ticker(database, settings)
+        self._is_synced = False  # are the rows what the code says?
+        # All in monotonic seconds.
+        self._turn_at = self._adopt_at = self._broken_at = float("-inf")
+        self._due_at = float("inf")
+        self._failures = 0  # turns in a row that were not answered
+        self._in_vain = 0  # ticks in a row that found nothing
+
+    def turn(self, is_stopping: Callable[[], bool]) -> float:
+        """Do what is to be done now; returns the seconds until the next turn."""
+        if monotonic() >= self._turn_at:
+            try:
+                pause = self._turn(is_stopping)
+            except OUTAGE as error:
+                pause = self._wait_after(error)
+            self._turn_at = monotonic() + pause
+        return max(0.0, self._turn_at - monotonic())
+
+    def fire_once(self) -> int:
+        declared.sync(self._database)
+        self._ticker.adopt(broken_too=True)
+        while self._ticker.adopt():
+            pass
+        jobs = 0
+        while (ticked := self._ticker.tick()).schedules:
+            jobs += ticked.jobs
+        return jobs
+
+    def _turn(self, is_stopping: Callable[[], bool]) -> float:
+        if not self._is_synced:
+            declared.sync(self._database)
+            self._is_synced = True
+        if monotonic() >= self._due_at:
+            self._in_vain = 0 if self._fire(is_stopping) else self._in_vain + 1
+        self._adopt()
+        pause = self._look_ahead()
         if self._failures:
             logger.info("The database answers again")
             self._failures = 0
-        return pause
+        # Once in vain is usual: a tick may come a moment too early.
+        return HELD_PAUSE if pause == 0 and self._in_vain > 1 else pause
 
-    def _tick(self, database: str) -> None:
-        due = self._due[database]
-        while due and due[0][0] <= monotonic() and not self._stopping:
-            batch: list[int] = []
-            while due and len(batch) < self._settings.batch and due[0][0] <= monotonic():
-                batch.append(due.popleft()[1])
-            self._tickers[database].tick(batch)
+    def _fire(self, is_stopping: Callable[[], bool]) -> bool:
+        """Whether there was something to fire."""
+        found = False
+        while not is_stopping():
+            count = self._ticker.tick().schedules
+            found = found or count > 0
+            if count < self._settings.batch:
+                break
+        return found
 
-    def _look_ahead(self, database: str) -> float:
+    def _look_ahead(self) -> float:
         # Not at the same moment as other beats that were started with this one.
         longest = self._settings.max_sleep * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
         asked_at = monotonic()
-        found = self._tickers[database].look_ahead(longest + MARGIN)
+        seconds = self._ticker.look_ahead(longest + MARGIN)
         # The answer may have been long on its way: early is better than late, for what is not due is not fired.
-        self._due[database] = deque((asked_at + seconds, id_) for id_, seconds in found)
-        return max(0.0, min(longest, found[0][1] - (monotonic() - asked_at))) if found else longest
+        self._due_at = float("inf") if seconds is None else asked_at + seconds
+        return max(0.0, min(longest, self._due_at - monotonic()))
 
     def _adopt(self) -> None:
         now = monotonic()
         if now < self._adopt_at:
             return
-        self._adopt_at = now + ADOPT_EVERY
         broken_too = now >= self._broken_at
         if broken_too:
             self._broken_at = now + BROKEN_EVERY
-        for ticker in self._tickers.values():
-            ticker.adopt(broken_too=broken_too)
-
-    def _sync(self) -> None:
-        for database in self._databases:
-            while not self._stopping:
-                try:
-                    declared.sync(database)
-                    break
-                except OUTAGE as error:
-                    if self._sleeper.sleep(self._wait_after(error), self.lifelines):
-                        return
+        if self._ticker.adopt(broken_too=broken_too) < self._settings.batch:  # else there are more
+            self._adopt_at = now + ADOPT_EVERY
 
     def _wait_after(self, error: Exception) -> float:
         self._failures += 1
         pause: float = min(LONGEST_PAUSE, 0.25 * 2 ** min(self._failures - 1, 8))
         text = " ".join(str(error).split())
-        logger.warning("Schedules could not be looked at: %s; next try in %.2f s (%d)", text, pause, self._failures)
-        for database in self._databases:
-            let_go(connections[database])
+        logger.warning(
+            *("Schedules in %r could not be looked at: %s; next try in %.2f s (%d)", self._database),
+            *(text, pause, self._failures),
+        )
+        let_go(connections[self._database])
         return pause

@@ -7,11 +7,11 @@ besides. Nothing is kept between two ticks, so there is no leader, and nothing t
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import InterfaceError, OperationalError, connections
 from django.db.models import Case, F, OuterRef, QuerySet, Subquery, Value, When
@@ -24,11 +24,22 @@ from ..conf import Beat
 from ..exceptions import BrokenSchedule, BrokerUnavailable, SpecError
 from ..handles import record_veto
 from ..models import Overlap, QueuedJob, Schedule, ScheduleRun
+from ..models.moment_field import MomentField
 from ..models.schedule import aware, given_back
 from .firing import Firing, firing_of
 from .plan import Plan, Policy, plan
 
 logger = logging.getLogger("taskq_django.beat")
+
+OUTAGE = (OperationalError, InterfaceError, BrokerUnavailable)
+LONGEST_REASON = 2000  # characters
+
+
+class Ticked(NamedTuple):
+    """What a tick has done."""
+
+    schedules: int = 0  # that have moved on
+    jobs: int = 0  # that were enqueued
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +50,15 @@ class Moved:
     next_run_at: datetime | None
     firings: tuple[Firing, ...] = ()
     broken: str = ""
+    is_readable: bool = True  # else it is not known whether a slot is left
 
     @property
     def jobs(self) -> int:
         return sum(firing.veto is None for firing in self.firings)
+
+    @property
+    def is_finished(self) -> bool:
+        return self.is_readable and self.next_run_at is None
 
 
 class Ticker:
@@ -52,167 +68,189 @@ class Ticker:
         self._database = database
         self._settings = settings
         self._missed_after = timedelta(seconds=settings.missed_after)
-        self._following: dict[tuple[int, int], datetime | None] = {}  # (id, version): the slot after the next
+        # (id, version): the slot after the next. Computed while there is time, for the tick is waited for.
+        self._following: dict[tuple[int, int], datetime | None] = {}
 
     @property
     def _rows(self) -> QuerySet[Schedule]:
         return Schedule.objects.using(self._database).filter(enabled=True)
 
-    def look_ahead(self, seconds: float) -> list[tuple[int, float]]:
-        """The schedules that are due within ``seconds``, a batch at most: their ids, and in how many seconds.
-
-        What has no slot yet (a row that ``save`` has not made) gets one.
-        """
+    def look_ahead(self, seconds: float) -> float | None:
+        """In how many seconds the first schedule is due; None: not within ``seconds``."""
         rows = list(
             self._rows.filter(next_run_at__lte=DatabaseNow(seconds))
-            .annotate(now=DatabaseNow())
+            .annotate(now=DatabaseNow(output_field=MomentField()))
             .order_by("next_run_at")[: self._settings.batch]
         )
-        self._following = {}
+        known, self._following = self._following, {}
         for row in rows:
+            key = row.pk, row.version
             with suppress(SpecError):  # said when it is due
-                self._following[row.pk, row.version] = row.moments.next_after(aware(row.next_run_at))
-        return [(row.pk, (aware(row.next_run_at) - aware(row.now)).total_seconds()) for row in rows]
+                self._following[key] = known[key] if key in known else row.moments.next_after(aware(row.next_run_at))
+        return (aware(rows[0].next_run_at) - aware(rows[0].now)).total_seconds() if rows else None
 
     def adopt(self, *, broken_too: bool = False) -> int:
-        """Plan the rows that have no slot; returns how many. ``broken_too``: the code may have changed since."""
+        """Plan rows that have no slot, for ``save`` has not made them: a batch at most; returns how many.
+
+        ``broken_too``: and all that could not be read, for the code may have changed since.
+        """
         rows = self._rows.filter(next_run_at=None, is_finished=False)
-        count = 0
-        for row in list(rows if broken_too else rows.filter(broken="")):
+        found = list(rows.filter(broken="")[: self._settings.batch])
+        if broken_too:
+            found += rows.exclude(broken="")
+        if not found:
+            return 0
+        now, count = database_now(self._database), 0
+        for row in found:
+            reason = row.broken
             try:
-                row.plan_from(database_now(self._database))
+                row.plan_from(now)
             except SpecError as error:
                 row.broken = str(error)
+            else:
+                row.broken = reason if row.is_finished else ""
             fields = {name: getattr(row, name) for name in ("next_run_at", "is_finished", "broken")}
             seen = self._rows.filter(pk=row.pk, version=row.version)
             count += seen.update(**fields, version=F("version") + 1)
         return count
 
-    def tick(self, ids: Collection[int]) -> int:
-        """Fire what is due among these; returns how many jobs were enqueued. Raises DatabaseError for an outage.
+    def tick(self, now: datetime | None = None) -> Ticked:
+        """Fire what is due, a batch at most. Raises DatabaseError for an outage.
 
-        When the batch fails as a whole, each is tried alone: one that cannot be fired stops no other.
+        When the batch fails as a whole, each is tried alone: one that cannot be fired stops no other. What another
+        beat holds is left to it. ``now`` (aware) stands in for the database's clock.
         """
+        tried: list[int] = []
         try:
-            return self._tick(ids)
-        except (OperationalError, InterfaceError, BrokerUnavailable):
+            return self._tick(now, tried)
+        except OUTAGE:
             raise
         except Exception as error:
-            if len(ids) == 1:
-                self._mark_broken(next(iter(ids)), error)
-                return 0
-        return sum(self.tick([id_]) for id_ in ids)
+            if not tried:
+                raise
+            if len(tried) == 1:
+                self._mark_broken(tried[0], error)
+                return Ticked(schedules=1)
+        jobs = 0
+        for id_ in tried:
+            try:
+                jobs += self._tick(now, [], only=id_).jobs
+            except OUTAGE:
+                raise
+            except Exception as error:
+                self._mark_broken(id_, error)
+        return Ticked(len(tried), jobs)
 
-    def _tick(self, ids: Collection[int]) -> int:
+    def _tick(self, now: datetime | None, tried: list[int], only: int | None = None) -> Ticked:
+        """``tried`` gets the ids of the batch before any of it is touched."""
         with own_transaction(self._database):
-            rows = self._locked(ids)
+            rows = self._locked(now, only)
             if not rows:
-                return 0
-            now = aware(rows[0].now)  # type: ignore[attr-defined]
+                return Ticked()
+            tried += [row.pk for row in rows]
+            now = now or aware(rows[0].now)  # type: ignore[attr-defined]
             busy = self._with_a_live_job(rows)
             moved = [self._moved(row, now, is_busy=row.pk in busy) for row in rows]
             self._write_schedules(moved, now)
             firings = [firing for each in moved for firing in each.firings]
             self._write_jobs(firings, now)
         for firing in firings:
-            job, name = firing.job, firing.schedule.name
-            logger.info("Fired %r: %s[%s], due %s", name, job.task_path, job.id, firing.slot.isoformat(" ", "seconds"))
-            signals.schedule_fired.announce(
-                firing.task.func, schedule=firing.schedule, slot=firing.slot, job=firing.job
-            )
-        return len(firings)
+            if firing.veto is None:
+                _announce(firing)
+        return Ticked(len(rows), sum(each.jobs for each in moved))
 
-    def _locked(self, ids: Collection[int]) -> list[Schedule]:
-        rows = self._rows.filter(pk__in=ids, next_run_at__lte=DatabaseNow()).annotate(now=DatabaseNow())
+    def _locked(self, now: datetime | None, only: int | None) -> list[Schedule]:
+        rows = self._rows.filter(next_run_at__lte=DatabaseNow() if now is None else given_back(now))
+        rows = rows.annotate(now=DatabaseNow(output_field=MomentField())).order_by("next_run_at")
         features = connections[self._database].features
         if features.has_select_for_update:  # SQLite has locked the whole database
             rows = rows.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
-        return list(rows.order_by("next_run_at"))
+        return list(rows[: self._settings.batch] if only is None else rows.filter(pk=only))
 
     def _with_a_live_job(self, rows: Sequence[Schedule]) -> set[int]:
-        """The schedules that must not overlap, and whose last job has not ended."""
+        """The schedules that must not overlap, and whose last job, or the last by hand, has not ended."""
         asking = [row.pk for row in rows if row.overlap == Overlap.SKIP]
         if not asking:
             return set()
-        last = ScheduleRun.objects.filter(schedule=OuterRef("pk"), by_hand=False).order_by("-slot").values("job_id")[:1]
-        jobs = dict(
+        runs = ScheduleRun.objects.filter(schedule=OuterRef("pk")).order_by("-slot").values("job_id")
+        last = (
             Schedule.objects.using(self._database)
             .filter(pk__in=asking)
-            .annotate(last_job=Subquery(last))
-            .values_list("pk", "last_job")
+            .annotate(by_beat=Subquery(runs.filter(by_hand=False)[:1]), by_hand=Subquery(runs.filter(by_hand=True)[:1]))
         )
+        jobs = {pk: {*found} - {None} for pk, *found in last.values_list("pk", "by_beat", "by_hand")}
         live = set(
             QueuedJob.objects.using(self._database)
-            .filter(pk__in=[job for job in jobs.values() if job])
+            .filter(pk__in=[job for found in jobs.values() for job in found])
             .values_list("pk", flat=True)
         )
-        return {pk for pk, job in jobs.items() if job in live}
+        return {pk for pk, found in jobs.items() if found & live}
 
     def _moved(self, row: Schedule, now: datetime, *, is_busy: bool) -> Moved:
         try:
             planned = self._plan(row, now)
         except SpecError as error:
             logger.error("Schedule %r is broken: %s", row.name, error)
-            return Moved(row, None, broken=str(error))
+            return Moved(row, None, broken=_reason(str(error)), is_readable=False)
         if planned.missed:
             logger.warning(
                 "Schedule %r has missed its runs since %s (%s): %d made up for",
                 *(row.name, row.next_run_at, row.misfire, len(planned.fires)),
             )
-        slots, following = planned.fires, planned.next_run_at
+        slots = planned.fires
         if row.overlap == Overlap.SKIP:
             if is_busy and slots:
                 logger.info("Skipped %r, due %s: its last job has not ended", row.name, slots[0])
             slots = () if is_busy else slots[:1]
         if row.max_runs is not None:
             slots = slots[: max(0, row.max_runs - row.run_count)]
-            if row.run_count + len(slots) >= row.max_runs:
-                following = None
         try:
-            return Moved(row, following, tuple(firing_of(row, slot, self._database) for slot in slots))
+            moved = Moved(row, planned.next_run_at, tuple(firing_of(row, slot, self._database) for slot in slots))
         except BrokenSchedule as error:
-            if row.broken != str(error):
-                logger.error("Schedule %r is broken: %s", row.name, error)
-            return Moved(row, following, broken=str(error))
+            reason = _reason(str(error))
+            if row.broken != reason:
+                logger.error("Schedule %r is broken: %s", row.name, reason)
+            return Moved(row, planned.next_run_at, broken=reason)
+        if row.max_runs is not None and row.run_count + moved.jobs >= row.max_runs:
+            return replace(moved, next_run_at=None)
+        return moved
 
     def _plan(self, row: Schedule, now: datetime) -> Plan:
         due, end = aware(row.next_run_at), aware(row.end_at)
         following = self._following.get((row.pk, row.version))
-        if following is not None and following > now and now - due <= self._missed_after:
-            return Plan((due,), None if end is not None and following > end else following, missed=False)
+        is_usual = following is not None and due <= now < following and now - due <= self._missed_after
+        if is_usual and (end is None or following <= end):
+            return Plan((due,), following, missed=False)
         policy = Policy(row.misfire, timedelta(seconds=row.misfire_grace), row.misfire_cap)
         return plan(row.moments, due, now, policy, missed_after=self._missed_after, end=end)
 
     def _write_schedules(self, moved: Sequence[Moved], now: datetime) -> None:
         """The compare-and-set. The rows are locked; still, a count that is not right must not be committed."""
-        usual = [each for each in moved if each.jobs == 1]
-        count = self._write(usual, run_count=F("run_count") + 1, last_run_at=given_back(now), broken="")
+        alike: dict[tuple[int, str], list[Moved]] = {}
         for each in moved:
-            if each.jobs == 1:
-                continue
+            alike.setdefault((each.jobs, each.broken), []).append(each)
+        count = 0
+        for (jobs, broken), group in alike.items():
             fields: dict[str, Any] = {}
-            if each.jobs:
-                fields = {"run_count": F("run_count") + each.jobs, "last_run_at": given_back(now), "broken": ""}
-            elif each.broken:
-                fields = {"broken": each.broken}
-            count += self._write([each], **fields)
+            if jobs:
+                fields = {"run_count": F("run_count") + jobs, "last_run_at": given_back(now), "broken": ""}
+            elif broken:
+                fields = {"broken": broken}
+            count += self._write(group, **fields)
         if count != len(moved):
             raise RuntimeError("A schedule was changed under its lock: the tick is rolled back.")
 
     def _write(self, moved: Sequence[Moved], **fields: Any) -> int:
-        if not moved:
-            return 0
-        by_next: dict[datetime | None, list[int]] = {}
+        by_next: dict[datetime, list[int]] = {}
         for each in moved:
-            by_next.setdefault(each.next_run_at, []).append(each.schedule.pk)
+            if each.next_run_at is not None:
+                by_next.setdefault(each.next_run_at, []).append(each.schedule.pk)
         field = Schedule._meta.get_field("next_run_at")
-        cases = [
-            When(pk__in=ids, then=Value(given_back(slot), output_field=field)) for slot, ids in by_next.items() if slot
-        ]
-        ended = [each.schedule.pk for each in moved if each.next_run_at is None and not each.broken]
+        cases = [When(pk__in=ids, then=Value(given_back(slot), output_field=field)) for slot, ids in by_next.items()]
+        ended = [each.schedule.pk for each in moved if each.is_finished]
         following = Case(*cases, default=Value(None, output_field=field), output_field=field) if cases else None
         finished = Case(When(pk__in=ended, then=Value(True)), default=Value(False)) if ended else False
-        rows = self._rows.filter(pk__in=[each.schedule.pk for each in moved], next_run_at__lte=DatabaseNow())
+        rows = self._rows.filter(pk__in=[each.schedule.pk for each in moved])
         return rows.update(next_run_at=following, is_finished=finished, version=F("version") + 1, **fields)
 
     def _write_jobs(self, firings: Sequence[Firing], now: datetime) -> None:
@@ -230,12 +268,29 @@ class Ticker:
 
     def _mark_broken(self, id_: int, error: Exception) -> None:
         """A slot that cannot be fired is left behind, with the reason."""
-        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        logger.error("Schedule %d cannot be fired: %s", id_, text, exc_info=error)
-        for row in self._rows.filter(pk=id_, next_run_at__lte=DatabaseNow()):
+        now = database_now(self._database)
+        for row in self._rows.filter(pk=id_):
+            slot = aware(row.next_run_at)
+            if row.runs.filter(slot=row.next_run_at).exists():
+                reason = row.broken  # it was fired before: the clock, or an edit, has gone back
+                logger.warning("Schedule %r, due %s, was fired before", row.name, slot)
+            else:
+                reason = _reason(f"{type(error).__name__}: {error}")
+                logger.error("Schedule %r cannot be fired: %s", row.name, reason, exc_info=error)
             following = None
             with suppress(SpecError):
-                following = row.moments.next_after(database_now(self._database))
+                following = row.moments.next_after(max(now, slot))
             self._rows.filter(pk=id_, version=row.version).update(
-                next_run_at=given_back(following), broken=text, version=F("version") + 1
+                next_run_at=given_back(following), broken=reason, version=F("version") + 1
             )
+
+
+def _announce(firing: Firing) -> None:
+    job, schedule = firing.job, firing.schedule
+    logger.info("Fired %r: %s[%s], due %s", schedule.name, job.task_path, job.id, firing.slot.isoformat(" ", "seconds"))
+    signals.schedule_fired.announce(firing.task.func, schedule=schedule, slot=firing.slot, job=job)
+
+
+def _reason(text: str) -> str:
+    """As any database can keep it: an exception's message may hold anything."""
+    return " ".join(text.replace("\0", "").split()).encode(errors="replace").decode()[:LONGEST_REASON]

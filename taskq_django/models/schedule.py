@@ -24,7 +24,7 @@ from .moment_field import MomentField
 LONGEST_TIME = 10 * 366 * 86_400  # seconds
 
 # What decides when it runs: a change of these plans it anew, from now on.
-TIMING = ("enabled", "kind", "spec", "timezone", "start_at", "end_at")
+TIMING = ("enabled", "kind", "spec", "timezone", "start_at", "end_at", "max_runs")
 
 
 class Misfire(models.TextChoices):
@@ -124,8 +124,8 @@ class Schedule(models.Model):
 
     # The beat's.
     next_run_at = MomentField(_("next run"), null=True, blank=True, editable=False)  # the next slot
-    last_run_at = MomentField(_("last run"), null=True, blank=True, editable=False)  # when a job was enqueued last
-    run_count = models.PositiveIntegerField(_("runs"), default=0, editable=False)  # jobs that were enqueued
+    last_run_at = MomentField(_("last run"), null=True, blank=True, editable=False)  # of a slot; not by hand
+    run_count = models.PositiveIntegerField(_("runs"), default=0, editable=False)  # jobs of slots, not by hand
     is_finished = models.BooleanField(_("finished"), default=False, editable=False)  # no slot is left
     broken = models.TextField(
         _("broken"), blank=True, default="", editable=False
@@ -187,7 +187,7 @@ class Schedule(models.Model):
             self.disabled_reason = ""
         written = set(OWNED_BY_PEOPLE if update_fields is None else [*update_fields, "disabled_reason"])
         written |= {"edited_at", "version"}
-        if stored["broken"] or any(stored[name] != getattr(self, name) for name in TIMING):
+        if stored["broken"] or any(stored[name] != getattr(self, name) for name in written.intersection(TIMING)):
             self.plan_from(now)
             written |= {"next_run_at", "is_finished", "broken"}
         self.version = F("version") + 1
