@@ -15,6 +15,7 @@ from ..exceptions import BrokerUnavailable
 from ..sessions import limit_own_sessions, unlimit_sessions
 from ..sleeper import Sleeper
 from . import declared
+from .adopting import adopt
 from .ticker import Ticker
 
 logger = logging.getLogger("taskq_django.beat")
@@ -87,8 +88,8 @@ class Watch:
 
     def fire_once(self) -> int:
         declared.sync(self._database)
-        self._ticker.adopt(broken_too=True)
-        while self._ticker.adopt():
+        adopt(self._database, self._settings.batch, broken_too=True)
+        while adopt(self._database, self._settings.batch):
             pass
         jobs = 0
         while (ticked := self._ticker.tick()).schedules:
@@ -135,7 +136,9 @@ class Watch:
         broken_too = now >= self._broken_at
         if broken_too:
             self._broken_at = now + BROKEN_EVERY
-        if self._ticker.adopt(broken_too=broken_too) < self._settings.batch:  # else there are more
+        if (
+            adopt(self._database, self._settings.batch, broken_too=broken_too) < self._settings.batch
+        ):  # else there are more
             self._adopt_at = now + ADOPT_EVERY
 
     def _wait_after(self, error: Exception) -> float:

@@ -70,6 +70,7 @@ class Ticker:
         self._missed_after = timedelta(seconds=settings.missed_after)
         # (id, version): the slot after the next. Computed while there is time, for the tick is waited for.
         self._following: dict[tuple[int, int], datetime | None] = {}
+        self._session: Any = None  # the driver's connection of the last tick
 
     @property
     def _rows(self) -> QuerySet[Schedule]:
@@ -89,38 +90,13 @@ class Ticker:
                 self._following[key] = known[key] if key in known else row.moments.next_after(aware(row.next_run_at))
         return (aware(rows[0].next_run_at) - aware(rows[0].now)).total_seconds() if rows else None
 
-    def adopt(self, *, broken_too: bool = False) -> int:
-        """Plan rows that have no slot, for ``save`` has not made them: a batch at most; returns how many.
-
-        ``broken_too``: and all that could not be read, for the code may have changed since.
-        """
-        rows = self._rows.filter(next_run_at=None, is_finished=False)
-        found = list(rows.filter(broken="")[: self._settings.batch])
-        if broken_too:
-            found += rows.exclude(broken="")
-        if not found:
-            return 0
-        now, count = database_now(self._database), 0
-        for row in found:
-            reason = row.broken
-            try:
-                row.plan_from(now)
-            except SpecError as error:
-                row.broken = str(error)
-            else:
-                row.broken = reason if row.is_finished else ""
-            fields = {name: getattr(row, name) for name in ("next_run_at", "is_finished", "broken")}
-            seen = self._rows.filter(pk=row.pk, version=row.version)
-            count += seen.update(**fields, version=F("version") + 1)
-        return count
-
     def tick(self, now: datetime | None = None) -> Ticked:
         """Fire what is due, a batch at most. Raises DatabaseError for an outage.
 
         When the batch fails as a whole, each is tried alone: one that cannot be fired stops no other. What another
         beat holds is left to it. ``now`` (aware) stands in for the database's clock.
         """
-        tried: list[int] = []
+        tried: list[Schedule] = []
         try:
             return self._tick(now, tried)
         except OUTAGE:
@@ -128,26 +104,39 @@ class Ticker:
         except Exception as error:
             if not tried:
                 raise
+            self._refuse_outage(error)
             if len(tried) == 1:
                 self._mark_broken(tried[0], error)
                 return Ticked(schedules=1)
-        jobs = 0
-        for id_ in tried:
-            try:
-                jobs += self._tick(now, [], only=id_).jobs
-            except OUTAGE:
-                raise
-            except Exception as error:
-                self._mark_broken(id_, error)
-        return Ticked(len(tried), jobs)
+        return Ticked(len(tried), sum(self._tick_alone(row, now) for row in tried))
 
-    def _tick(self, now: datetime | None, tried: list[int], only: int | None = None) -> Ticked:
-        """``tried`` gets the ids of the batch before any of it is touched."""
+    def _tick_alone(self, row: Schedule, now: datetime | None) -> int:
+        try:
+            return self._tick(now, [], only=row.pk).jobs
+        except OUTAGE:
+            raise
+        except Exception as error:
+            self._refuse_outage(error)
+            self._mark_broken(row, error)
+            return 0
+
+    def _refuse_outage(self, error: Exception) -> None:
+        """Raises OperationalError when the session of the tick is over: then no schedule is at fault.
+
+        PostgreSQL's end of a session that was idle for too long is none by itself, and Django has opened another.
+        """
+        connection = connections[self._database]
+        if connection.connection is not self._session or not connection.is_usable():
+            raise OperationalError(*error.args) from error
+
+    def _tick(self, now: datetime | None, tried: list[Schedule], only: int | None = None) -> Ticked:
+        """``tried`` gets the batch before any of it is touched."""
         with own_transaction(self._database):
             rows = self._locked(now, only)
             if not rows:
                 return Ticked()
-            tried += [row.pk for row in rows]
+            tried += rows
+            self._session = connections[self._database].connection
             now = now or aware(rows[0].now)  # type: ignore[attr-defined]
             busy = self._with_a_live_job(rows)
             moved = [self._moved(row, now, is_busy=row.pk in busy) for row in rows]
@@ -266,23 +255,21 @@ class Ticker:
             for f in firings
         )
 
-    def _mark_broken(self, id_: int, error: Exception) -> None:
-        """A slot that cannot be fired is left behind, with the reason."""
-        now = database_now(self._database)
-        for row in self._rows.filter(pk=id_):
-            slot = aware(row.next_run_at)
-            if row.runs.filter(slot=row.next_run_at).exists():
-                reason = row.broken  # it was fired before: the clock, or an edit, has gone back
-                logger.warning("Schedule %r, due %s, was fired before", row.name, slot)
-            else:
-                reason = _reason(f"{type(error).__name__}: {error}")
-                logger.error("Schedule %r cannot be fired: %s", row.name, reason, exc_info=error)
-            following = None
-            with suppress(SpecError):
-                following = row.moments.next_after(max(now, slot))
-            self._rows.filter(pk=id_, version=row.version).update(
-                next_run_at=given_back(following), broken=reason, version=F("version") + 1
-            )
+    def _mark_broken(self, row: Schedule, error: Exception) -> None:
+        """A slot that cannot be fired is left behind, with the reason; not when somebody has changed the row since."""
+        slot = aware(row.next_run_at)
+        if row.runs.filter(slot=row.next_run_at).exists():
+            reason = row.broken  # it was fired before: the clock, or an edit, has gone back
+            logger.warning("Schedule %r, due %s, was fired before", row.name, slot)
+        else:
+            reason = _reason(f"{type(error).__name__}: {error}")
+            logger.error("Schedule %r cannot be fired: %s", row.name, reason, exc_info=error)
+        following = None
+        with suppress(SpecError):
+            following = row.moments.next_after(max(database_now(self._database), slot))
+        self._rows.filter(pk=row.pk, version=row.version).update(
+            next_run_at=given_back(following), broken=reason, version=F("version") + 1
+        )
 
 
 def _announce(firing: Firing) -> None:

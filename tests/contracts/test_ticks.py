@@ -11,12 +11,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django.dispatch import Signal
 from django.test.utils import CaptureQueriesContext
 
 from taskq_django import Discard, cron, every, signals, task
 from taskq_django.beat import declared
+from taskq_django.beat.adopting import adopt
 from taskq_django.beat.firing import BrokenSchedule, run_now
 from taskq_django.beat.ticker import Ticked, Ticker
 from taskq_django.clock import database_now
@@ -134,10 +135,8 @@ def test_tickers_that_race_enqueue_each_slot_once() -> None:
         assert slots_of(row) == [SLOT + hour * HOUR for hour in range(hours)]
 
 
-@pytest.mark.skipif(not connection.features.has_select_for_update_skip_locked, reason="it locks the whole database")
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="it locks the whole database")
 def test_what_another_ticker_holds_keeps_no_other_schedule_waiting() -> None:
-    from django.db import transaction
-
     held, free = hourly("held"), hourly("free", slot=SLOT + SECOND)
     mine, done = ticker(batch=1), []
 
@@ -305,8 +304,7 @@ def test_rows_that_were_made_in_bulk_are_adopted() -> None:
             Schedule(name="off", spec="0 * * * *", enabled=False, **given),
         ]
     )
-    mine = ticker(batch=2)
-    while mine.adopt():
+    while adopt("default", 2):
         pass
 
     good = Schedule.objects.filter(name__startswith="good")
@@ -315,7 +313,7 @@ def test_rows_that_were_made_in_bulk_are_adopted() -> None:
     assert wrong.next_run_at is None
     assert "must have five" in wrong.broken
     assert Schedule.objects.get(name="off").next_run_at is None
-    assert mine.tick() == Ticked(), "none of them was due"
+    assert ticker().tick() == Ticked(), "none of them was due"
 
 
 # --- missed runs ------------------------------------------------------------------------------------------------------
@@ -396,7 +394,7 @@ def test_after_its_last_run_a_schedule_is_finished_until_it_may_run_more_often()
     assert ticker().tick(LATE) == Ticked(1, 2)
     row.refresh_from_db()
     assert (row.next_run_at, row.is_finished, row.run_count) == (None, True, 2)
-    assert ticker().adopt(broken_too=True) == 0
+    assert adopt("default", 100, broken_too=True) == 0
 
     row.max_runs = 3
     row.save()
@@ -533,7 +531,7 @@ def test_a_schedule_that_cannot_be_read_says_why_stops_no_other_and_is_healed_by
     broken.refresh_from_db()
     assert reason in broken.broken
     assert (broken.next_run_at, broken.is_finished) == (None, False)
-    assert mine.adopt() == 0, "it is not looked at again and again"
+    assert adopt("default", 100) == 0, "it is not looked at again and again"
     for name, value in before.items():
         setattr(broken, name, value)
     broken.save()
@@ -547,7 +545,7 @@ def test_a_schedule_that_could_not_be_read_is_tried_again_for_the_code_may_have_
     Schedule.objects.update(kind="moonphase")
     ticker().tick(SLOT)
     Schedule.objects.update(kind="cron")
-    assert ticker().adopt(broken_too=True) == 1
+    assert adopt("default", 100, broken_too=True) == 1
     row.refresh_from_db()
     assert row.broken == ""
     assert row.next_run_at is not None
@@ -556,7 +554,7 @@ def test_a_schedule_that_could_not_be_read_is_tried_again_for_the_code_may_have_
 def test_a_last_slot_that_could_not_be_fired_leaves_its_reason() -> None:
     row = hourly(kind="once", spec="2030-03-04 12:00", args=[])
     ticker().tick(SLOT)
-    ticker().adopt(broken_too=True)
+    adopt("default", 100, broken_too=True)
     row.refresh_from_db()
     assert row.is_finished
     assert "x" in row.broken

@@ -23,11 +23,13 @@ ROOT = Path(__file__).parents[2]
 class RealWorker:
     """``manage.py taskq_worker`` as a user starts it."""
 
+    command = "taskq_worker"
+
     def __init__(self, *flags: str, env: dict[str, str] | None = None, prefix: Sequence[str] = ()) -> None:
         """``prefix``: a command that starts it."""
         self._log: IO[str] = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115 - closed by stop
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "django", "taskq_worker", *flags],
+            [*prefix, sys.executable, "-m", "django", self.command, *flags],
             cwd=ROOT,
             env={
                 **os.environ,
@@ -64,7 +66,7 @@ class RealWorker:
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"The worker did not end within {timeout} s:\n{self.output}") from None
+            raise AssertionError(f"It did not end within {timeout} s:\n{self.output}") from None
 
     def stop(self) -> None:
         """Whatever state it is in; leaves no process behind."""
@@ -76,6 +78,12 @@ class RealWorker:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self._log.close()
+
+
+class RealBeat(RealWorker):
+    """``manage.py taskq_beat``"""
+
+    command = "taskq_beat"
 
 
 def wait_for(condition: Callable[[], object], *, timeout: float = 30, what: Callable[[], str] = lambda: "") -> None:

@@ -14,10 +14,10 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, connections
 
-from taskq_django.models import JobAttempt, JobResult, PausedQueue, QueuedJob, WorkerProcess
+from taskq_django.models import JobAttempt, JobResult, PausedQueue, QueuedJob, Schedule, WorkerProcess
 from tests.support.ledger import Ledger
 from tests.support.servers import SERVERS, Server
-from tests.support.workers import ROOT, RealWorker
+from tests.support.workers import ROOT, RealBeat, RealWorker
 
 DISK = "320m"  # of which a new MariaDB takes two thirds
 
@@ -25,16 +25,26 @@ DISK = "320m"  # of which a new MariaDB takes two thirds
 @pytest.fixture
 def start_worker(transactional_db: None) -> Iterator[Callable[..., RealWorker]]:
     """Starts real workers; whatever is left of them when the test ends is killed."""
+    yield from _starter(RealWorker)
+
+
+@pytest.fixture
+def start_beat(transactional_db: None) -> Iterator[Callable[..., RealBeat]]:
+    """The same for beats."""
+    yield from _starter(RealBeat)
+
+
+def _starter(cls: type[RealWorker]) -> Iterator[Callable[..., Any]]:
     started: list[RealWorker] = []
 
     def start(*flags: str, **options: object) -> RealWorker:
-        worker = RealWorker(*flags, **options)  # type: ignore[arg-type]
-        started.append(worker)
-        return worker
+        service = cls(*flags, **options)  # type: ignore[arg-type]
+        started.append(service)
+        return service
 
     yield start
-    for worker in started:
-        worker.stop()
+    for service in started:
+        service.stop()
 
 
 @pytest.fixture
@@ -167,7 +177,7 @@ def _prepare(mine: Any) -> None:
         with mine.cursor() as cursor:
             for statement in RIGHTS[mine.vendor]:
                 cursor.execute(statement)
-    for model in (QueuedJob, JobResult, JobAttempt, WorkerProcess, PausedQueue):
+    for model in (QueuedJob, JobResult, JobAttempt, WorkerProcess, PausedQueue, Schedule):
         model.objects.all().delete()
 
 

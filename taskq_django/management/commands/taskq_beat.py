@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
+from django.db import connections, transaction
 
 from ...backend import our_backends
 from ...beat import declared
@@ -93,15 +93,17 @@ class Command(BaseCommand):
 
     def _print(self, databases: list[str], span: timedelta) -> None:
         for database in databases:
-            declared.sync(database)
-            now = database_now(database)
-            lines = 0
-            for run, schedule in upcoming(database, now, now + span, limit=MOST_LINES):
+            with transaction.atomic(using=database):
+                declared.sync(database)  # what is new in the code would be fired too
+                now = database_now(database)
+                found = list(upcoming(database, now, now + span, limit=MOST_LINES))
+                broken = list(Schedule.objects.using(database).filter(enabled=True).exclude(broken=""))
+                transaction.set_rollback(True, using=database)  # nothing is changed
+            for run, schedule in found:
                 self.stdout.write(_line(run.local, run.note, schedule))
-                lines += 1
-            if lines == MOST_LINES:
+            if len(found) == MOST_LINES:
                 self.stdout.write(f"… the first {MOST_LINES}")
-            for schedule in Schedule.objects.using(database).filter(enabled=True).exclude(broken=""):
+            for schedule in broken:
                 self.stderr.write(self.style.WARNING(f"broken: {schedule.name}: {schedule.broken}"))
 
 
