@@ -7,9 +7,11 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Generic, TypeVar, cast
 
+import orjson
 from asgiref.sync import sync_to_async
 from django.db import connections
 
@@ -133,6 +135,18 @@ class TaskContext(compat.TaskContext):  # type: ignore[type-arg]
     @property
     def metadata(self) -> Mapping[str, Any]:
         return cast("Result[Any]", self.task_result).metadata
+
+    @property
+    def slot(self) -> datetime | None:
+        """The moment for which a schedule has enqueued this job (aware, UTC), however late it runs; None without one.
+
+        By it, and not by the clock, a nightly job should choose the day that it works for.
+        """
+        running: Any = getattr(self, "_slot", None)  # the worker's, of this run
+        try:
+            return datetime.fromisoformat(orjson.loads(running.claim.job.headers)["schedule"]["slot"])
+        except (AttributeError, ValueError, KeyError, TypeError):
+            return None
 
     @property
     def is_cancelled(self) -> bool:

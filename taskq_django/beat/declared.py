@@ -10,13 +10,13 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from ..exceptions import ArgumentError
+from ..exceptions import ArgumentError, BrokenSchedule
 from ..models import Schedule
 from ..models.schedule import given_back
 from ..registry import registry
 from ..schedules.declaring import DeclaredSchedule
 from ..tasks import Task, check_arguments
-from .firing import storable
+from .firing import storable, task_of
 
 logger = logging.getLogger("taskq_django.beat")
 
@@ -42,6 +42,30 @@ def declarations() -> Iterator[tuple[str, Task[..., Any], DeclaredSchedule]]:
             yield key, task, schedule
 
 
+def judged() -> Iterator[tuple[str, Task[..., Any], DeclaredSchedule, str]]:
+    """The same, each with what is wrong with it, in words; "" for nothing. Asks no database."""
+    seen = set()
+    for key, task, schedule in declarations():
+        if key in seen:
+            yield key, task, schedule, "another schedule in code has this name: give it another name=…"
+        else:
+            yield key, task, schedule, _problem_of(key, task, schedule)
+        seen.add(key)
+
+
+def _problem_of(key: str, task: Task[..., Any], declared: DeclaredSchedule) -> str:
+    try:
+        row = Schedule(name=key[:200], declared_as=key, **fields_of(task, declared))
+        row.clean_fields()
+        row.clean()
+        task_of(row)
+    except ValidationError as error:
+        return "; ".join(f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items())
+    except (ArgumentError, BrokenSchedule) as error:
+        return str(error)
+    return ""
+
+
 def declaration_of(schedule: Schedule) -> tuple[Task[..., Any], DeclaredSchedule] | None:
     """What the code says of this row; None when nothing does."""
     for key, task, declared in declarations():
@@ -56,14 +80,14 @@ def sync(database: str) -> Synced:
     """
     created = changed = 0
     seen = set()
-    for key, task, declared in declarations():
+    for key, task, declared, problem in judged():
         backend = task.get_backend()
         if getattr(backend, "broker", None) is None or backend.broker.database != database:  # type: ignore[attr-defined]
             continue
-        if key in seen:
-            logger.error("The schedule %r of %s in code is wrong: another one has this name", key, task.module_path)
-            continue
         seen.add(key)
+        if problem:
+            logger.error("The schedule %r of %s in code is wrong: %s", key, task.module_path, problem)
+            continue
         try:
             with transaction.atomic(using=database):
                 made, is_new = _sync_one(key, task, declared, database)
@@ -93,6 +117,7 @@ def fields_of(task: Task[..., Any], declared: DeclaredSchedule) -> dict[str, Any
         "timezone": declared.zone_name,
         "queue_name": declared.queue_name,
         "priority": declared.priority,
+        "backend": declared.backend,
         "start_at": given_back(declared.start),
         "end_at": given_back(declared.end),
         "jitter": declared.jitter,
@@ -101,6 +126,7 @@ def fields_of(task: Task[..., Any], declared: DeclaredSchedule) -> dict[str, Any
         "misfire_cap": declared.misfire_cap,
         "overlap": declared.overlap,
         "expires": declared.expires,
+        "max_runs": declared.max_runs,
         "note": declared.note,
     }
 
@@ -120,11 +146,7 @@ def revert(schedule: Schedule, database: str) -> bool:
 
 def _sync_one(key: str, task: Task[..., Any], declared: DeclaredSchedule, database: str) -> tuple[bool, bool]:
     """Was the row written, and is it new?"""
-    try:
-        fields = fields_of(task, declared)
-    except ArgumentError as error:
-        logger.error("The schedule %r in code is wrong: %s", key, error)
-        return False, False
+    fields = fields_of(task, declared)
     rows = Schedule.objects.using(database)
     row = rows.filter(declared_as=key).first()
     if row is None:
@@ -132,10 +154,8 @@ def _sync_one(key: str, task: Task[..., Any], declared: DeclaredSchedule, databa
         taken = rows.filter(name=key[:200]).exclude(declared_as=key).exists()
         name = f"{key[:190]} (code)" if taken else key[:200]
         row = Schedule(name=name, declared_as=key, enabled=declared.enabled, **fields)
-        if is_right(row, key):
-            row.save(using=database, force_insert=True)
-            return True, True
-        return False, False
+        row.save(using=database, force_insert=True)
+        return True, True
     came_back = row.disabled_reason == REMOVED
     if came_back:
         row.enabled = declared.enabled
@@ -144,18 +164,5 @@ def _sync_one(key: str, task: Task[..., Any], declared: DeclaredSchedule, databa
         return False, False
     for name, value in changes.items():
         setattr(row, name, value)
-    if not is_right(row, key):
-        return False, False
     row.save(using=database)
     return True, False
-
-
-def is_right(row: Schedule, key: str) -> bool:
-    """Do its fields hold what they may? What the code says wrongly is logged, and keeps nothing else from its sync."""
-    try:
-        row.clean_fields()
-        row.clean()
-    except ValidationError as error:
-        logger.error("The schedule %r in code is wrong: %s", key, "; ".join(error.messages))
-        return False
-    return True

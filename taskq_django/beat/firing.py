@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -66,7 +66,7 @@ def storable(args: list[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dic
 
 
 def firing_of(schedule: Schedule, slot: datetime, database: str, *, by_hand: bool = False) -> Firing:
-    """The job of this slot, checked in full, and nothing written yet. Raises BrokenSchedule."""
+    """The job of this slot, checked in full; nothing is written, and no receiver is asked. Raises BrokenSchedule."""
     task, backend = task_of(schedule)
     try:
         job = make_job(task, call_of(schedule), backend.broker.alias, backend.taskq_options)
@@ -84,11 +84,15 @@ def firing_of(schedule: Schedule, slot: datetime, database: str, *, by_hand: boo
         changes["delay_us"] = int(random.uniform(0, schedule.jitter) * 1e6)  # noqa: S311 - jitter
     if schedule.expires is not None:
         changes["expires_us"] = schedule.expires * 1_000_000
-    job = job._replace(**changes)
+    return Firing(schedule, slot, task, job._replace(**changes), backend.broker)
+
+
+def let_through(firing: Firing) -> Firing:
+    """What the receivers of before_enqueue make of it. Raises BrokenSchedule."""
     try:
-        return Firing(schedule, slot, task, ask_receivers(task, job), backend.broker)
+        return replace(firing, job=ask_receivers(firing.task, firing.job))
     except Discard as veto:
-        return Firing(schedule, slot, task, job, backend.broker, veto=veto.reason)
+        return replace(firing, veto=veto.reason)
     except Exception as error:
         raise BrokenSchedule(f"A receiver of before_enqueue failed: {error!r}") from error
 
@@ -96,7 +100,7 @@ def firing_of(schedule: Schedule, slot: datetime, database: str, *, by_hand: boo
 def run_now(schedule: Schedule, database: str) -> str:
     """Enqueue its job once more, beside its slots; returns the id. Raises BrokenSchedule."""
     now = database_now(database)
-    firing = firing_of(schedule, now, database, by_hand=True)
+    firing = let_through(firing_of(schedule, now, database, by_hand=True))
     moment = given_back(now)
     with transaction.atomic(using=database):
         if firing.veto is not None:

@@ -7,7 +7,7 @@ besides. Nothing is kept between two ticks, so there is no leader, and nothing t
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ from ..handles import record_veto
 from ..models import Overlap, QueuedJob, Schedule, ScheduleRun
 from ..models.moment_field import MomentField
 from ..models.schedule import aware, given_back
-from .firing import Firing, firing_of
+from .firing import Firing, firing_of, let_through
 from .plan import Plan, Policy, plan
 
 logger = logging.getLogger("taskq_django.beat")
@@ -194,7 +194,7 @@ class Ticker:
         if row.max_runs is not None:
             slots = slots[: max(0, row.max_runs - row.run_count)]
         try:
-            moved = Moved(row, planned.next_run_at, tuple(firing_of(row, slot, self._database) for slot in slots))
+            moved = Moved(row, planned.next_run_at, self._firings(row, slots))
         except BrokenSchedule as error:
             reason = _reason(str(error))
             if row.broken != reason:
@@ -203,6 +203,9 @@ class Ticker:
         if row.max_runs is not None and row.run_count + moved.jobs >= row.max_runs:
             return replace(moved, next_run_at=None)
         return moved
+
+    def _firings(self, row: Schedule, slots: Iterable[datetime]) -> tuple[Firing, ...]:
+        return tuple(let_through(firing_of(row, slot, self._database)) for slot in slots)
 
     def _plan(self, row: Schedule, now: datetime) -> Plan:
         due, end = aware(row.next_run_at), aware(row.end_at)

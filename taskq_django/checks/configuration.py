@@ -72,6 +72,19 @@ def check_tasks(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMess
     ]
 
 
+@register(TAG)
+def check_schedules(**kwargs: Any) -> list[CheckMessage]:
+    if not has_framework() or check_backends():  # then schedules cannot be judged
+        return []
+    from ..beat.declared import judged
+
+    return [
+        message_of(Problem(f"The schedule {key!r} of {task.module_path}", f"is wrong: {problem}", "", "E016"))
+        for key, task, _, problem in judged()
+        if problem
+    ]
+
+
 def refuse_misspelt_backends() -> None:
     """For the start of the app: Django itself builds every backend at the first @task, and says less about it.
 

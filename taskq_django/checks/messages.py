@@ -34,6 +34,10 @@ CHECKS = {
         "connects, so it runs with ``manage.py check --database default`` and with ``migrate``."
     ),
     "E015": "Our backend is in ``TASKS``, but ``taskq_django`` is not in ``INSTALLED_APPS``: it has no tables.",
+    "E016": (
+        "A schedule that is declared in code is wrong: its arguments do not fit the task, a value is out of range, or "
+        "another one has its name."
+    ),
     "W001": (
         "A backend keeps its jobs in a database where the ORM, and so the admin, does not look. The jobs run all "
         "the same; ``DatabaseRouter`` lets you see them."

@@ -27,6 +27,7 @@ class DeclaredSchedule:
     enabled: bool = True
     queue_name: str = ""
     priority: int | None = None
+    backend: str = ""  # alias in TASKS; "": that of the task
     start: datetime | None = None  # aware
     end: datetime | None = None
     jitter: int = 0  # seconds
@@ -35,6 +36,7 @@ class DeclaredSchedule:
     misfire_cap: int = 100
     overlap: str = "allow"
     expires: int | None = None  # seconds
+    max_runs: int | None = None
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -62,8 +64,8 @@ class DeclaredSchedule:
 def cron(expression: str, *, timezone: str | None = None, **more: Any) -> DeclaredSchedule:
     """Run a task at the times of a cron expression: ``cron("0 9 * * 1-5", timezone="Europe/Berlin")``.
 
-    ``more`` are the other fields of DeclaredSchedule: name, args, kwargs, queue_name, priority, start, end, jitter,
-    misfire, overlap, expires, note, enabled. Raises SpecError.
+    ``more`` are the other fields of DeclaredSchedule: name, args, kwargs, queue_name, priority, backend, start,
+    end, jitter, misfire, misfire_grace, misfire_cap, overlap, expires, max_runs, note, enabled. Raises SpecError.
     """
     _refuse_unknown("cron", more)
     return DeclaredSchedule(kind="cron", spec=expression, timezone=timezone, **more)

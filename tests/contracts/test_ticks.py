@@ -15,10 +15,10 @@ from django.db import OperationalError, connection, transaction
 from django.dispatch import Signal
 from django.test.utils import CaptureQueriesContext
 
-from taskq_django import Discard, cron, every, signals, task
+from taskq_django import Discard, TaskContext, cron, every, signals, task
 from taskq_django.beat import declared
 from taskq_django.beat.adopting import adopt
-from taskq_django.beat.firing import BrokenSchedule, run_now
+from taskq_django.beat.firing import BrokenSchedule, firing_of, run_now
 from taskq_django.beat.ticker import Ticked, Ticker
 from taskq_django.clock import database_now
 from taskq_django.conf import Beat
@@ -921,3 +921,32 @@ def test_processes_that_sync_at_once_make_each_row_once(declare: Declare) -> Non
     assert errors == []
     assert sorted(Schedule.objects.values_list("name", flat=True)) == [f"s{n}" for n in range(1, 8)]
     assert sum(each.created for each in done) == 7
+
+
+# --- what a task knows of it ------------------------------------------------------------------------------------------
+
+seen_slots: list[datetime | None] = []
+
+
+@task(takes_context=True)
+def look(context: TaskContext) -> None:
+    seen_slots.append(context.slot)
+
+
+def test_a_task_knows_the_slot_that_it_runs_for() -> None:
+    seen_slots.clear()
+    row = overdue(task_path=f"{__name__}.look", args=[])
+    ticker().tick()
+    look.enqueue()
+    run_all()
+    assert sorted(seen_slots, key=lambda slot: slot is None) == [*slots_of(row), None]
+
+
+def test_only_what_is_enqueued_is_shown_to_receivers() -> None:
+    row = overdue(task_path=f"{__name__}.look", args=[])
+    asked: list[object] = []
+    with receiver(signals.before_enqueue, lambda **kwargs: asked.append(kwargs["job"])):
+        firing_of(row, SLOT, "default")
+        assert asked == []
+        run_now(row, "default")
+        assert len(asked) == 1

@@ -15,7 +15,7 @@ from django.db import connections
 from django.db.models import Model
 from pytest_django import Settings
 
-from taskq_django import checks
+from taskq_django import checks, every, task
 from taskq_django.backend import TaskqBackend
 from taskq_django.checks.configuration import check_backends
 from taskq_django.checks.databases import check_servers
@@ -264,3 +264,33 @@ def test_a_backend_whose_app_is_not_installed_says_so(settings: Settings) -> Non
 
     assert message.id == "taskq_django.E015"
     assert 'Add "taskq_django" to INSTALLED_APPS.' in (message.hint or "")
+
+
+def planned(region: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("schedules", "text"),
+    [
+        ([every(hours=1)], "missing a required argument: 'region'"),
+        ([every(hours=1, kwargs={"region": object()})], "region"),
+        ([every(hours=1, args=["north"], priority=1000)], "priority"),
+        ([every(hours=1, args=["north"], max_runs=0)], "max_runs"),
+        ([every(hours=1, args=["north"], backend="nowhere")], "nowhere"),
+        ([every(hours=1, args=["a"], name="one"), every(hours=2, args=["b"], name="one")], "another schedule in code"),
+    ],
+    ids=["missing", "type", "priority", "max_runs", "backend", "name"],
+)
+def test_a_wrong_schedule_in_code_is_an_error(monkeypatch: pytest.MonkeyPatch, schedules: Any, text: str) -> None:
+    monkeypatch.setattr(registry, "_tasks", {})
+    task(schedule=schedules)(planned)
+    [(id_, message)] = found()
+    assert id_ == "taskq_django.E016"
+    assert text in message
+    assert f"{__name__}.planned" in message
+
+
+def test_a_right_schedule_in_code_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_tasks", {})
+    task(schedule=every(hours=1, args=["north"], max_runs=3, backend="fast", queue_name="mail"))(planned)
+    assert found() == []

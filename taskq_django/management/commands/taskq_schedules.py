@@ -13,7 +13,7 @@ from ...backend import our_backends
 from ...beat import declared
 from ...beat.firing import firing_of, run_now
 from ...clock import database_now
-from ...exceptions import ArgumentError, BrokenSchedule, SpecError
+from ...exceptions import BrokenSchedule, SpecError
 from ...models import Schedule
 from ...models.schedule import aware
 from ...schedules.preview import next_runs, offset_text
@@ -98,11 +98,9 @@ class Command(BaseCommand):
 
     def _check(self, given: dict[str, Any]) -> None:
         count = 0
-        for key, task, schedule in declared.declarations():
-            try:
-                declared.fields_of(task, schedule)
-            except ArgumentError as error:
-                self.stdout.write(f"{key}, in code: {error}")
+        for key, _, _, problem in declared.judged():
+            if problem:
+                self.stdout.write(f"{key}, in code: {problem}")
                 count += 1
         for database in self._databases:
             for row in Schedule.objects.using(database).order_by("name"):
