@@ -95,6 +95,19 @@ def test_the_databases_clock_decides_where_none_is_given() -> None:
     assert ticker().tick() == Ticked(1, 1)
 
 
+def test_a_slot_that_comes_while_it_is_looked_for_is_fired_and_not_passed_over() -> None:
+    begin = database_now("default")
+    given = {"task_path": "tests.app.tasks.add", "args": [1], "spec": "0 * * * *", "timezone": "UTC"}
+    moments = [begin + timedelta(milliseconds=n) for n in range(600)]
+    Schedule.objects.bulk_create(
+        Schedule(name=f"s{n}", next_run_at=moment, **given) for n, moment in enumerate(moments)
+    )
+    mine = ticker()
+    while Schedule.objects.filter(next_run_at__lte=moments[-1]).exists():
+        mine.tick()
+    assert sorted(ScheduleRun.objects.values_list("slot", flat=True)) == moments
+
+
 def test_the_job_carries_the_name_and_the_slot_of_its_schedule() -> None:
     row = hourly("daily report")
     ticker().tick(SLOT)
