@@ -17,7 +17,7 @@ from django.db import InterfaceError, OperationalError, connections
 from django.db.models import Case, F, OuterRef, QuerySet, Subquery, Value, When
 
 from .. import signals
-from ..brokers import own_transaction
+from ..brokers import let_go, own_transaction
 from ..client import send
 from ..clock import DatabaseNow, database_now
 from ..conf import Beat
@@ -71,6 +71,7 @@ class Ticker:
         # (id, version): the slot after the next. Computed while there is time, for the tick is waited for.
         self._following: dict[tuple[int, int], datetime | None] = {}
         self._session: Any = None  # the driver's connection of the last tick
+        self._most = settings.batch  # schedules in the next one
 
     @property
     def _rows(self) -> QuerySet[Schedule]:
@@ -98,36 +99,47 @@ class Ticker:
         """
         tried: list[Schedule] = []
         try:
-            return self._tick(now, tried)
-        except OUTAGE:
-            raise
+            ticked = self._tick(now, tried)
         except Exception as error:
             if not tried:
                 raise
-            self._refuse_outage(error)
-            if len(tried) == 1:
-                self._mark_broken(tried[0], error)
-                return Ticked(schedules=1)
-        return Ticked(len(tried), sum(self._tick_alone(row, now) for row in tried))
+            if self._is_outage(error):
+                self._suspect(tried, error)
+                raise OperationalError(*error.args) from error
+            if len(tried) > 1:
+                return Ticked(len(tried), sum(self._tick_alone(row, now) for row in tried))
+            self._mark_broken(tried[0], error)
+            return Ticked(schedules=1)
+        if tried:
+            self._most = min(self._settings.batch, 2 * self._most)
+        return ticked
 
     def _tick_alone(self, row: Schedule, now: datetime | None) -> int:
         try:
             return self._tick(now, [], only=row.pk).jobs
-        except OUTAGE:
-            raise
         except Exception as error:
-            self._refuse_outage(error)
+            if self._is_outage(error):
+                raise OperationalError(*error.args) from error
             self._mark_broken(row, error)
             return 0
 
-    def _refuse_outage(self, error: Exception) -> None:
-        """Raises OperationalError when the session of the tick is over: then no schedule is at fault.
+    def _is_outage(self, error: Exception) -> bool:
+        """Also when the session of the tick is over, whatever the error.
 
-        PostgreSQL's end of a session that was idle for too long is none by itself, and Django has opened another.
+        PostgreSQL's end of a session that was idle for too long is no OperationalError, and Django opens another.
         """
         connection = connections[self._database]
-        if connection.connection is not self._session or not connection.is_usable():
-            raise OperationalError(*error.args) from error
+        same = connection.connection is self._session
+        return isinstance(error, OUTAGE) or not same or not connection.is_usable()
+
+    def _suspect(self, tried: Sequence[Schedule], error: Exception) -> None:
+        """A batch may end its own session: it is too large, or a receiver takes too long. Then smaller ones are tried,
+        and in the end one alone, which is left behind, for it would keep all others from being fired.
+        """
+        if self._most == 1:
+            let_go(connections[self._database])
+            self._mark_broken(tried[0], error)
+        self._most = max(1, self._most // 2)
 
     def _tick(self, now: datetime | None, tried: list[Schedule], only: int | None = None) -> Ticked:
         """``tried`` gets the batch before any of it is touched."""
@@ -155,7 +167,7 @@ class Ticker:
         features = connections[self._database].features
         if features.has_select_for_update:  # SQLite has locked the whole database
             rows = rows.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
-        return list(rows[: self._settings.batch] if only is None else rows.filter(pk=only))
+        return list(rows[: self._most] if only is None else rows.filter(pk=only))
 
     def _with_a_live_job(self, rows: Sequence[Schedule]) -> set[int]:
         """The schedules that must not overlap, and whose last job, or the last by hand, has not ended."""

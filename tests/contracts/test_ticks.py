@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
 from django.dispatch import Signal
 from django.test.utils import CaptureQueriesContext
@@ -19,9 +20,11 @@ from taskq_django import Discard, TaskContext, cron, every, signals, task
 from taskq_django.beat import declared
 from taskq_django.beat.adopting import adopt
 from taskq_django.beat.firing import BrokenSchedule, firing_of, run_now
+from taskq_django.beat.service import Beat
 from taskq_django.beat.ticker import Ticked, Ticker
+from taskq_django.brokers import let_go
 from taskq_django.clock import database_now
-from taskq_django.conf import Beat
+from taskq_django.conf import Beat as BeatSettings
 from taskq_django.models import JobResult, QueuedJob, Schedule, ScheduleRun
 from taskq_django.registry import registry
 from taskq_django.schedules import SpecError
@@ -34,7 +37,7 @@ HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
 
 
 def ticker(**settings: Any) -> Ticker:
-    return Ticker("default", Beat(**settings))
+    return Ticker("default", BeatSettings(**settings))
 
 
 def hourly(name: str = "hourly", *, slot: datetime = SLOT, **fields: Any) -> Schedule:
@@ -285,6 +288,21 @@ def test_a_spec_that_cannot_be_read_is_not_saved() -> None:
         row.save()
     row.refresh_from_db()
     assert row.spec == "0 * * * *"
+
+
+def test_a_schedule_that_cannot_be_read_can_be_disabled() -> None:
+    row = hourly()
+    Schedule.objects.update(spec="61 * * * *")
+    ticker().tick(SLOT)
+    row.refresh_from_db()
+    row.enabled = False
+    row.save()
+    row.refresh_from_db()
+    assert (row.enabled, row.next_run_at, row.broken) == (False, None, "")
+
+    row.enabled = True
+    with pytest.raises(SpecError):
+        row.save()
 
 
 def test_a_disabled_schedule_runs_no_more_and_enabled_again_only_from_its_next_slot_on() -> None:
@@ -599,6 +617,49 @@ def test_a_receiver_that_fails_breaks_its_own_schedule_only(message: str) -> Non
     assert broken.next_run_at == SLOT + HOUR
 
 
+def test_a_schedule_whose_tick_ends_the_session_is_left_behind_in_the_end() -> None:
+    broken = hourly("broken", task_path="tests.app.tasks.echo")
+    good = [hourly(f"good {n}") for n in range(12)]
+    mine = ticker(batch=8)
+
+    def cut(sender: Any, job: Any, **kwargs: Any) -> None:
+        if job.task_path.endswith("echo"):
+            connection.connection.close()  # as a server does while a receiver takes too long
+
+    outages = 0
+    with receiver(signals.before_enqueue, cut):
+        while outages < 20 and Schedule.objects.filter(next_run_at=SLOT).exists():
+            try:
+                mine.tick(SLOT)
+            except OperationalError:
+                outages += 1
+                let_go(connection)
+
+    assert all(slots_of(row) == [SLOT] for row in good)
+    broken.refresh_from_db()
+    assert broken.broken
+    assert (broken.next_run_at, broken.run_count) == (SLOT + HOUR, 0)
+
+
+def test_an_outage_or_two_is_not_blamed_on_a_schedule() -> None:
+    row = hourly()
+    mine, left = ticker(), [1, 2, 3]
+
+    def cut(sender: Any, **kwargs: Any) -> None:
+        if left:
+            left.pop()
+            connection.connection.close()
+
+    with receiver(signals.before_enqueue, cut):
+        while left:
+            with pytest.raises(OperationalError):
+                mine.tick(SLOT)
+            let_go(connection)
+        assert mine.tick(SLOT) == Ticked(1, 1)
+    row.refresh_from_db()
+    assert row.broken == ""
+
+
 def test_what_the_database_refuses_breaks_its_own_schedule_only() -> None:
     broken, good = hourly("broken", task_path="tests.app.tasks.echo"), hourly("good")
     table = connection.ops.quote_name("no_such_table")
@@ -692,6 +753,18 @@ def test_what_cannot_run_says_so_to_who_runs_it_by_hand() -> None:
     assert not row.runs.exists()
 
 
+def test_to_check_a_schedule_asks_no_receiver(capsys: pytest.CaptureFixture[str]) -> None:
+    hourly()
+    asked: list[Any] = []
+    with receiver(signals.before_enqueue, lambda sender, job, **kwargs: asked.append(job)):
+        call_command("taskq_schedules", "check")
+    assert asked == []
+    assert "can run" in capsys.readouterr().out
+    hourly("wrong", args=[])
+    with pytest.raises(CommandError, match="1 problem"):
+        call_command("taskq_schedules", "check")
+
+
 # --- many -------------------------------------------------------------------------------------------------------------
 
 
@@ -705,6 +778,22 @@ def test_a_thousand_that_are_due_at_once_fire_in_few_statements() -> None:
     assert ticks == [Ticked(100, 100)] * 10
     assert len(queries) <= 10 * 7, "BEGIN, three or four statements, and COMMIT"
     assert QueuedJob.objects.count() == ScheduleRun.objects.count() == 1000
+
+
+def test_a_database_that_is_away_keeps_no_other_from_being_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = overdue()
+    sync = declared.sync
+
+    def unreachable(database: str) -> declared.Synced:
+        if database == "other":
+            raise OperationalError("no route to host")
+        return sync(database)
+
+    monkeypatch.setattr(declared, "sync", unreachable)
+    beat = Beat(["other", "default"], BeatSettings())
+    with receiver(signals.schedule_fired, lambda sender, **kwargs: beat.stop()):
+        beat.run()
+    assert row.runs.exists()
 
 
 # --- a year -----------------------------------------------------------------------------------------------------------
@@ -879,6 +968,16 @@ def test_what_the_code_no_longer_declares_is_disabled_and_brought_back_with_it(d
     row.refresh_from_db()
     assert (row.enabled, row.disabled_reason) == (True, "")
     assert row.next_run_at > database_now("default")
+
+
+def test_a_row_that_cannot_be_read_does_not_stop_the_sync(declare: Declare) -> None:
+    declare(schedule=[cron("0 3 * * *", name="a"), cron("0 3 * * *", name="b")])
+    declared.sync("default")
+    Schedule.objects.update(spec="61 * * * *")
+    declare(schedule=cron("0 3 * * *", name="b"))
+    assert declared.sync("default") == declared.Synced(changed=1, removed=1)
+    assert dict(Schedule.objects.values_list("name", "enabled")) == {"a": False, "b": True}
+    assert Schedule.objects.get(name="b").spec == "0 3 * * *"
 
 
 def test_a_name_that_is_taken_costs_neither_its_row(declare: Declare) -> None:
