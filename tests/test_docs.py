@@ -136,6 +136,7 @@ class Site:
         return self.manage("shell", "-c", code)
 
 
+@pytest.mark.once
 def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
     text = (DOCS / "tutorials/first_task.rst").read_text()
     site = Site(tmp_path, text)
@@ -174,6 +175,7 @@ print(answer.status_code, answer.context and answer.context["adminform"].form.er
 """
 
 
+@pytest.mark.once
 def test_the_tutorial_of_schedules_works_as_it_is_written(tmp_path: Path) -> None:
     text = (DOCS / "tutorials/first_schedule.rst").read_text()
     site = Site(tmp_path, text)
@@ -196,6 +198,7 @@ def test_the_tutorial_of_schedules_works_as_it_is_written(tmp_path: Path) -> Non
     assert re.search(r" 03:00:00 \+0[12]:00 Europe/Berlin  shop.tasks.clean_up  shop.tasks.clean_up", run)
 
 
+@pytest.mark.once
 def test_the_guide_to_schedules_works_as_it_is_written(tmp_path: Path) -> None:
     text = (DOCS / "guides/schedules.rst").read_text()
     site = Site(tmp_path, (DOCS / "tutorials/first_schedule.rst").read_text())

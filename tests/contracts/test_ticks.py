@@ -823,6 +823,7 @@ def steps(seconds: int) -> list[datetime]:
     return [YEAR[0] + timedelta(seconds=seconds * n) for n in range(1, count + 1)]
 
 
+@pytest.mark.once
 def test_in_a_year_of_ticks_each_slot_comes_once_over_both_changes_of_the_clocks() -> None:
     expected = {
         ("cron", "30 2 * * *", "Europe/Berlin"): instants("2:30", "Europe/Berlin"),

@@ -32,6 +32,8 @@ ZONES = [
     "Asia/Kathmandu",
     "UTC",
 ]
+pytestmark = pytest.mark.once
+
 FIRST_YEAR, LAST_YEAR = 2024, 2030
 SPECS = [
     "30 2 * * *",
