@@ -58,8 +58,7 @@ def rebuilders_of(function: Callable[..., Any], takes_context: bool | None = Non
     """
     try:
         parameters = list(signature(function).parameters.values())
-        raw = {parameter.name: parameter.annotation for parameter in parameters}
-        hints = _hints(function, raw, getattr(unwrap(function), "__globals__", {}))
+        hints = hints_of(function)
     except (TypeError, ValueError):  # no function of Python
         return None
     if parameters and (_is_context(parameters[0]) if takes_context is None else takes_context):
@@ -76,6 +75,12 @@ def rebuilders_of(function: Callable[..., Any], takes_context: bool | None = Non
         more=next((of[name] for name, kind in kinds.items() if kind is Parameter.VAR_POSITIONAL), None),
         others=next((of[name] for name, kind in kinds.items() if kind is Parameter.VAR_KEYWORD), None),
     )
+
+
+def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of its parameters, as far as they can be resolved. Raises what ``signature`` does."""
+    raw = {name: parameter.annotation for name, parameter in signature(function).parameters.items()}
+    return _hints(function, raw, getattr(unwrap(function), "__globals__", {}))
 
 
 def _is_context(first: Parameter) -> bool:

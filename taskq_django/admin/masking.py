@@ -84,5 +84,16 @@ def is_secret(name: str, sensitive: frozenset[str]) -> bool:
     return name in sensitive or any(word.lower() in lower for word in taskq_settings().admin.redact)
 
 
+def holds_secret(value: Any, sensitive: frozenset[str] = frozenset(), depth: int = 0) -> bool:
+    """Would ``masked`` mask a part of this stored value?"""
+    if depth > DEEPEST:
+        return True
+    if isinstance(value, list):
+        return any(holds_secret(item, sensitive, depth + 1) for item in value)
+    if not isinstance(value, dict):
+        return False
+    return any(is_secret(key, sensitive) or holds_secret(item, sensitive, depth + 1) for key, item in value.items())
+
+
 def _starred(known: Mapping[str, Parameter], kind: object) -> str:
     return next((parameter.name for parameter in known.values() if parameter.kind is kind), "")

@@ -156,6 +156,10 @@ class Schedule(models.Model):
             kind = read_kind(self.kind, self.spec, self.timezone)
         except SpecError as error:
             raise ValidationError({error.field: str(error)}) from error
+        for name in ("start_at", "end_at"):
+            moment = getattr(self, name)
+            if moment is not None and not 2000 <= moment.year <= 9000:
+                raise ValidationError({name: _("The year is from 2000 to 9000.")})
         if self.start_at and self.end_at and self.end_at <= self.start_at:
             raise ValidationError({"end_at": _("The end must be later than the start.")})
         self.spec = kind.spec

@@ -9,12 +9,11 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from functools import cached_property
-from inspect import Parameter
+from inspect import Parameter, Signature
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
 from uuid import UUID
 
-import orjson
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
@@ -22,17 +21,32 @@ from django.utils.translation import gettext as _t
 
 from ... import codec
 from ...compat import AnyTask
-from ...exceptions import ArgumentError, PayloadError
+from ...exceptions import PayloadError
+from ...rebuilding import hints_of
 from ...tasks import parameters_of
-from ..masking import is_secret
-from .json_field import JSONField
+from ..masking import MASK, holds_secret, is_secret
+from .json_field import JSONField, to_stored
 
 PREFIX = "arg-"
 NAMED = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+
+
+class TextField(forms.CharField):
+    """A text as it is, of any number of lines: browsers send their ends as CR LF."""
+
+    widget = forms.Textarea(attrs={"rows": 1, "class": "vTextField"})
+
+    def __init__(self) -> None:
+        super().__init__(strip=False, empty_value=None)
+
+    def to_python(self, value: Any) -> Any:
+        return super().to_python(value.replace("\r\n", "\n") if isinstance(value, str) else value)
+
+
 SIMPLE: dict[Any, type[forms.Field]] = {
     int: forms.IntegerField,
     float: forms.FloatField,
-    str: forms.CharField,
+    str: TextField,
     Decimal: forms.DecimalField,
     datetime: forms.DateTimeField,
     date: forms.DateField,
@@ -40,7 +54,7 @@ SIMPLE: dict[Any, type[forms.Field]] = {
     UUID: forms.UUIDField,
 }
 INPUTS = {datetime: "datetime-local", date: "date", time: "time"}
-UNCHANGED = "••••"  # stands for a secret that is stored
+UNCHANGED = MASK  # stands for a secret that is stored
 
 Stored = tuple[list[Any], dict[str, Any]]
 
@@ -51,7 +65,11 @@ class ArgumentField:
 
     parameter: Parameter
     annotation: Any
-    is_secret: bool
+    sensitive: frozenset[str]  # of the task
+
+    @property
+    def is_secret(self) -> bool:
+        return is_secret(self.parameter.name, self.sensitive)
 
     @property
     def name(self) -> str:
@@ -59,7 +77,16 @@ class ArgumentField:
 
     @property
     def is_required(self) -> bool:
-        return self.parameter.kind in NAMED and self.parameter.default is Parameter.empty and not self._takes_none
+        return self.parameter.kind in NAMED and self.parameter.default is Parameter.empty and not self.takes_none
+
+    @property
+    def blank_is_none(self) -> bool:
+        """Left empty, is None meant?"""
+        return self.parameter.kind in NAMED and self.takes_none and not self._has_default
+
+    def hides(self, stored: Any) -> bool:
+        """Must this stored value not be shown?"""
+        return self.is_secret or holds_secret(stored, self.sensitive)
 
     @property
     def is_json(self) -> bool:
@@ -67,7 +94,9 @@ class ArgumentField:
 
     @cached_property
     def form_field(self) -> forms.Field:
-        field = self._choice() or self._simple() or JSONField(wanted=self._collection, help_text=self._json_help)
+        # An error of a choice would tell what was chosen.
+        choice = None if self.is_secret else self._choice()
+        field = choice or self._simple() or JSONField(wanted=self._collection, help_text=self._json_help)
         stars = "*" * (self._collection is list) + "**" * (self._collection is dict)
         field.label = f"{stars}{self.parameter.name}"
         field.required = self.is_required
@@ -80,18 +109,13 @@ class ArgumentField:
 
     def stored(self, value: Any) -> Any:
         """A cleaned value as the row keeps it. Raises ValidationError."""
-        if self.is_json:
-            return value
-        try:
-            return orjson.loads(codec.encode_call([], {"value": value}))[1]["value"]
-        except ArgumentError as error:
-            raise ValidationError(str(error)) from error
+        return value if self.is_json else to_stored(value)
 
     def stored_default(self) -> Any:
         """Raises ValidationError."""
         try:
-            return orjson.loads(codec.encode_call([], {"value": self.parameter.default}))[1]["value"]
-        except ArgumentError as error:
+            return to_stored(self.parameter.default)
+        except ValidationError as error:
             raise ValidationError(_t("“%s” must be given.") % self.parameter.name) from error
 
     def initial(self, stored: Any) -> Any:
@@ -103,7 +127,7 @@ class ArgumentField:
         except PayloadError:
             return json.dumps(stored)
         if isinstance(self.form_field, forms.ChoiceField):
-            return json.dumps(stored)
+            return _key(stored)
         if isinstance(value, datetime):  # by the clock by which the field will be read
             local = timezone.localtime(value).replace(tzinfo=None) if timezone.is_aware(value) else value
             return local.isoformat(timespec="seconds")
@@ -111,28 +135,29 @@ class ArgumentField:
 
     def _choice(self) -> forms.Field | None:
         if self._base is bool:
-            choices: list[tuple[str, Any]] = [("true", _t("Yes")), ("false", _t("No"))]
-            values: dict[str, Any] = {"true": True, "false": False}
+            named: list[tuple[Any, Any]] = [(True, _t("Yes")), (False, _t("No"))]
         elif get_origin(self._base) is Literal:
-            values = {json.dumps(value, default=str): value for value in get_args(self._base)}
-            choices = [(key, str(value)) for key, value in values.items()]
-        elif isinstance(self._base, type) and issubclass(self._base, Enum):
-            values = {json.dumps(member.value, default=str): member for member in self._base}
-            choices = [(key, getattr(member, "label", member.name)) for key, member in values.items()]
+            named = [(value, str(value)) for value in get_args(self._base) if value is not None]
+        elif isinstance(self._base, type) and issubclass(self._base, Enum) and self._base.__members__:
+            named = [(member, getattr(member, "label", member.name)) for member in self._base]
         else:
             return None
+        try:
+            keys = [_key(to_stored(value)) for value, _label in named]
+        except ValidationError:  # the values of this Enum cannot travel
+            return None
+        choices = list(zip(keys, (label for _value, label in named), strict=True))
+        values = dict(zip(keys, (value for value, _label in named), strict=True))
         none = _t("default: %s") % _text(self.parameter.default) if self._has_default else "---------"
         return forms.TypedChoiceField(choices=[("", none), *choices], coerce=values.__getitem__, empty_value=None)
 
     def _simple(self) -> forms.Field | None:
-        cls = SIMPLE.get(self._base)
+        cls = SIMPLE.get(self._base) if isinstance(self._base, type) else None
         if cls is None or self.parameter.kind not in NAMED:
             return None
-        field = cls(strip=False, empty_value=None) if cls is forms.CharField else cls()
+        field = cls()
         if self._base in INPUTS:
             field.widget = field.widget.__class__(attrs={"type": INPUTS[self._base], "step": "1"})
-        elif cls is forms.CharField:
-            field.widget.attrs["class"] = "vTextField"
         return field
 
     @property
@@ -142,8 +167,8 @@ class ArgumentField:
         return kinds[0] if len(kinds) == 1 else None
 
     @property
-    def _takes_none(self) -> bool:
-        return NoneType in _members(self.annotation)
+    def takes_none(self) -> bool:
+        return any(kind is NoneType or None in _literals(kind) for kind in _members(self.annotation))
 
     @property
     def _has_default(self) -> bool:
@@ -167,21 +192,22 @@ class ArgumentField:
 def fields_of(task: AnyTask) -> list[ArgumentField]:
     """One for each parameter of the task but its context."""
     known, *_ = parameters_of(task.func, task.takes_context)
-    try:
-        hints = get_type_hints(task.func)
-    except Exception:  # a name that is there for the type checker only
-        hints = {name: p.annotation for name, p in known.parameters.items() if not isinstance(p.annotation, str)}
+    hints = hints_of(task.func)
     sensitive = frozenset(getattr(task, "sensitive", ()))
-    return [
-        ArgumentField(parameter, hints.get(name), is_secret(name, sensitive))
-        for name, parameter in known.parameters.items()
-    ]
+    return [ArgumentField(parameter, hints.get(name), sensitive) for name, parameter in known.parameters.items()]
 
 
 def signature_text(task: AnyTask) -> str:
     """``add(x: int, y: int = 2)``, without the context."""
-    known, *_ = parameters_of(task.func, task.takes_context)
-    return f"{task.func.__name__}{known.replace(return_annotation=known.empty)}"
+    shown = []
+    for field in fields_of(task):
+        parameter = field.parameter
+        if isinstance(parameter.annotation, str):
+            parameter = parameter.replace(annotation=_Bare(parameter.annotation))
+        if field.is_secret and parameter.default is not Parameter.empty:
+            parameter = parameter.replace(default=_Bare(MASK))
+        shown.append(parameter)
+    return f"{task.func.__name__}{Signature(shown)}"
 
 
 def by_parameter(fields: Sequence[ArgumentField], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,7 +238,8 @@ def by_parameter(fields: Sequence[ArgumentField], args: Sequence[Any], kwargs: M
 def to_store(fields: Sequence[ArgumentField], values: Mapping[str, Any]) -> Stored:
     """``values``: stored values by parameter; the opposite of ``by_parameter``. Everything that can goes by name.
 
-    Raises ValidationError where the default of a parameter must be passed, and cannot be stored.
+    Raises ValidationError where the default of a parameter must be passed, and cannot be stored; where a name
+    comes twice.
     """
     kinds = {field.parameter.name: field.parameter.kind for field in fields}
     star = next((name for name, kind in kinds.items() if kind is Parameter.VAR_POSITIONAL), "")
@@ -227,11 +254,34 @@ def to_store(fields: Sequence[ArgumentField], values: Mapping[str, Any]) -> Stor
     ]
     by_order = {field.parameter.name for field in in_order}
     kwargs = {name: value for name, value in values.items() if name not in {star, others} | by_order}
-    return args + list(values.get(star, [])), kwargs | dict(values.get(others, {}))
+    more = dict(values.get(others, {}))
+    for name in more.keys() & {field.parameter.name for field in fields if field.parameter.kind in NAMED[1:]}:
+        raise ValidationError(
+            _t("“%(name)s” is given twice: it has a field, and is in “%(more)s” too.") % {"name": name, "more": others}
+        )
+    return args + list(values.get(star, [])), kwargs | more
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
     return get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
+
+
+def _key(stored: Any) -> str:
+    return json.dumps(stored, sort_keys=True)  # PostgreSQL has an order of its own
+
+
+def _literals(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+@dataclass(frozen=True)
+class _Bare:
+    """A text that stands in a signature without quotes."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 def _text(value: Any) -> str:

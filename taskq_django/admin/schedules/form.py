@@ -11,6 +11,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db import router
 from django.forms.utils import ErrorDict
+from django.utils.functional import cached_property
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
@@ -93,7 +94,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        if self.instance.pk and cleaned.get("seen") != str(self.instance.edited_at):
+        if self.instance.pk and cleaned.get("seen") != self._edited_at():
             self.add_error(
                 None, _t("Somebody has changed this schedule since you opened it. Reload it, then try again.")
             )
@@ -103,6 +104,9 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]  # fills the instance and has it check itself
+        if not {"kind", "spec", "timezone"} & set(self.changed_data):
+            # Not in its usual spelling either: that would plan it anew.
+            self.instance.spec = self.initial.get("spec", self.instance.spec)
         if not self.errors and self.task is not None:
             self._check_that_it_can_run()
 
@@ -110,8 +114,11 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         values: dict[str, Any] = {}
         for argument in self.arguments:
             name, value = argument.parameter.name, cleaned.get(argument.name)
-            if argument.is_secret and value in {None, "", UNCHANGED} and name in self._stored:
+            if self._is_untouched(argument):
+                self.errors.pop(argument.name, None)
                 values[name] = self._stored[name]
+            elif value is None and argument.blank_is_none:
+                values[name] = None
             elif value is not None and value != "":
                 try:
                     values[name] = argument.stored(value)
@@ -126,6 +133,29 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             return
         self._check_call(self.instance.args, self.instance.kwargs)
 
+    @cached_property
+    def changed_data(self) -> list[str]:
+        untouched = {argument.name for argument in self.arguments if self._is_untouched(argument)}
+        return [name for name in super().changed_data if name not in untouched]
+
+    def _is_untouched(self, argument: ArgumentField) -> bool:
+        """Does the form say of it what it was made with? Then what is stored stays, to the last digit of it."""
+        if argument.parameter.name not in self._stored:
+            return False
+        bound = self[argument.name]
+        given = bound.data or ""
+        if argument.hides(self._stored[argument.parameter.name]):
+            return given in {"", UNCHANGED}
+        shown: Any = bound.field.widget.format_value(bound.field.prepare_value(bound.field.initial))
+        if isinstance(shown, list):  # of a select
+            shown = next(iter(shown), "")
+        return str(given).replace("\r\n", "\n") == str(shown or "").replace("\r\n", "\n")
+
+    def _edited_at(self) -> str:
+        """As the row is now; nobody else can change it until this is saved."""
+        rows = Schedule.objects.using(self.instance._state.db).select_for_update()
+        return str(rows.filter(pk=self.instance.pk).values_list("edited_at", flat=True).first())
+
     def _check_call(self, args: list[Any], kwargs: dict[str, Any]) -> None:
         """Do they bind, and can the task be given what its annotations promise?"""
         task: Any = self.task
@@ -133,7 +163,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             check_arguments(task, args, kwargs)
             text = orjson.dumps([args, kwargs]).decode()
             codec.decode_call(text, task.func, takes_context=task.takes_context)
-        except (ArgumentError, PayloadError) as error:
+        except (ArgumentError, PayloadError, TypeError) as error:
             named = re.search(r"argument '(\w+)'", str(error))
             field = f"{PREFIX}{named[1]}" if named and f"{PREFIX}{named[1]}" in self.fields else None
             self.add_error(field, str(error))
@@ -178,8 +208,12 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             module, _, name = task.module_path.rpartition(".")
             groups.setdefault(module, []).append((task.module_path, name))
         yield from groups.items()
-        if self.instance.task_path and registry.get(self.instance.task_path) is None:
-            yield self.instance.task_path, _t("%s (no longer registered)") % self.instance.task_path
+        path = self.instance.task_path
+        found = registry.get(path) if path else None
+        if path and found is None:
+            yield path, _t("%s (no longer registered)") % path
+        elif found is not None and found.module_path != path and may_schedule(self.user, found):
+            yield path, _t("%(alias)s (now %(path)s)") % {"alias": path, "path": found.module_path}
 
     def clean_task_path(self) -> str:
         path: str = self.cleaned_data["task_path"]
@@ -191,8 +225,9 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         field = argument.form_field
         stored = self._stored
         if argument.parameter.name in stored:
-            if argument.is_secret:
+            if argument.hides(stored[argument.parameter.name]):
                 field.widget.attrs["placeholder"] = UNCHANGED
+                field.help_text = _t("Stored, and not shown. Left empty, it stays.")
                 field.required = field.widget.is_required = False
             else:
                 field.initial = argument.initial(stored[argument.parameter.name])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _t
 
 from ... import codec
-from ...exceptions import PayloadError
+from ...exceptions import ArgumentError, PayloadError
+from ...tags import from_json
 
 LONGEST = 100_000  # characters
 
@@ -65,18 +67,27 @@ class JSONField(forms.CharField):
 
 
 def read_json(text: str) -> Any:
-    """Raises ValidationError, with the place of the mistake."""
+    """As a row stores it. Raises ValidationError, with the place of the mistake."""
     try:
         found = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_twins)
-        codec.decode_value(json.dumps([found]))
+        return to_stored(from_json(found))
     except json.JSONDecodeError as error:
         where = _t("line %(line)d, column %(column)d") % {"line": error.lineno, "column": error.colno}
         raise ValidationError(
             _t("This is not JSON: %(why)s (%(where)s).") % {"why": error.msg, "where": where}
         ) from None
-    except (PayloadError, RecursionError) as error:
+    except RecursionError:
+        raise ValidationError(_t("This is nested too deep.")) from None
+    except (PayloadError, ValueError) as error:  # ValueError: a number of thousands of digits
         raise ValidationError(_t("This cannot be sent to a task: %s") % error) from None
-    return found
+
+
+def to_stored(value: Any) -> Any:
+    """A value as a row stores it. Raises ValidationError."""
+    try:
+        return orjson.loads(codec.encode_call([value], {}, names=("value",)))[0][0]
+    except ArgumentError as error:
+        raise ValidationError(str(error)) from error
 
 
 def _refuse_constant(name: str) -> Any:

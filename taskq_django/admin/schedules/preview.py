@@ -64,6 +64,8 @@ def preview_of(
         runs = next_runs(read, zone, now, start=aware(start), end=aware(end))
     except SpecError as error:
         return Preview(error=str(error))
+    except OverflowError:
+        return Preview(error=_t("This is beyond the times that there are."))
     if not runs:
         return Preview(error=_t("There is no run to come."), text=read.describe(), zone=zone)
     rows = tuple(Row(run, now) for run in runs)

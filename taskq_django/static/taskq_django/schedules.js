@@ -47,7 +47,7 @@
       if (!spec.value.trim()) return;
       preview.classList.add("taskq-waiting");
       const kind = [...kinds()].find((input) => input.checked)?.value ?? "";
-      const values = { kind, spec: spec.value, timezone: byId("id_timezone")?.value ?? "", start: moment("start_at"), end: moment("end_at") };
+      const values = { kind, spec: spec.value, timezone: zone?.value ?? "", anchor: preview.dataset.anchor ?? "", start: moment("start_at"), end: moment("end_at") };
       try {
         const piece = await fetchPiece(preview.dataset.url, values);
         if (mine !== asked) return; // an answer to an older question

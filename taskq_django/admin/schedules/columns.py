@@ -1,0 +1,140 @@
+"""The columns of the list of schedules. Whatever was stored is hostile and gets escaped."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _t
+from django.utils.translation import gettext_lazy as _
+
+from ...exceptions import SpecError
+from ...models import Schedule
+from ...models.schedule import aware
+from ...schedules.zones import read_zone
+from .. import display
+from .filters import OVERDUE
+from .history import states_of
+
+
+class ScheduleChangeList(ChangeList):
+    """Tells its rows what their columns ask: the site, what its reader may do, and the states of their last jobs."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows: Any = list(self.result_list)
+        self.result_list = rows
+        states = states_of([row.last_job for row in rows if row.last_job], self.queryset.db)
+        for row in rows:
+            row.last_state = states.get(row.last_job, "")
+            row.site = self.model_admin.admin_site.name
+            row.may_change = self.model_admin.has_change_permission(request, row)
+            row.query = request.GET.urlencode()
+
+
+@admin.display(description=_("on"), ordering="enabled")
+def switch(row: Any) -> SafeString | str:
+    """A button in the form of the list, so that it works without JavaScript."""
+    if not row.may_change:
+        return _t("Yes") if row.enabled else _t("No")
+    label = (_t("Disable %s") if row.enabled else _t("Enable %s")) % row.name
+    url = schedule_url(row.site, "disable" if row.enabled else "enable", row.pk)
+    return format_html(
+        '<button type="submit" class="taskq-switch" formaction="{}?{}" formnovalidate aria-pressed="{}" title="{}">'
+        '<span class="taskq-hidden">{}</span></button>',
+        *(url, f"_list&{row.query}", "true" if row.enabled else "false", label, label),
+    )
+
+
+@admin.display(description=_("schedule"), ordering="name")
+def title(row: Any) -> SafeString:
+    tag: SafeString | str = ""
+    if row.declared_as:
+        text = _t("code, changed here") if row.is_overridden else _t("code")
+        tag = format_html(' <span class="taskq-tag">{}</span>', text)
+    return format_html(
+        '<a class="taskq-name" href="{}" title="{}"><strong>{}</strong></a>{}<br>'
+        '<span class="taskq-muted taskq-path" title="{}">{}</span>',
+        *(schedule_url(row.site, "change", row.pk), row.name, row.name, tag, row.task_path, row.task_path),
+    )
+
+
+@admin.display(description=_("when"))
+def when(row: Schedule) -> SafeString:
+    try:
+        text = row.moments.describe()
+    except SpecError as error:
+        text = str(error)
+    zone = row.timezone if row.kind != "interval" else ""
+    return format_html(
+        '<span class="taskq-text" title="{}">{}</span><br><code>{}</code> <span class="taskq-muted">{}</span>',
+        *(text, text, row.spec, zone),
+    )
+
+
+@admin.display(description=_("next run"), ordering="next_run_at")
+def next_run(row: Schedule) -> SafeString | str:
+    if not row.enabled or row.next_run_at is None:
+        return "–"
+    slot = aware(row.next_run_at)
+    left = slot - aware(timezone.now())
+    text = _t("in %s") % display.span(left) if left > timedelta() else _t("%s ago") % display.span(-left)
+    return format_html(
+        '{}<br><span class="taskq-muted" title="{}">{}</span>', text, row.timezone, _local(slot, row.timezone)
+    )
+
+
+@admin.display(description=_("last run"), ordering="last_run_at")
+def last_run(row: Any) -> SafeString | str:
+    if row.last_job is None:
+        return "–"
+    ago = display.span(aware(timezone.now()) - aware(row.last_slot))
+    badge = display.badge(row.last_state) if row.last_state else "–"
+    return format_html('<a href="{}">{}<br>{}</a>', job_url(row.site, row.last_job), badge, _t("%s ago") % ago)
+
+
+@admin.display(description=_("state"))
+def state(row: Schedule) -> SafeString:
+    name, label, reason = state_of(row)
+    mark = format_html('<span class="taskq-badge taskq-{}">{}</span>', name, label)
+    if not reason:
+        return mark
+    return format_html('{}<br><span class="taskq-muted taskq-reason" title="{}">{}</span>', mark, reason, reason)
+
+
+def state_of(row: Schedule) -> tuple[str, Any, str]:
+    """A class of the style sheet, a word, and the reason."""
+    if not row.enabled:
+        return "cancelled", _t("Disabled"), row.disabled_reason
+    if row.broken:
+        return "failed", _t("Broken"), row.broken
+    if row.is_finished:
+        return "cancelled", _t("Finished"), ""
+    if row.next_run_at and aware(row.next_run_at) < aware(timezone.now()) - OVERDUE:
+        return "scheduled", _t("Overdue"), _t("Does a beat run?")
+    return "successful", _t("Active"), ""
+
+
+def schedule_url(site: str, what: str, pk: int | None = None) -> str:
+    return reverse(f"{site}:taskq_django_schedule_{what}", args=[pk] if pk is not None else None)
+
+
+def job_url(site: str, job_id: UUID | str) -> str:
+    return reverse(f"{site}:taskq_django_job", args=[job_id])
+
+
+def _local(slot: datetime, zone: str) -> str:
+    try:
+        local = slot.astimezone(read_zone(zone))
+    except SpecError:
+        return display.moment(slot)
+    is_near = abs(slot - aware(timezone.now())) < timedelta(hours=12)
+    return f"{local:{'%H:%M:%S' if is_near else '%Y-%m-%d %H:%M'}}"

@@ -1,0 +1,144 @@
+"""What may be done to schedules beside editing them: each act is one transaction with its entry in the history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db import router, transaction
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.translation import gettext as _t
+from django.utils.translation import gettext_lazy as _
+
+from ...beat import declared
+from ...beat.firing import run_now
+from ...exceptions import BrokenSchedule, SpecError
+from ...models import Schedule
+from .columns import job_url, schedule_url
+from .schedulable import may_touch
+
+MOST_ERRORS = 10  # that one page shows
+
+Act = Callable[[Any, HttpRequest, Schedule], str]
+
+
+class Refused(Exception):
+    """It cannot be done to this schedule; the message is for people."""
+
+
+def run(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
+    try:
+        job_id = run_now(row, _database())
+    except BrokenSchedule as error:
+        raise Refused(_t("“%(row)s” cannot run: %(why)s") % {"row": row, "why": error}) from error
+    model_admin.log_change(request, row, _t("Run now: job %s") % job_id)
+    link = format_html('<a href="{}">{}</a>', job_url(model_admin.admin_site.name, job_id), job_id)
+    return format_html(_t("“{}” was enqueued as job {}."), row, link)
+
+
+def enable(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
+    _switch(model_admin, request, row, on=True)
+    return _t("“%s” is enabled.") % row
+
+
+def disable(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
+    _switch(model_admin, request, row, on=False)
+    return _t("“%s” is disabled.") % row
+
+
+def duplicate(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
+    names = [field.name for field in Schedule._meta.fields if field.editable]
+    copy = Schedule(**{name: getattr(row, name) for name in names if name != "id"})
+    base, number = row.name[:185], 1
+    copy.name, copy.enabled = _t("%s (copy)") % base, False
+    while Schedule.objects.filter(name=copy.name).exists():
+        number += 1
+        copy.name = _t("%(name)s (copy %(number)d)") % {"name": base, "number": number}
+    copy.save()
+    model_admin.log_addition(request, copy, _t("Duplicated from “%s”.") % row)
+    link = format_html('<a href="{}">{}</a>', schedule_url(model_admin.admin_site.name, "change", copy.pk), copy)
+    return format_html(_t("“{}” was made; it is disabled."), link)
+
+
+def revert(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
+    if not declared.revert(row, _database()):
+        raise Refused(_t("The code says nothing of “%s” any more.") % row)
+    model_admin.log_change(request, row, _t("Reverted to what the code says."))
+    return _t("“%s” is again what the code says.") % row
+
+
+ACTS: dict[str, Act] = {each.__name__: each for each in (run, enable, disable, duplicate, revert)}
+
+
+def may(model_admin: Any, request: HttpRequest, verb: str, row: Schedule) -> bool:
+    if verb == "run":
+        return bool(model_admin.has_run_permission(request, row))
+    if verb == "duplicate":
+        return bool(model_admin.has_add_permission(request)) and may_touch(request.user, row.task_path)
+    return bool(model_admin.has_change_permission(request, row))
+
+
+def do_to_one(model_admin: Any, request: HttpRequest, verb: str, row: Schedule) -> None:
+    """Says what came of it."""
+    try:
+        with transaction.atomic(using=_database()):
+            message = ACTS[verb](model_admin, request, row)
+    except Refused as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, message)
+
+
+def do_to_many(model_admin: Any, request: HttpRequest, verb: str, rows: Iterable[Schedule], done: str) -> None:
+    """One message for all that went well, and one for each that did not. ``done`` has a ``%d``."""
+    count, errors = 0, []
+    for row in rows:
+        try:
+            if not may(model_admin, request, verb, row):
+                raise Refused(_t("You may not do this to “%s”.") % row)
+            with transaction.atomic(using=_database()):
+                ACTS[verb](model_admin, request, row)
+            count += 1
+        except Refused as error:
+            errors.append(str(error))
+    if count:
+        messages.success(request, done % count)
+    for text in errors[:MOST_ERRORS]:
+        messages.error(request, text)
+    if len(errors) > MOST_ERRORS:
+        messages.error(request, _t("And %d more.") % (len(errors) - MOST_ERRORS))
+
+
+@admin.action(description=_("Run now"), permissions=["run"])
+def run_selected(model_admin: Any, request: HttpRequest, rows: Iterable[Schedule]) -> None:
+    do_to_many(model_admin, request, "run", rows, _t("Enqueued now: %d."))
+
+
+@admin.action(description=_("Enable"), permissions=["change"])
+def enable_selected(model_admin: Any, request: HttpRequest, rows: Iterable[Schedule]) -> None:
+    do_to_many(model_admin, request, "enable", rows, _t("Enabled: %d."))
+
+
+@admin.action(description=_("Disable"), permissions=["change"])
+def disable_selected(model_admin: Any, request: HttpRequest, rows: Iterable[Schedule]) -> None:
+    do_to_many(model_admin, request, "disable", rows, _t("Disabled: %d."))
+
+
+@admin.action(description=_("Duplicate"), permissions=["add"])
+def duplicate_selected(model_admin: Any, request: HttpRequest, rows: Iterable[Schedule]) -> None:
+    do_to_many(model_admin, request, "duplicate", rows, _t("Duplicated, and disabled: %d."))
+
+
+def _switch(model_admin: Any, request: HttpRequest, row: Schedule, *, on: bool) -> None:
+    row.enabled = on
+    try:
+        row.save(update_fields=["enabled"])
+    except SpecError as error:
+        raise Refused(_t("“%(row)s” cannot be saved: %(why)s") % {"row": row, "why": error}) from error
+    model_admin.log_change(request, row, _t("Enabled.") if on else _t("Disabled."))
+
+
+def _database() -> str:
+    return router.db_for_write(Schedule)
