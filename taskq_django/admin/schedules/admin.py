@@ -24,7 +24,7 @@ from ...compat import AnyTask
 from ...models import Schedule, ScheduleRun
 from .. import display
 from . import columns, verbs
-from .argument_fields import signature_text
+from .calls import signature_text
 from .columns import schedule_url
 from .filters import EnabledFilter, StateFilter, TaskFilter
 from .form import ScheduleForm
@@ -40,7 +40,7 @@ STYLES = ["taskq_django/admin.css", "taskq_django/schedules.css"]
 class ScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = ScheduleForm
     change_form_template = "admin/taskq_django/schedule/change_form.html"
-    list_display: ClassVar[Any] = (
+    list_display: Any = (
         columns.switch,
         columns.title,
         columns.when,
@@ -52,7 +52,7 @@ class ScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = (EnabledFilter, StateFilter, TaskFilter)
     search_fields = ("name", "task_path", "note")
     ordering = ("name",)
-    sortable_by: Any = (columns.title, columns.next_run, columns.last_run)
+    sortable_by: ClassVar[Any] = (columns.title, columns.next_run, columns.last_run)
     list_per_page = 50
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from functools import cached_property
-from inspect import Parameter, Signature
+from inspect import Parameter
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 from uuid import UUID
@@ -56,8 +55,6 @@ SIMPLE: dict[Any, type[forms.Field]] = {
 INPUTS = {datetime: "datetime-local", date: "date", time: "time"}
 UNCHANGED = MASK  # stands for a secret that is stored
 
-Stored = tuple[list[Any], dict[str, Any]]
-
 
 @dataclass(frozen=True)
 class ArgumentField:
@@ -96,7 +93,11 @@ class ArgumentField:
     def form_field(self) -> forms.Field:
         # An error of a choice would tell what was chosen.
         choice = None if self.is_secret else self._choice()
-        field = choice or self._simple() or JSONField(wanted=self._collection, help_text=self._json_help)
+        field = (
+            choice
+            or self._simple()
+            or JSONField(self.parameter.name, wanted=self._collection, help_text=self._json_help)
+        )
         stars = "*" * (self._collection is list) + "**" * (self._collection is dict)
         field.label = f"{stars}{self.parameter.name}"
         field.required = self.is_required
@@ -109,12 +110,12 @@ class ArgumentField:
 
     def stored(self, value: Any) -> Any:
         """A cleaned value as the row keeps it. Raises ValidationError."""
-        return value if self.is_json else to_stored(value)
+        return value if self.is_json else to_stored(value, self.parameter.name)
 
     def stored_default(self) -> Any:
         """Raises ValidationError."""
         try:
-            return to_stored(self.parameter.default)
+            return to_stored(self.parameter.default, self.parameter.name)
         except ValidationError as error:
             raise ValidationError(_t("“%s” must be given.") % self.parameter.name) from error
 
@@ -143,7 +144,7 @@ class ArgumentField:
         else:
             return None
         try:
-            keys = [_key(to_stored(value)) for value, _label in named]
+            keys = [_key(to_stored(value, self.parameter.name)) for value, _label in named]
         except ValidationError:  # the values of this Enum cannot travel
             return None
         choices = list(zip(keys, (label for _value, label in named), strict=True))
@@ -197,71 +198,6 @@ def fields_of(task: AnyTask) -> list[ArgumentField]:
     return [ArgumentField(parameter, hints.get(name), sensitive) for name, parameter in known.parameters.items()]
 
 
-def signature_text(task: AnyTask) -> str:
-    """``add(x: int, y: int = 2)``, without the context."""
-    shown = []
-    for field in fields_of(task):
-        parameter = field.parameter
-        if isinstance(parameter.annotation, str):
-            parameter = parameter.replace(annotation=_Bare(parameter.annotation))
-        if field.is_secret and parameter.default is not Parameter.empty:
-            parameter = parameter.replace(default=_Bare(MASK))
-        shown.append(parameter)
-    return f"{task.func.__name__}{Signature(shown)}"
-
-
-def by_parameter(fields: Sequence[ArgumentField], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Stored arguments by the names of the parameters they fill; those that fill none are left out."""
-    found: dict[str, Any] = {}
-    rest = list(args)
-    others = dict(kwargs)
-    for field in fields:
-        parameter = field.parameter
-        match parameter.kind:
-            case Parameter.VAR_POSITIONAL:
-                if rest:
-                    found[parameter.name], rest = rest, []
-            case Parameter.VAR_KEYWORD:
-                if others:
-                    found[parameter.name] = others
-            case Parameter.KEYWORD_ONLY:
-                if parameter.name in others:
-                    found[parameter.name] = others.pop(parameter.name)
-            case _:
-                if rest:
-                    found[parameter.name] = rest.pop(0)
-                elif parameter.name in others:
-                    found[parameter.name] = others.pop(parameter.name)
-    return found
-
-
-def to_store(fields: Sequence[ArgumentField], values: Mapping[str, Any]) -> Stored:
-    """``values``: stored values by parameter; the opposite of ``by_parameter``. Everything that can goes by name.
-
-    Raises ValidationError where the default of a parameter must be passed, and cannot be stored; where a name
-    comes twice.
-    """
-    kinds = {field.parameter.name: field.parameter.kind for field in fields}
-    star = next((name for name, kind in kinds.items() if kind is Parameter.VAR_POSITIONAL), "")
-    others = next((name for name, kind in kinds.items() if kind is Parameter.VAR_KEYWORD), "")
-    # What follows in *args must be preceded by all that has a name.
-    ordered = NAMED[:2] if values.get(star) else NAMED[:1]
-    in_order = [field for field in fields if field.parameter.kind in ordered]
-    while in_order and not values.get(star) and in_order[-1].parameter.name not in values:
-        in_order.pop()  # its default is the function's own matter
-    args = [
-        values[field.parameter.name] if field.parameter.name in values else field.stored_default() for field in in_order
-    ]
-    by_order = {field.parameter.name for field in in_order}
-    kwargs = {name: value for name, value in values.items() if name not in {star, others} | by_order}
-    more = dict(values.get(others, {}))
-    for name in more.keys() & {field.parameter.name for field in fields if field.parameter.kind in NAMED[1:]}:
-        raise ValidationError(
-            _t("“%(name)s” is given twice: it has a field, and is in “%(more)s” too.") % {"name": name, "more": others}
-        )
-    return args + list(values.get(star, [])), kwargs | more
-
-
 def _members(annotation: Any) -> tuple[Any, ...]:
     return get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
 
@@ -272,16 +208,6 @@ def _key(stored: Any) -> str:
 
 def _literals(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) is Literal else ()
-
-
-@dataclass(frozen=True)
-class _Bare:
-    """A text that stands in a signature without quotes."""
-
-    text: str
-
-    def __repr__(self) -> str:
-        return self.text
 
 
 def _text(value: Any) -> str:

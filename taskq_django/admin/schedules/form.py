@@ -29,7 +29,8 @@ from ...schedules import KINDS, Kind, read_kind
 from ...schedules.preview import first_slot
 from ...schedules.zones import zone_names
 from ...tasks import check_arguments
-from .argument_fields import PREFIX, UNCHANGED, ArgumentField, by_parameter, fields_of, to_store
+from .argument_fields import PREFIX, UNCHANGED, ArgumentField, fields_of
+from .calls import by_parameter, to_store
 from .preview import Preview, preview_of_row
 from .schedulable import may_schedule, schedulable_tasks
 
@@ -62,8 +63,8 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         self.task: AnyTask | None = task if task is not None and may_schedule(self.user, task) else None
         self.arguments: list[ArgumentField] = fields_of(self.task) if self.task else []
         self._stored: dict[str, Any] = {}
-        if self.instance.task_path == path and isinstance(self.instance.args, list | tuple):
-            self._stored = by_parameter(self.arguments, self.instance.args, dict(self.instance.kwargs or {}))
+        if self.instance.task_path == path:
+            self._stored = by_parameter(self.arguments, *usable(self.instance.args, self.instance.kwargs))
         for argument in self.arguments:
             self._add(argument)
         self.fields["seen"].initial = str(self.instance.edited_at) if self.instance.pk else ""
@@ -111,6 +112,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             self._check_that_it_can_run()
 
     def _clean_arguments(self, cleaned: dict[str, Any]) -> None:
+        self.instance.args, self.instance.kwargs = usable(self.instance.args, self.instance.kwargs)
         values: dict[str, Any] = {}
         for argument in self.arguments:
             name, value = argument.parameter.name, cleaned.get(argument.name)
@@ -241,3 +243,8 @@ def preview_kind(row: Schedule, now: Any) -> Kind:
     """Its slots, also of one that is not saved yet."""
     begin = aware(row.start_at) or (now if row._state.adding else aware(row.created_at))
     return read_kind(row.kind, row.spec, row.timezone, begin.replace(microsecond=0))
+
+
+def usable(args: Any, kwargs: Any) -> tuple[list[Any], dict[str, Any]]:
+    """Stored arguments; what is neither a list nor a dict holds none."""
+    return args if isinstance(args, list) else [], kwargs if isinstance(kwargs, dict) else {}

@@ -26,11 +26,11 @@ class Typed(str):
 class JSONField(forms.CharField):
     """Its value is as a schedule's row stores it: JSON, where the codec's tags stand for a datetime and so on."""
 
-    def __init__(self, *, wanted: type | None = None, **kwargs: Any) -> None:
-        """``wanted``: list or dict, when it must be one."""
+    def __init__(self, name: str, *, wanted: type | None = None, **kwargs: Any) -> None:
+        """``name``: of the argument, for messages; ``wanted``: list or dict, when it must be one."""
         kwargs.setdefault("widget", forms.Textarea(attrs={"rows": 2, "spellcheck": "false", "class": "taskq-json"}))
         super().__init__(**kwargs)
-        self._wanted = wanted
+        self._name, self._wanted = name, wanted
 
     def prepare_value(self, value: Any) -> Any:
         if value is None or isinstance(value, Typed):
@@ -46,7 +46,7 @@ class JSONField(forms.CharField):
             return None
         if len(text) > LONGEST:
             raise ValidationError(_t("This is too long: %d characters at most.") % LONGEST)
-        found = read_json(text)
+        found = read_json(text, self._name)
         if self._wanted is not None and not isinstance(found, self._wanted):
             example = "[1, 2]" if self._wanted is list else '{"name": 1}'
             raise ValidationError(_t("This must be like %s.") % example)
@@ -66,11 +66,11 @@ class JSONField(forms.CharField):
             return True
 
 
-def read_json(text: str) -> Any:
+def read_json(text: str, name: str) -> Any:
     """As a row stores it. Raises ValidationError, with the place of the mistake."""
     try:
         found = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_twins)
-        return to_stored(from_json(found))
+        return to_stored(from_json(found), name)
     except json.JSONDecodeError as error:
         where = _t("line %(line)d, column %(column)d") % {"line": error.lineno, "column": error.colno}
         raise ValidationError(
@@ -82,10 +82,10 @@ def read_json(text: str) -> Any:
         raise ValidationError(_t("This cannot be sent to a task: %s") % error) from None
 
 
-def to_stored(value: Any) -> Any:
-    """A value as a row stores it. Raises ValidationError."""
+def to_stored(value: Any, name: str) -> Any:
+    """The value of the argument of this name as a row stores it. Raises ValidationError."""
     try:
-        return orjson.loads(codec.encode_call([value], {}, names=("value",)))[0][0]
+        return orjson.loads(codec.encode_call([value], {}, names=(name,)))[0][0]
     except ArgumentError as error:
         raise ValidationError(str(error)) from error
 
