@@ -50,7 +50,7 @@ def by_parameter(fields: Sequence[ArgumentField], args: Sequence[Any], kwargs: M
             case _:
                 if rest:
                     found[parameter.name] = rest.pop(0)
-                elif parameter.name in others:
+                elif parameter.name in others and parameter.kind is not Parameter.POSITIONAL_ONLY:
                     found[parameter.name] = others.pop(parameter.name)
     return found
 

@@ -67,6 +67,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             self._stored = by_parameter(self.arguments, *usable(self.instance.args, self.instance.kwargs))
         for argument in self.arguments:
             self._add(argument)
+        self._name_the_parts_of_moments()
         self.fields["seen"].initial = str(self.instance.edited_at) if self.instance.pk else ""
 
     @property
@@ -234,6 +235,13 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             else:
                 field.initial = argument.initial(stored[argument.parameter.name])
         self.fields[argument.name] = field
+
+    def _name_the_parts_of_moments(self) -> None:
+        """Django 5.2 has no labels for them."""
+        for name in ("start_at", "end_at"):
+            widget: Any = self.fields[name].widget if name in self.fields else None
+            for part, what in zip(getattr(widget, "widgets", ()), (_t("date"), _t("time")), strict=False):
+                part.attrs["aria-label"] = f"{self.fields[name].label}: {what}"
 
     def _now(self) -> Any:
         return database_now(router.db_for_write(Schedule))

@@ -1,0 +1,229 @@
+"""Run now, enable, disable, duplicate, revert: of one schedule and of many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+
+from taskq_django.beat import declared
+from taskq_django.models import QueuedJob, Schedule, ScheduleRun
+from taskq_django.testing import run_all
+from tests.app import signatures, tasks  # noqa: F401 - registered by that
+from tests.support.schedule_pages import PREFIX, add, change, raw, schedule, texts, url, user
+
+pytestmark = pytest.mark.django_db
+
+VERBS = ["run", "enable", "disable", "duplicate", "revert"]
+
+
+def history(row: Schedule) -> list[str]:
+    entries = LogEntry.objects.filter(object_id=str(row.pk)).order_by("pk")
+    return [entry.get_change_message() for entry in entries]
+
+
+def act(client: Client, action: str, *rows: Schedule) -> Any:
+    data = {"action": action, "_selected_action": [row.pk for row in rows]}
+    return client.post(url("changelist"), data, follow=True)
+
+
+def test_run_now_enqueues_the_stored_arguments_once_and_moves_nothing(admin_client: Client) -> None:
+    row = schedule(kwargs={"x": 40}, queue_name="mail", priority=5)
+    before = Schedule.objects.values().get()
+    answer = admin_client.post(url("run", row), follow=True)
+    job = QueuedJob.objects.get()
+    assert (job.task_path, job.payload, job.queue_name, job.rank) == (row.task_path, '[[],{"x":40}]', "mail", -5)
+    assert Schedule.objects.values().get() == before
+    run = ScheduleRun.objects.get()
+    assert (str(run.job_id), run.by_hand) == (str(job.pk), True)
+    page = answer.content.decode()
+    assert str(job.pk) in page
+    assert "by hand" in page
+    assert history(row) == [f"Run now: job {job.pk}"]
+
+    run_all()
+    assert "Successful" in admin_client.get(url("change", row)).content.decode()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_run_now_works_for_a_disabled_schedule_too(admin_client: Client, enabled: bool) -> None:
+    admin_client.post(url("run", schedule(enabled=enabled)))
+    assert QueuedJob.objects.count() == 1
+
+
+def test_what_cannot_run_now_says_why_and_leaves_nothing(admin_client: Client) -> None:
+    row = raw(schedule(), task_path="shop.tasks.gone")
+    answer = admin_client.post(url("run", row), follow=True)
+    assert any("cannot run" in text and "shop.tasks.gone" in text for text in texts(answer))
+    row = raw(schedule(name="b"), kwargs={"x": 1, "nope": 1})
+    answer = admin_client.post(url("run", row), follow=True)
+    assert any("nope" in text for text in texts(answer))
+    assert not QueuedJob.objects.exists()
+    assert not ScheduleRun.objects.exists()
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_get_changes_nothing(admin_client: Client, verb: str) -> None:
+    row = schedule()
+    before = Schedule.objects.values().get()
+    answer = admin_client.get(url(verb, row))
+    assert (answer.status_code, answer.url) == (302, url("changelist"))  # type: ignore[attr-defined]
+    assert Schedule.objects.values().get() == before
+    assert not QueuedJob.objects.exists()
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_without_a_token_of_the_page_nothing_is_done(admin_user: Any, verb: str) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(admin_user)
+    assert client.post(url(verb, schedule())).status_code == 403
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("pk", [0, 10**30])
+def test_a_schedule_that_there_is_not_leads_away(admin_client: Client, verb: str, pk: int) -> None:
+    assert admin_client.post(url(verb, Schedule(pk=pk))).status_code == 302
+
+
+def test_enable_and_disable_say_what_is_wanted_however_often(admin_client: Client) -> None:
+    row = schedule()
+    for _ in range(2):
+        admin_client.post(url("disable", row))
+        row.refresh_from_db()
+        assert (row.enabled, row.next_run_at) == (False, None)
+    admin_client.post(url("enable", row))
+    row.refresh_from_db()
+    assert row.enabled
+    assert row.next_run_at is not None
+    assert history(row) == ["Disabled.", "Disabled.", "Enabled."]
+
+
+def test_the_switch_of_the_list_comes_back_to_the_same_list(admin_client: Client) -> None:
+    row = schedule(task_path=PREFIX + "renamed", kwargs={})
+    query = {"q": "night", "enabled": "yes"}
+    page = admin_client.get(url("changelist"), query).content.decode()
+    address = f"{url('disable', row)}?_list&q=night&enabled=yes"
+    assert f'formaction="{address.replace("&", "&amp;")}"' in page
+    assert admin_client.post(address).url == f"{url('changelist')}?q=night&enabled=yes"  # type: ignore[attr-defined]
+
+
+def test_what_cannot_be_enabled_says_why(admin_client: Client) -> None:
+    row = raw(schedule(enabled=False), spec="61 * * * *")
+    answer = admin_client.post(url("enable", row), follow=True)
+    assert any("61 in the minute" in text for text in texts(answer))
+    row.refresh_from_db()
+    assert not row.enabled
+
+
+def test_a_duplicate_is_disabled_and_has_a_name_of_its_own(admin_client: Client) -> None:
+    row = schedule(name="n" * 200, note="x", priority=3)
+    for _ in range(2):
+        admin_client.post(url("duplicate", row))
+    first, second = Schedule.objects.exclude(pk=row.pk).order_by("pk")
+    assert first.name.endswith("(copy)")
+    assert second.name.endswith("(copy 2)")
+    assert (first.enabled, first.kwargs, first.note, first.priority) == (False, {"x": 1}, "x", 3)
+    assert history(first) == [f"Duplicated from “{row.name}”."]
+
+
+def test_actions_on_many_are_in_the_history_of_each(admin_client: Client) -> None:
+    rows = [schedule(name=f"s{n}") for n in range(3)]
+    assert "Enqueued now: 3." in texts(act(admin_client, "run_selected", *rows))
+    assert "Disabled: 3." in texts(act(admin_client, "disable_selected", *rows))
+    assert "Enabled: 3." in texts(act(admin_client, "enable_selected", *rows))
+    assert "Duplicated, and disabled: 3." in texts(act(admin_client, "duplicate_selected", *rows))
+    assert QueuedJob.objects.count() == 3
+    assert Schedule.objects.count() == 6
+    for row in rows:
+        run, *switched = history(row)
+        assert run.startswith("Run now: job ")
+        assert switched == ["Disabled.", "Enabled."]
+
+
+def test_one_that_cannot_run_stops_no_other(admin_client: Client) -> None:
+    rows = [schedule(name=f"s{n}") for n in range(3)]
+    raw(rows[1], task_path="shop.tasks.gone")
+    said = texts(act(admin_client, "run_selected", *rows))
+    assert "Enqueued now: 2." in said
+    assert any("“s1” cannot run" in text for text in said)
+
+
+def test_many_that_cannot_run_fill_no_page(admin_client: Client) -> None:
+    rows = [raw(schedule(name=f"s{n}"), task_path="shop.tasks.gone") for n in range(15)]
+    said = texts(act(admin_client, "run_selected", *rows))
+    assert len(said) == 11
+    assert "And 5 more." in said
+
+
+def from_code() -> Schedule:
+    declared.sync("default")
+    return Schedule.objects.get(declared_as=PREFIX + "declared")
+
+
+def test_a_schedule_from_code_says_so(admin_client: Client) -> None:
+    row = from_code()
+    assert '<span class="taskq-tag">code</span>' in admin_client.get(url("changelist")).content.decode()
+    page = admin_client.get(url("change", row)).content.decode()
+    assert "declared in code" in page
+    assert url("revert", row) in page
+    assert url("revert", schedule()) not in admin_client.get(url("change", schedule(name="b"))).content.decode()
+
+
+def test_a_change_of_one_from_code_survives_until_it_is_reverted(admin_client: Client) -> None:
+    row = from_code()
+    assert change(admin_client, row, spec="0 4 * * *", **{"arg-x": "8"}).status_code == 302
+    row = from_code()
+    assert (row.spec, row.kwargs, row.is_overridden) == ("0 4 * * *", {"x": 8}, True)
+    assert "code, changed here" in admin_client.get(url("changelist")).content.decode()
+
+    admin_client.post(url("revert", row))
+    row = from_code()
+    assert (row.spec, row.kwargs, row.is_overridden) == ("0 3 * * *", {"x": 7}, False)
+    assert history(row)[-1] == "Reverted to what the code says."
+
+
+@pytest.mark.parametrize("how", ["switch", "form"])
+def test_disabling_one_from_code_survives_and_is_no_change(admin_client: Client, how: str) -> None:
+    row = from_code()
+    if how == "switch":
+        admin_client.post(url("disable", row))
+    else:
+        assert change(admin_client, row, enabled=None).status_code == 302
+    row = from_code()
+    assert (row.enabled, row.is_overridden) == (False, False)
+
+
+def test_one_that_the_code_says_nothing_of_cannot_be_reverted(admin_client: Client) -> None:
+    row = raw(schedule(), declared_as="gone.from.code")
+    assert any("says nothing" in text for text in texts(admin_client.post(url("revert", row), follow=True)))
+    assert not history(row)
+
+
+EVIL = "<script>alert(1)</script>"
+
+
+def test_hostile_text_is_escaped_everywhere(admin_client: Client) -> None:
+    evil = {"name": EVIL, "note": EVIL, "task_path": "tests.app.tasks.echo", "arg-value": f'"{EVIL}"', "arg-x": None}
+    pages = [add(admin_client, **evil, _continue="1"), add(admin_client, **{**evil, "spec": EVIL, "timezone": EVIL})]
+    row = Schedule.objects.get()
+    assert row.kwargs == {"value": EVIL}
+    pages += [admin_client.post(url(verb, row), follow=True) for verb in VERBS]
+    pages.append(act(admin_client, "run_selected", row))
+    raw(row, task_path=EVIL, broken=EVIL, spec=EVIL, timezone=EVIL[:20], queue_name=EVIL, declared_as=EVIL)
+    pages += [admin_client.post(url(verb, row), follow=True) for verb in VERBS]
+    pages.append(act(admin_client, "run_selected", row))
+    raw(row, enabled=False, disabled_reason=EVIL, kwargs={EVIL: EVIL}, args=[EVIL])
+    pages += [admin_client.get(url(what, row)) for what in ("change", "history", "delete")]
+    pages += [user("view_schedule").get(url("change", row))]
+    pages += [admin_client.get(url("changelist"), query) for query in ({}, {"q": EVIL}, {"task": EVIL})]
+    pages += [admin_client.get(url("preview"), {"kind": EVIL, "spec": EVIL, "timezone": EVIL})]
+    pages += [admin_client.get(url("arguments"), {"task": EVIL})]
+    pages += [admin_client.get("/admin/")]
+    for answer in pages:
+        page = answer.content.decode()
+        assert EVIL not in page
+        assert "<script>alert" not in page
