@@ -7,14 +7,16 @@ import pytest
 
 from tests.support import services
 
-SYSTEM = Path(__file__).parent / "system"
+HERE = Path(__file__).parent
+MARKED = ("system", "browser")  # folders whose tests have a mark of its name
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if SYSTEM in item.path.parents:
-            item.add_marker(pytest.mark.system)
+        for folder in MARKED:
+            if HERE / folder in item.path.parents:
+                item.add_marker(folder)
     if services.missing and os.environ.get("TASKQ_TEST_DB", "sqlite") != "sqlite":
         if os.environ.get("CI"):
             pytest.exit("; ".join(services.missing), returncode=1)

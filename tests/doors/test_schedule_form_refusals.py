@@ -80,7 +80,7 @@ def test_named_arguments_must_be_an_object(admin_client: Client, text: str) -> N
     ("spec", "said"),
     [
         ("", "required"),
-        ("61 * * * *", "61 in the minute is out of range"),
+        ("61 * * * *", "is no minute: it is out of range"),
         ("* * * *", "4 fields"),
         ("*/0 * * * *", ""),
         ("0 0 30 2 *", "never fires"),

@@ -58,8 +58,8 @@ def switch(row: Any) -> SafeString | str:
 def title(row: Any) -> SafeString:
     tag: SafeString | str = ""
     if row.declared_as:
-        text = _t("code, changed here") if row.is_overridden else _t("code")
-        tag = format_html(' <span class="taskq-tag">{}</span>', text)
+        text, told = (_t("changed"), _t("declared in code, changed here")) if row.is_overridden else (_t("code"), "")
+        tag = format_html(' <span class="taskq-tag" title="{}">{}</span>', told or _t("declared in code"), text)
     return format_html(
         '<a class="taskq-name" href="{}" title="{}"><strong>{}</strong></a>{}<br>'
         '<span class="taskq-muted taskq-path" title="{}">{}</span>',
@@ -75,8 +75,9 @@ def when(row: Schedule) -> SafeString:
         text = str(error)
     zone = row.timezone if row.kind != "interval" else ""
     return format_html(
-        '<span class="taskq-text" title="{}">{}</span><br><code>{}</code> <span class="taskq-muted">{}</span>',
-        *(text, text, row.spec, zone),
+        '<span class="taskq-text" title="{}">{}</span><br>'
+        '<span class="taskq-spec" title="{} {}"><code>{}</code> <span class="taskq-muted">{}</span></span>',
+        *(text, text, row.spec, zone, row.spec, zone),
     )
 
 

@@ -109,8 +109,11 @@
     }
 
     if ($?.fn?.select2) {
+      // Of a chosen task the whole path, and not only what stands in its group.
+      const templateSelection = ({ text, element }) => [element?.parentElement?.label, text].filter(Boolean).join(".");
       for (const select of [task, zone]) {
-        if (select && select.tagName === "SELECT") $(select).select2({ theme: "admin-autocomplete", width: "min(32em, 100%)" });
+        if (select?.tagName !== "SELECT") continue;
+        $(select).select2({ theme: "admin-autocomplete", width: "min(32em, 100%)", templateSelection });
       }
     }
     if (preview.querySelector("time")) showOwnTime();
