@@ -144,6 +144,17 @@ def test_actions_on_many_are_in_the_history_of_each(admin_client: Client) -> Non
         assert switched == ["Disabled.", "Enabled."]
 
 
+def test_many_are_deleted_with_their_runs(admin_client: Client) -> None:
+    rows = [schedule(name=f"s{n}") for n in range(3)]
+    act(admin_client, "run_selected", *rows)
+    page = act(admin_client, "delete_selected", *rows[:2]).content.decode()
+    assert "Runs of schedules: 2" in page
+    data = {"action": "delete_selected", "_selected_action": [row.pk for row in rows[:2]], "post": "yes"}
+    admin_client.post(url("changelist"), data)
+    assert [row.name for row in Schedule.objects.all()] == ["s2"]
+    assert ScheduleRun.objects.count() == 1
+
+
 def test_one_that_cannot_run_stops_no_other(admin_client: Client) -> None:
     rows = [schedule(name=f"s{n}") for n in range(3)]
     raw(rows[1], task_path="shop.tasks.gone")
