@@ -16,13 +16,13 @@ WIDTH, HEIGHT = 1400, 1000
 STATIC = Path(__file__).parents[2] / "docs" / "_static"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: while it is there, this thread has an event loop that runs
 def chromium() -> Iterator[Any]:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
         _missing("Playwright is not installed (dependency group browser)")
-    # Playwright keeps an event loop in this thread; nothing of Django's runs in it.
+    # Nothing of Django's runs in that loop.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     with sync_playwright() as playwright:
         try:
