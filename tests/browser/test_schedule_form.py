@@ -63,6 +63,7 @@ def test_an_error_is_told_at_its_field_and_nothing_is_lost(opened: Opened) -> No
     page.get_by_label("When:").fill("61 * * * *")
     page.evaluate("document.getElementById('schedule_form').noValidate = true")
     page.get_by_role("button", name="Save", exact=True).click()
+    page.locator(".errornote").wait_for()
     assert page.locator(".field-arg-x .errorlist").inner_text() == "This field is required."
     assert "out of range" in page.locator(".field-spec .errorlist").inner_text()
     assert page.get_by_label("y:", exact=True).input_value() == "7"
@@ -106,11 +107,12 @@ def test_without_javascript_two_buttons_do_the_same(opened: Opened) -> None:
     page.get_by_label("x:", exact=True).fill("5")
     page.get_by_label("When:").fill("0 9 * * 1-5")
     page.get_by_role("button", name="Preview", exact=True).click()
-    assert page.get_by_text("At 09:00, Monday through Friday").is_visible()
+    page.get_by_text("At 09:00, Monday through Friday").wait_for()
     assert page.get_by_label("x:", exact=True).input_value() == "5"
     assert not page.locator(".errornote").count()
     assert not page.locator(".taskq-picks").is_visible()
     page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_text("was added successfully").wait_for()
     assert Schedule.objects.get().kwargs == {"x": 5}
 
 
@@ -126,6 +128,17 @@ def test_the_form_can_be_read(opened: Opened, photographed: Callable[[Any, str],
     page.reload()
     page.locator(".taskq-runs tbody tr").wait_for()
     photographed(page, f"schedule-form-{theme}")
+
+
+def test_a_text_of_many_lines_is_seen_whole(opened: Opened) -> None:
+    row = schedule(task_path="tests.app.tasks.note", kwargs={"path": "a", "text": "one\ntwo\nthree\nfour"})
+    page = opened(url("change", row))
+    text = page.get_by_label("text:", exact=True)
+    assert text.evaluate("(box) => box.scrollHeight - box.clientHeight") <= 0
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_text("was changed successfully").wait_for()
+    row.refresh_from_db()
+    assert row.kwargs["text"] == "one\ntwo\nthree\nfour"
 
 
 def test_every_field_can_be_reached_by_the_keyboard(opened: Opened) -> None:

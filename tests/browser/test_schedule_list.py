@@ -64,6 +64,7 @@ def test_the_switch_needs_no_javascript(opened: Opened) -> None:
     schedule()
     page = opened(url("changelist"), javascript=False)
     page.get_by_role("button", name="Disable nightly").click()
+    page.get_by_text("“nightly” is disabled.").wait_for()
     assert not Schedule.objects.get().enabled
 
 

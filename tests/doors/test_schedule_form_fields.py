@@ -172,7 +172,8 @@ def test_the_signature_and_the_docstring_are_shown(admin_client: Client) -> None
     page = piece(admin_client, PREFIX + "typed")
     assert "Has one of each." in page
     assert "longer story" not in page
-    assert "typed(whole:" in page
+    assert "typed(whole: int, text: str, yes: bool" in page
+    assert "price: Price = Price.LOW, ratio: float = 0.5)" in page
 
 
 def test_without_javascript_a_button_shows_the_fields(admin_client: Client) -> None:

@@ -33,7 +33,7 @@ NAMED = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.K
 class TextField(forms.CharField):
     """A text as it is, of any number of lines: browsers send their ends as CR LF."""
 
-    widget = forms.Textarea(attrs={"rows": 1, "class": "vTextField"})
+    widget = forms.Textarea(attrs={"rows": 1, "class": "vTextField taskq-lines"})
 
     def __init__(self) -> None:
         super().__init__(strip=False, empty_value=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -26,6 +27,8 @@ def signature_text(task: AnyTask) -> str:
             parameter = parameter.replace(annotation=_Bare(parameter.annotation))
         if field.is_secret and parameter.default is not Parameter.empty:
             parameter = parameter.replace(default=_Bare(MASK))
+        elif isinstance(parameter.default, Enum):
+            parameter = parameter.replace(default=_Bare(f"{type(parameter.default).__name__}.{parameter.default.name}"))
         shown.append(parameter)
     return f"{task.func.__name__}{Signature(shown)}"
 
