@@ -11,7 +11,7 @@ from uuid import UUID
 
 import django
 
-from taskq_django import TaskContext, cron, task
+from taskq_django import TaskContext, task
 
 if TYPE_CHECKING:
     from somewhere_else import Order  # type: ignore[import-not-found]
@@ -111,5 +111,5 @@ def billing(x: int = 1) -> None: ...
 def renamed(x: int = 1) -> None: ...
 
 
-@task(schedule=cron("0 3 * * *", timezone="Europe/Berlin", kwargs={"x": 7}, note="by night"))
+@task
 def declared(x: int) -> None: ...

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 
+from taskq_django import cron
 from taskq_django.beat import declared
 from taskq_django.models import QueuedJob, Schedule, ScheduleRun
+from taskq_django.registry import registry
 from taskq_django.testing import run_all
 from tests.app import signatures, tasks  # noqa: F401 - registered by that
 from tests.support.schedule_pages import PREFIX, add, change, raw, schedule, texts, url, user
@@ -170,11 +173,19 @@ def test_many_that_cannot_run_fill_no_page(admin_client: Client) -> None:
     assert "And 5 more." in said
 
 
+@pytest.fixture
+def code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code declares a schedule."""
+    night = cron("0 3 * * *", timezone="Europe/Berlin", kwargs={"x": 7}, note="by night")
+    monkeypatch.setattr(registry, "all", lambda: [replace(signatures.declared, schedule=(night,))])
+
+
 def from_code() -> Schedule:
     declared.sync("default")
     return Schedule.objects.get(declared_as=PREFIX + "declared")
 
 
+@pytest.mark.usefixtures("code")
 def test_a_schedule_from_code_says_so(admin_client: Client) -> None:
     row = from_code()
     assert (
@@ -187,6 +198,7 @@ def test_a_schedule_from_code_says_so(admin_client: Client) -> None:
     assert url("revert", schedule()) not in admin_client.get(url("change", schedule(name="b"))).content.decode()
 
 
+@pytest.mark.usefixtures("code")
 def test_a_change_of_one_from_code_survives_until_it_is_reverted(admin_client: Client) -> None:
     row = from_code()
     assert change(admin_client, row, spec="0 4 * * *", **{"arg-x": "8"}).status_code == 302
@@ -200,6 +212,7 @@ def test_a_change_of_one_from_code_survives_until_it_is_reverted(admin_client: C
     assert history(row)[-1] == "Reverted to what the code says."
 
 
+@pytest.mark.usefixtures("code")
 @pytest.mark.parametrize("how", ["switch", "form"])
 def test_disabling_one_from_code_survives_and_is_no_change(admin_client: Client, how: str) -> None:
     row = from_code()
