@@ -20,9 +20,11 @@ def choose(page: Any, field: str, words: str) -> None:
     """In a searchable select, with the keyboard."""
     page.locator(f".field-{field} .select2-selection").focus()
     page.keyboard.press("Enter")
-    page.locator(".select2-search__field").fill(words)
+    page.locator(".select2-search__field").press_sequentially(words)
     wanted = re.compile(rf"^(.*/)?{words}$")
-    while not wanted.match(page.locator(".select2-results__option--highlighted").inner_text()):
+    for _ in range(20):
+        if wanted.match(page.locator(".select2-results__option--highlighted").inner_text()):
+            break
         page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
 
@@ -68,6 +70,17 @@ def test_an_error_is_told_at_its_field_and_nothing_is_lost(opened: Opened) -> No
     assert "out of range" in page.locator(".field-spec .errorlist").inner_text()
     assert page.get_by_label("y:", exact=True).input_value() == "7"
     assert page.locator(".field-task_path .select2-selection__rendered").inner_text() == ADD
+
+
+def test_who_comes_back_to_a_task_finds_what_was_filled_in(opened: Opened) -> None:
+    page = opened(url("change", schedule(kwargs={"x": 5, "y": 6})))
+    page.get_by_label("y:", exact=True).fill("7")
+    choose(page, "task_path", "echo")
+    page.get_by_label("value:", exact=True).wait_for()
+    choose(page, "task_path", "add")
+    page.get_by_label("y:", exact=True).wait_for()
+    assert page.get_by_label("x:", exact=True).input_value() == "5"
+    assert page.get_by_label("y:", exact=True).input_value() == "7"
 
 
 @pytest.mark.parametrize(

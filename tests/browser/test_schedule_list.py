@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from tests.support.looks import cut_boxes, faint_texts, lines_of_rows
 from tests.support.schedule_pages import PREFIX, raw, schedule, url
 
 Opened = Callable[..., Any]
+LONG = ("Reconcile the ledgers of all branches " * 6)[:200]
 
 
 def all_states() -> None:
@@ -33,14 +34,19 @@ def all_states() -> None:
         name="Warm the cache", kind="interval", spec="5 minutes", task_path="tests.app.tasks.my_pid", kwargs={}
     )
     client.post(url("run", waiting))
-    raw(schedule(name="Late", spec="0 * * * *"), next_run_at=datetime(2026, 1, 1, tzinfo=UTC))
-    schedule(name="Off", enabled=False, spec="0 3 1 * *", timezone="America/Argentina/ComodRivadavia")
+    raw(schedule(name="Late", spec="0 * * * *"), next_run_at=datetime.now(UTC) - timedelta(minutes=2))
+    schedule(name="Invoices of the month", enabled=False, spec="0 3 1 * *", timezone="America/Argentina/ComodRivadavia")
     schedule(name="Once", kind="once", spec="2030-12-24 18:00")
     broken = "No task is registered as 'shop.tasks.gone'. If it was renamed, put its old path into @task(aliases=[…])."
     raw(schedule(name="Broken"), task_path="shop.warehouse.deliveries.tasks.no_longer_there", broken=broken)
     raw(
-        schedule(name="x" * 200, spec="0,15,30,45 8-18 * * 1-5", timezone="America/Argentina/ComodRivadavia"),
+        schedule(
+            name=LONG,
+            spec="0,15,30,45 8-18 * * 1-5",
+            timezone="America/Argentina/ComodRivadavia",
+        ),
         is_finished=True,
+        next_run_at=None,
     )
     raw(schedule(name="From code", task_path=PREFIX + "declared", kwargs={"x": 1}), declared_as="x", is_overridden=True)
 

@@ -85,11 +85,18 @@
 
     if (task && argumentsBox) {
       let chosen = 0;
+      let shown = task.value;
+      const filledIn = new Map(); // by task: who comes back to one finds what was there
+      const inputs = () => argumentsBox.querySelectorAll('[name^="arg-"]');
       onChange(task, async () => {
         const mine = ++chosen;
         try {
           const piece = await fetchPiece(argumentsBox.dataset.url, { task: task.value });
-          if (mine === chosen) argumentsBox.innerHTML = piece;
+          if (mine !== chosen) return;
+          filledIn.set(shown, new Map([...inputs()].map((input) => [input.name, input.value])));
+          shown = task.value;
+          argumentsBox.innerHTML = piece;
+          for (const input of inputs()) input.value = filledIn.get(shown)?.get(input.name) ?? input.value;
         } catch {
           // As above.
         }
