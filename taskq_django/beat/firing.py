@@ -97,8 +97,8 @@ def let_through(firing: Firing) -> Firing:
         raise BrokenSchedule(f"A receiver of before_enqueue failed: {error!r}") from error
 
 
-def run_now(schedule: Schedule, database: str) -> str:
-    """Enqueue its job once more, beside its slots; returns the id. Raises BrokenSchedule."""
+def run_now(schedule: Schedule, database: str) -> Firing:
+    """Enqueue its job once more, beside its slots, unless a receiver vetoes it. Raises BrokenSchedule."""
     now = database_now(database)
     firing = let_through(firing_of(schedule, now, database, by_hand=True))
     moment = given_back(now)
@@ -110,4 +110,4 @@ def run_now(schedule: Schedule, database: str) -> str:
         ScheduleRun.objects.using(database).create(
             schedule=schedule, slot=moment, job_id=firing.job.id, enqueued_at=moment, by_hand=True
         )
-    return firing.job.id
+    return firing

@@ -735,7 +735,7 @@ def test_who_listens_hears_of_a_slot_after_its_commit_and_can_lose_nothing() -> 
 def test_a_run_by_hand_moves_no_slot_and_is_not_counted() -> None:
     row = hourly(max_runs=1, jitter=600)
 
-    id_ = run_now(row, "default")
+    id_ = run_now(row, "default").job.id
 
     job = QueuedJob.objects.get()
     assert (str(job.id), job.status) == (id_, "READY")

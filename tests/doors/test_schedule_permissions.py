@@ -149,6 +149,16 @@ def test_a_task_that_is_never_scheduled_here_is_offered_to_nobody(admin_client: 
     assert admin_client.post(url("delete", row), {"post": "yes"}).status_code == 403
 
 
+def test_what_only_the_code_schedules_has_a_switch(admin_client: Client) -> None:
+    row = schedule(task_path=PREFIX + "never_here", kwargs={}, declared_as=PREFIX + "never_here")
+    assert url("disable", row) in admin_client.get(url("change", row)).content.decode()
+    for verb, enabled in (("disable", False), ("enable", True)):
+        assert admin_client.post(url(verb, row)).status_code == 302
+        row.refresh_from_db()
+        assert row.enabled is enabled
+    assert admin_client.post(url("run", row)).status_code == 403
+
+
 def test_a_task_may_ask_for_a_permission_of_its_own() -> None:
     row = schedule(task_path=PREFIX + "billing", kwargs={})
     editor = user("view_schedule", "change_schedule", "add_schedule", "run_schedule", "delete_schedule")

@@ -30,7 +30,7 @@ from .filters import EnabledFilter, StateFilter, TaskFilter
 from .form import ScheduleForm
 from .history import past_runs, with_last_run
 from .preview import preview_of
-from .schedulable import may_touch
+from .schedulable import may, may_touch
 
 NAME = "taskq_django_schedule"
 STYLES = ["taskq_django/admin.css", "taskq_django/schedules.css"]
@@ -134,7 +134,7 @@ class ScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         row: Any = self.get_object(request, str(pk))
         if row is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, str(pk))  # type: ignore[no-any-return,attr-defined]
-        if not verbs.may(self, request, verb, row):
+        if not may(self, request, verb, row):
             raise PermissionDenied
         verbs.do_to_one(self, request, verb, row)
         if "_list" not in request.GET:
@@ -190,7 +190,8 @@ class ScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             shown_arguments=None if may_edit or row is None else _masked(row),
             preview=form.preview,
             may_run=row is not None and self.has_run_permission(request, row),
-            may_duplicate=row is not None and verbs.may(self, request, "duplicate", row),
+            may_switch=row is not None and may(self, request, "disable" if row.enabled else "enable", row),
+            may_duplicate=row is not None and may(self, request, "duplicate", row),
             is_declared=row is not None and bool(row.declared_as),
             runs=past_runs(row, row._state.db or "default") if row is not None else [],
             flag=columns.state_of(row) if row is not None else None,

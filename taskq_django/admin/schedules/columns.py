@@ -23,6 +23,7 @@ from ...schedules.zones import read_zone
 from .. import display
 from .filters import OVERDUE
 from .history import states_of
+from .schedulable import may
 
 
 class ScheduleChangeList(ChangeList):
@@ -36,14 +37,14 @@ class ScheduleChangeList(ChangeList):
         for row in rows:
             row.last_state = states.get(row.last_job, "")
             row.site = self.model_admin.admin_site.name
-            row.may_change = self.model_admin.has_change_permission(request, row)
+            row.may_switch = may(self.model_admin, request, "disable" if row.enabled else "enable", row)
             row.query = request.GET.urlencode()
 
 
 @admin.display(description=_("on"), ordering="enabled")
 def switch(row: Any) -> SafeString | str:
     """A button in the form of the list, so that it works without JavaScript."""
-    if not row.may_change:
+    if not row.may_switch:
         return _t("Yes") if row.enabled else _t("No")
     label = (_t("Disable %s") if row.enabled else _t("Enable %s")) % row.name
     url = schedule_url(row.site, "disable" if row.enabled else "enable", row.pk)

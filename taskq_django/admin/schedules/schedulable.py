@@ -5,6 +5,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Any
 
+from django.http import HttpRequest
+
 from ...compat import AnyTask
 from ...conf import taskq_settings
 from ...registry import registry
@@ -12,11 +14,10 @@ from ...registry import registry
 
 def may_schedule(user: Any, task: AnyTask) -> bool:
     """Only registered tasks can be asked for; see ``@task(schedulable=…)`` and the settings of the admin."""
-    settings = taskq_settings().admin
-    asked = getattr(task, "schedulable", True)
-    if asked is False or not any(fnmatchcase(task.module_path, pattern) for pattern in settings.schedulable):
+    if not _is_schedulable(task):
         return False
-    permission = settings.schedule_permission if asked is True else asked
+    asked = getattr(task, "schedulable", True)
+    permission = taskq_settings().admin.schedule_permission if asked is True else asked
     return permission is None or bool(user.has_perm(permission))
 
 
@@ -29,3 +30,23 @@ def may_touch(user: Any, task_path: str) -> bool:
     """May this user change or run a schedule of that task? One whose task is gone is nobody's secret."""
     task = registry.get(task_path)
     return task is None or may_schedule(user, task)
+
+
+def may(model_admin: Any, request: HttpRequest, verb: str, row: Any) -> bool:
+    """May this user do that to this schedule? ``verb``: run, enable, disable, duplicate or revert."""
+    if verb == "run":
+        return bool(model_admin.has_run_permission(request, row))
+    if verb in {"enable", "disable"} and row.declared_as:
+        task = registry.get(row.task_path)
+        if task is not None and not _is_schedulable(task):  # the code alone schedules it, but it must have a switch
+            return bool(model_admin.has_change_permission(request))
+    if verb == "duplicate":
+        return bool(model_admin.has_add_permission(request)) and may_touch(request.user, row.task_path)
+    return bool(model_admin.has_change_permission(request, row))
+
+
+def _is_schedulable(task: AnyTask) -> bool:
+    """By anybody at all?"""
+    patterns = taskq_settings().admin.schedulable
+    is_named = any(fnmatchcase(task.module_path, pattern) for pattern in patterns)
+    return getattr(task, "schedulable", True) is not False and is_named

@@ -17,7 +17,7 @@ from ...beat.firing import run_now
 from ...exceptions import BrokenSchedule, SpecError
 from ...models import Schedule
 from .columns import job_url, schedule_url
-from .schedulable import may_touch
+from .schedulable import may
 
 MOST_ERRORS = 10  # that one page shows
 
@@ -30,11 +30,14 @@ class Refused(Exception):
 
 def run(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
     try:
-        job_id = run_now(row, _database())
+        firing = run_now(row, _database())
     except BrokenSchedule as error:
         raise Refused(_t("“%(row)s” cannot run: %(why)s") % {"row": row, "why": error}) from error
+    job_id = firing.job.id
     model_admin.log_change(request, row, _t("Run now: job %s") % job_id)
     link = format_html('<a href="{}">{}</a>', job_url(model_admin.admin_site.name, job_id), job_id)
+    if firing.veto is not None:
+        return format_html(_t("“{}” was not let through: {} ({})"), row, firing.veto, link)
     return format_html(_t("“{}” was enqueued as job {}."), row, link)
 
 
@@ -70,14 +73,6 @@ def revert(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
 
 
 ACTS: dict[str, Act] = {each.__name__: each for each in (run, enable, disable, duplicate, revert)}
-
-
-def may(model_admin: Any, request: HttpRequest, verb: str, row: Schedule) -> bool:
-    if verb == "run":
-        return bool(model_admin.has_run_permission(request, row))
-    if verb == "duplicate":
-        return bool(model_admin.has_add_permission(request)) and may_touch(request.user, row.task_path)
-    return bool(model_admin.has_change_permission(request, row))
 
 
 def do_to_one(model_admin: Any, request: HttpRequest, verb: str, row: Schedule) -> None:

@@ -72,7 +72,9 @@ class Command(BaseCommand):
     def _run(self, given: dict[str, Any]) -> None:
         for database, row in self._found(given["names"]):
             try:
-                self.stdout.write(f"{row.name}: {run_now(row, database)}")
+                firing = run_now(row, database)
+                vetoed = "" if firing.veto is None else f" (not let through: {firing.veto})"
+                self.stdout.write(f"{row.name}: {firing.job.id}{vetoed}")
             except BrokenSchedule as error:
                 raise CommandError(f"{row.name}: {error}") from error
 
