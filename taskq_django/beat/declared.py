@@ -104,6 +104,16 @@ def sync(database: str) -> Synced:
     return Synced(created, changed, removed)
 
 
+def restore(database: str) -> int:
+    """Enable again what a beat with older code has disabled, in a deploy, though this code declares it."""
+    disabled = Schedule.objects.using(database).filter(disabled_reason=REMOVED)
+    keys = set(disabled.values_list("declared_as", flat=True))
+    if not keys:
+        return 0
+    ours = [(key, task, declared) for key, task, declared, problem in judged() if key in keys and not problem]
+    return sum(_sync_one(key, task, declared, database)[0] for key, task, declared in ours)
+
+
 def fields_of(task: Task[..., Any], declared: DeclaredSchedule) -> dict[str, Any]:
     """The fields of the row, but for ``name`` and ``enabled``. Raises ArgumentError for arguments that do not fit."""
     check_arguments(task, declared.args, declared.kwargs)

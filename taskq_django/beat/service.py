@@ -136,9 +136,9 @@ class Watch:
         broken_too = now >= self._broken_at
         if broken_too:
             self._broken_at = now + BROKEN_EVERY
-        if (
-            adopt(self._database, self._settings.batch, broken_too=broken_too) < self._settings.batch
-        ):  # else there are more
+            declared.restore(self._database)
+        # A whole batch: there are more.
+        if adopt(self._database, self._settings.batch, broken_too=broken_too) < self._settings.batch:
             self._adopt_at = now + ADOPT_EVERY
 
     def _wait_after(self, error: Exception) -> float:

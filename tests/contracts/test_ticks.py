@@ -1036,6 +1036,24 @@ def test_processes_that_sync_at_once_make_each_row_once(declare: Declare) -> Non
     assert sum(each.created for each in done) == 7
 
 
+def test_what_older_code_has_disabled_in_a_deploy_is_enabled_again(declare: Declare) -> None:
+    declare(schedule=every(hours=1))
+    declared.sync("default")
+    declare()
+    declared.sync("default")
+    assert not Schedule.objects.get().enabled
+    assert declared.restore("default") == 0  # this code does not know it either
+
+    declare(schedule=every(hours=1))
+    assert declared.restore("default") == 1
+    row = Schedule.objects.get()
+    assert (row.enabled, row.disabled_reason, row.next_run_at is not None) == (True, "", True)
+    row.enabled = False
+    row.save()
+    assert declared.restore("default") == 0
+    assert not Schedule.objects.get().enabled
+
+
 # --- what a task knows of it ------------------------------------------------------------------------------------------
 
 seen_slots: list[datetime | None] = []
