@@ -16,10 +16,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+STEPS = ("one_by_one", "in_bulk", "drain", "beside_retries", "sleeping", "latency", "idle")
 
 
 def main() -> None:
@@ -27,10 +29,12 @@ def main() -> None:
     parser.add_argument("--db", nargs="+", choices=["sqlite", "postgresql"])
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=STEPS)
     asked = parser.parse_args()
     if asked.db is None or len(asked.db) > 1:  # one process a database: Django knows one `default`
         for database in asked.db or ["sqlite", "postgresql"]:
             flags = ["--db", database, "--jobs", str(asked.jobs), "--rounds", str(asked.rounds)]
+            flags += ["--only", *asked.only] if asked.only else []
             subprocess.run([sys.executable, "-m", "tests.benchmarks", *flags], check=True, cwd=ROOT)
         return
     with tempfile.TemporaryDirectory(prefix="taskq-bench-") as folder:
@@ -46,17 +50,17 @@ def main() -> None:
         name = connection.creation.create_test_db(verbosity=0, autoclobber=True)
         os.environ["TASKQ_TEST_NAME"] = str(name)
         try:
-            Benchmark(asked.db[0], asked.jobs, asked.rounds).run()
+            Benchmark(asked.db[0], asked.jobs, asked.rounds, asked.only).run()
         finally:
             connection.creation.destroy_test_db(name, verbosity=0)
 
 
 class Benchmark:
-    def __init__(self, database: str, jobs: int, rounds: int) -> None:
+    def __init__(self, database: str, jobs: int, rounds: int, only: list[str] | None) -> None:
         from django.db import connection
 
         self.database, self.jobs, self.rounds = database, jobs, rounds
-        self.connection = connection
+        self.connection, self.only = connection, only
 
     def run(self) -> None:
         import django
@@ -67,8 +71,8 @@ class Benchmark:
             server = cursor.fetchone()[0].split(" on ")[0]
         print(f"\n{self.database}: {server}; Django {django.get_version()}, Python {sys.version.split()[0]}")
         print(f"{'':<44}{'ours':>12}{'raw driver':>12}{'ratio':>8}")
-        for step in (self.one_by_one, self.in_bulk, self.drain, self.sleeping, self.latency, self.idle):
-            step()
+        for step in self.only or STEPS:
+            getattr(self, step)()
 
     # --- enqueue -------------------------------------------------------------------------------------------------
 
@@ -128,6 +132,23 @@ class Benchmark:
                 ours.append(self._timed_worker(flags))
             self._print(label, ours, raw)
 
+    def beside_retries(self) -> None:
+        """Drain while 10,000 failed jobs wait an hour for their next try, beside the same without these."""
+        from django.db.models import F
+
+        from taskq_django.models import QueuedJob
+        from tests.benchmarks.tasks import noop
+
+        beside, alone = [], []
+        for _ in range(self.rounds):
+            for rates, retries in ((alone, 0), (beside, 10_000)):
+                self._clear()
+                noop.using(run_after=timedelta(hours=1)).enqueue_many([(n,) for n in range(retries)])
+                QueuedJob.objects.update(tries=1, attempts=1, started_at=F("enqueued_at"))
+                noop.enqueue_many([(n,) for n in range(self.jobs)])
+                rates.append(self._timed_worker(["-p", "1"]))
+        self._print("drain beside 10,000 retries that wait", beside, alone, "without them")
+
     def _timed_worker(self, flags: list[str]) -> float:
         """Jobs a second, from the first that is settled after the start to the last."""
         from taskq_django.models import QueuedJob
@@ -135,10 +156,11 @@ class Benchmark:
         self._analyze()
         worker = Worker(*flags)
         try:
-            total = left = QueuedJob.objects.count()
+            waiting = QueuedJob.objects.exclude(status="SCHEDULED")
+            total = left = waiting.count()
             begun, begun_left = 0.0, total
             while left:
-                left = QueuedJob.objects.count()
+                left = waiting.count()
                 now = time.monotonic()
                 if not begun and left < total:
                     begun, begun_left = now, left
