@@ -9,6 +9,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
+from inspect import iscoroutinefunction
 from time import monotonic
 from typing import Any
 
@@ -58,6 +60,10 @@ class Run:
         if self.task is None:
             raise AssertionError("asked for only once the task has been found")
         return self.task
+
+
+# inspect looks through partials, methods and wrappers, and a worker asks this of every claim.
+_is_coroutine = lru_cache(maxsize=4096)(iscoroutinefunction)
 
 
 class Executor:
@@ -115,7 +121,7 @@ class Executor:
     def is_async(self, claim: Claim) -> bool:
         """Where to run it. Imports the task's module when it must; an unknown task is sync, and fails in ``run``."""
         try:
-            return Task.is_async.fget(registry.find(claim.job.task_path))  # type: ignore[attr-defined,no-any-return]
+            return _is_coroutine(registry.find(claim.job.task_path).func)
         except TaskNotFound:
             return False
 

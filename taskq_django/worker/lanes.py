@@ -22,6 +22,17 @@ from .slots import CoroutineSlot, Slot, ThreadSlot
 
 Done = Callable[[Outcome], None]
 
+_forks = 0  # on the way to this process; os.getpid() would be a system call for each job
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -41,7 +52,7 @@ class Lane(ABC):
         self.places = places
         self.slots = len(places)
         self._given = given
-        self._pid = os.getpid()
+        self._forks = _forks
         # When a job last began, or the first one of those that wait was given: written by both sides.
         self.begun_at = monotonic()
 
@@ -67,7 +78,7 @@ class Lane(ABC):
 
     def _refuse_copies(self) -> None:
         """A task that has forked and returned in the copy too must not end its job twice."""
-        if os.getpid() != self._pid:
+        if _forks != self._forks:
             os._exit(0)
 
 

@@ -27,6 +27,8 @@ RESULT = JobResult._meta.db_table
 ATTEMPT = JobAttempt._meta.db_table
 PAUSED = PausedQueue._meta.db_table
 
+SUCCESSFUL = State.SUCCESSFUL.value  # an Enum's value is looked up anew each time
+
 # A loose index scan: one probe per queue, however many jobs are in it (a paused queue of 500,000 costs one).
 READY_QUEUES = f"""
 WITH RECURSIVE found(queue_name) AS (
@@ -114,23 +116,23 @@ def job_record(job: Job) -> dict[str, Any]:
 
 def ended_record(outcome: Ended, now: float) -> dict[str, Any]:
     """The end of a job as the JSON object that ``end`` statements read; ages in microseconds before ``now``."""
+    value = outcome.value if type(outcome) is Succeeded else None
     record: dict[str, Any] = {
         "id": outcome.claim.job.id,
         "token": outcome.claim.receipt,
+        "status": SUCCESSFUL,
         "began": int((now - outcome.started) * 1e6),
         "ended": int((now - outcome.ended) * 1e6),
         "tried": 0,
         "crashed": 0,
-        "keep": True,
-        "value": None,
+        "keep": value is not None or type(outcome) is not Succeeded,
+        "value": value,
         "class": "",
         "message": "",
     }
     match outcome:
-        case Succeeded():
-            record["status"] = State.SUCCESSFUL.value
-            record["value"] = outcome.value
-            record["keep"] = outcome.value is not None
+        case Succeeded():  # as most do: it is all said
+            return record
         case Failed():
             record["status"] = State.FAILED.value
             record["tried"] = int(outcome.counts == "tries")
