@@ -19,9 +19,9 @@ class Sleeper:
         self.is_asleep = False
 
     def wake(self) -> None:
-        """Any thread, and signal handlers."""
+        """Any thread, and signal handlers, also when it is closed already."""
         self.is_asleep = False
-        with suppress(BlockingIOError):  # full of wake-ups already
+        with suppress(OSError):  # full of wake-ups already, or closed
             self._outside.send(b"!")
 
     def sleep(

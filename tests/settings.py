@@ -73,6 +73,6 @@ if _found and "TASKQ_TEST_NAME" in os.environ:
     _found["NAME"] = os.environ["TASKQ_TEST_NAME"]
 _default: dict[str, Any] = _found or _sqlite
 # A second one, for what is about several: in the same server or folder.
-_other = {**_default, "NAME": f"{_default['NAME']}_other"}
+_other = {**_default, "NAME": os.environ.get("TASKQ_TEST_OTHER_NAME", f"{_default['NAME']}_other")}
 _other["TEST"] = {**_default["TEST"], "NAME": f"{_default['TEST']['NAME']}_other"}
 DATABASES = {"default": _default, "other": _other}

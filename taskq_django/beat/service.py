@@ -59,7 +59,10 @@ class Beat:
 
     def run_once(self) -> int:
         """Fire what is due now; returns how many jobs that were. Raises DatabaseError for an outage."""
-        return sum(watch.fire_once() for watch in self._watches)
+        try:
+            return sum(watch.fire_once() for watch in self._watches)
+        finally:
+            self._sleeper.close()
 
 
 class Watch:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 
 from .servers import children_of
 
@@ -35,6 +35,7 @@ class RealWorker:
                 **os.environ,
                 "DJANGO_SETTINGS_MODULE": "tests.settings",
                 "TASKQ_TEST_NAME": str(connection.settings_dict["NAME"]),
+                "TASKQ_TEST_OTHER_NAME": str(connections["other"].settings_dict["NAME"]),
                 **(env or {}),
             },
             stdin=subprocess.DEVNULL,
