@@ -21,6 +21,7 @@ logger = logging.getLogger("taskq_django.worker")
 # Old results are looked for in every so many looks.
 PRUNED_EVERY = 12
 BETWEEN_BATCHES = 0.1  # seconds
+LONGEST_AWAY = 1.0  # seconds between two looks whether the store is there again
 
 GONE = Death(cause="its worker gave no sign of life", begun=None)
 
@@ -42,7 +43,10 @@ class Maintenance:
     def turn(self) -> None:
         """Do what is due; soon back."""
         now = monotonic()
-        if now < self._next_at or not self._lease.is_held:
+        if now < self._next_at:
+            return
+        if not self._lease.is_held:  # the store is away: what waits can wait, and the supervisor must not spin
+            self._next_at = now + min(self._every, LONGEST_AWAY)
             return
         self._next_at = now + self._every * random.uniform(0.75, 1.25)  # noqa: S311 - as above
         try:
