@@ -163,7 +163,7 @@ def unknown_key(where: str, key: object, valid: Iterable[str], case: Callable[[s
     valid = list(valid)
     near = nearest(case(key), valid) if isinstance(key, str) else ""
     message = f"has no key {shown(key)}." + (f' Did you mean "{near}"?' if near else "")
-    return Problem(where, message, f"Its keys are {listed(valid)}." if valid else "It has no keys yet.", "E002")
+    return Problem(where, message, f"Its keys are {listed(valid)}.", "E002")
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

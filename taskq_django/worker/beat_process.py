@@ -41,7 +41,8 @@ class BeatProcess:
 
     @property
     def sentinels(self) -> list[int]:
-        return [self._process.sentinel] if self._process is not None else []
+        """Not of one that has ended: at a stop nobody starts it again, and the supervisor would not sleep any more."""
+        return [self._process.sentinel] if self._process is not None and self._process.is_alive() else []
 
     def keep(self) -> None:
         """Start it, unless it runs or has just died."""
