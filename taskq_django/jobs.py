@@ -42,10 +42,12 @@ class Claim(NamedTuple):
     enqueued_at: float  # POSIX seconds, the broker's clock
     waited: float  # seconds between being due and being claimed
     verdict: str = ""  # CANCELLED or EXPIRED: what it ends as instead of being run
-    losses: int = 0  # hosts lost while holding it; known to who rescues it only
+    losses: int = 0  # times that it was lost and nobody knows whose fault it was; known to who rescues it only
+    has_begun: bool = False  # the store was told so: of jobs that must not begin twice; known to who rescues it only
 
 
-# What a run that did not succeed is counted as. A loss is a process whose end nobody saw.
+# What a run that did not succeed is counted as. A loss is a host whose end nobody saw, or a process that died when
+# the run was over and its outcome not yet stored.
 Counter = Literal["tries", "crashes", "losses"]
 
 

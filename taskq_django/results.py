@@ -142,7 +142,7 @@ class TaskContext(compat.TaskContext):  # type: ignore[type-arg]
 
         By it, and not by the clock, a nightly job should choose the day that it works for.
         """
-        running: Any = getattr(self, "_slot", None)  # the worker's, of this run
+        running: Any = getattr(self, "_seat", None)  # the worker's, of this run
         try:
             return datetime.fromisoformat(orjson.loads(running.claim.job.headers)["schedule"]["slot"])
         except (AttributeError, ValueError, KeyError, TypeError):
@@ -154,8 +154,8 @@ class TaskContext(compat.TaskContext):  # type: ignore[type-arg]
 
         Half a second later it is ended.
         """
-        slot = getattr(self, "_slot", None)  # the worker's, of this run
-        return bool(slot and slot.is_cancelled)
+        seat = getattr(self, "_seat", None)  # the worker's, of this run
+        return bool(seat and seat.is_cancelled)
 
     @cached_property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:

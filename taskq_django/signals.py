@@ -19,32 +19,33 @@ logger = logging.getLogger(__name__)
 class Hook(Signal):
     """A Signal whose broken receivers are logged by us, and which can be sent last receiver first."""
 
-    def __init__(self, arguments: str, doc: str) -> None:
-        """``arguments``: what a receiver gets by name, beside ``sender``."""
+    def __init__(self, arguments: str, doc: str, *, by_client: bool = False) -> None:
+        """``arguments``: what a receiver gets by name, beside ``sender``. ``by_client``: sent by who enqueues."""
         super().__init__()
         self.arguments = arguments
         self.doc = doc
+        # SystemExit and the like end a thread: in a worker that would be one of ours; who enqueues may want to exit.
+        self._contained = Exception if by_client else BaseException
 
     def announce(self, sender: Any, *, backwards: bool = False, **named: Any) -> None:
         """Tell every receiver; what one raises is logged and changes nothing."""
         if not self.receivers:
             return
-        responses = _robust_backwards(self, sender, named) if backwards else self.send_robust(sender, **named)
-        for receiver, response in responses:
-            if isinstance(response, Exception):
-                logger.error("Receiver %r of a taskq_django signal failed", receiver, exc_info=response)
-
-
-def _robust_backwards(signal: Signal, sender: Any, named: dict[str, Any]) -> list[tuple[Any, Any]]:
-    """``send_robust`` with the receivers in reverse, so that hooks nest: first in, last out."""
-    mirrored = Signal()
-    mirrored.receivers = list(reversed(signal.receivers))
-    return mirrored.send_robust(sender, **named)
+        for one in reversed(self.receivers) if backwards else list(self.receivers):
+            alone = Signal()
+            alone.receivers = [one]
+            try:
+                responses = alone.send_robust(sender, **named)
+            except self._contained as error:
+                responses = [(one[1], error)]
+            for receiver, response in responses:
+                if isinstance(response, BaseException):
+                    logger.error("Receiver %r of a taskq_django signal failed", receiver, exc_info=response)
 
 
 before_enqueue = Hook("job, headers", "``headers`` is a dict; what a receiver adds travels with the job as JSON.")
-after_enqueue = Hook("job", "The broker has the job; the transaction may still roll back.")
-enqueue_failed = Hook("job, exception", "It was not sent.")
+after_enqueue = Hook("job", "The broker has the job; the transaction may still roll back.", by_client=True)
+enqueue_failed = Hook("job, exception", "It was not sent.", by_client=True)
 before_run = Hook("claim", "In the thread that runs the job.")
 after_run = Hook(
     "claim, outcome",

@@ -36,7 +36,7 @@ class Bell(ABC):
 class Broker(ABC):
     """Where the jobs of one TASKS alias wait.
 
-    Any thread may ``send``. The rest belongs to the one loop thread of a worker process.
+    Any thread may ``send`` and ``note_begun``. The rest belongs to the one loop thread of a worker process.
     Every method raises BrokerUnavailable when the store cannot be reached; nothing is then changed,
     except that the end of ``send`` may be unknown.
     """
@@ -60,6 +60,13 @@ class Broker(ABC):
     @abstractmethod
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         """Take up to ``limit`` ready jobs of one queue, highest priority first, oldest first within one."""
+
+    @abstractmethod
+    def note_begun(self, claim: Claim) -> bool:
+        """Store that a job begins now which must never begin twice; called by the thread that runs it.
+
+        False: the claim was lost to another worker, so the job must not begin here.
+        """
 
     @abstractmethod
     def settle(self, outcomes: Sequence[Outcome], worker_id: str) -> list[Outcome]:

@@ -38,6 +38,8 @@ class QueuedJob(models.Model):
     worker_id = models.CharField(_("worker"), max_length=128, null=True, blank=True)
     started_at = MomentField(_("first started at"), null=True, blank=True)
     claimed_at = MomentField(_("claimed at"), null=True, blank=True)
+    # Of this claim, and only of tasks with rerun_on_crash=False: written before the first line runs.
+    begun_at = MomentField(_("begun at"), null=True, blank=True)
     cancel_requested_at = MomentField(_("cancel requested at"), null=True, blank=True)
 
     class Meta:

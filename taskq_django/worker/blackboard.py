@@ -1,28 +1,34 @@
 """What a supervisor and one of its processes tell each other, in memory that both see.
 
-It outlives the process: what had begun is still there when it has been killed. No locks: each entry has one writer.
-Imports nothing of ours, so that it can be sent to a process in which Django is not set up.
+It outlives the process: what had begun is still there when it has been killed. No locks: each entry has one writer
+at a time. Imports nothing of ours, so that it can be sent to a process in which Django is not set up.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from multiprocessing.context import BaseContext
 from time import monotonic
 from typing import Any
 
 ID = 36  # bytes of a job's id as text
-NOBODY = b"\0" * ID
-RENEWED, SERVES, LEAVING, ENDED, FIRST_DEADLINE = 0, 1, 2, 3, 4
+RENEWED, SERVES, WORKS, TURNED, LEAVING, ENDED, FIRST_DEADLINE = range(7)
+HELD, BEGUN, OVER = range(3)  # of a line; a free one reads as HELD
 
 
 class Blackboard:
-    def __init__(self, context: BaseContext, slots: int) -> None:
-        """``slots``: how many jobs the process can run at a time. The clock is monotonic, and one for the host."""
-        self._numbers: Any = context.RawArray("d", [0.0] * FIRST_DEADLINE + [math.inf] * slots)
-        self._ids: Any = context.RawArray("c", slots * ID)
-        self._slots = slots
-        self._view: memoryview | None = None
+    """Has a line for each job that the process holds, from its claim until what came of it is stored."""
+
+    def __init__(self, context: BaseContext, lines: int) -> None:
+        """``lines``: how many jobs the process can hold. The clock is monotonic, and one for the host."""
+        self._numbers: Any = context.RawArray("d", [0.0] * FIRST_DEADLINE + [math.inf] * lines)
+        self._stages: Any = context.RawArray("B", lines)
+        self._ids: Any = context.RawArray("c", lines * ID)
+        # Of the process only: where each of its jobs stands, and which lines are free.
+        self._line_of: dict[str, int] = {}
+        self._free = list(range(lines))
+        self._view: memoryview | None = None  # of the ids: a tenth of the time, but it cannot be sent
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_view": None}
@@ -33,25 +39,19 @@ class Blackboard:
         """The lease holds, counted from ``at``."""
         self._numbers[RENEWED] = at
 
-    # --- the process writes -----------------------------------------------------------------------------------
+    # --- the process writes: its loop -------------------------------------------------------------------------
 
     def serves(self) -> None:
         """My loop runs: the project's code could be loaded."""
         self._numbers[SERVES] = 1.0
 
-    def begin(self, slot: int, job_id: str) -> None:
-        """Before the first line of the task."""
-        if self._view is None:
-            self._view = memoryview(self._ids).cast("B")
-        self._view[slot * ID : slot * ID + ID] = job_id.encode()
+    def works(self) -> None:
+        """I have ended a job."""
+        self._numbers[WORKS] = 1.0
 
-    def limit(self, slot: int, deadline: float) -> None:
-        """When what runs there should have ended; infinity for no limit."""
-        self._numbers[FIRST_DEADLINE + slot] = deadline
-
-    def end(self, slot: int) -> None:
-        if self._view is not None:
-            self._view[slot * ID : slot * ID + ID] = NOBODY
+    def turned(self, at: float) -> None:
+        """My loop was here."""
+        self._numbers[TURNED] = at
 
     def leave(self) -> None:
         """Replace me: I end when what I run has ended."""
@@ -60,6 +60,51 @@ class Blackboard:
     def ended(self) -> None:
         """I end by my own will; I hold nothing."""
         self._numbers[ENDED] = 1.0
+
+    def hold(self, job_ids: Iterable[str]) -> None:
+        """I have claimed these."""
+        if self._view is None:
+            self._view = memoryview(self._ids).cast("B")
+        for job_id in job_ids:
+            line = self._free.pop()
+            self._view[line * ID : line * ID + ID] = job_id.encode()
+            self._line_of[job_id] = line
+
+    def settled(self, job_id: str) -> None:
+        """What came of it is stored, or it is mine no more."""
+        line = self._line_of.pop(job_id)
+        self._stages[line] = HELD
+        self._numbers[FIRST_DEADLINE + line] = math.inf
+        self._free.append(line)
+
+    @property
+    def room(self) -> int:
+        """How many more jobs can be held."""
+        return len(self._free)
+
+    # --- the process writes: the thread that runs the job -----------------------------------------------------
+    # One whose claim was lost meanwhile has no line any more.
+
+    def begin(self, job_id: str) -> None:
+        """Before its module is imported, and before the first line of the task."""
+        self._enter(job_id, BEGUN)
+
+    def unbegin(self, job_id: str) -> None:
+        """It has not begun after all: it is to run elsewhere in this process."""
+        self._enter(job_id, HELD)
+
+    def end(self, job_id: str) -> None:
+        """Its run is over; what came of it is not stored yet."""
+        self._enter(job_id, OVER)
+
+    def limit(self, job_id: str, deadline: float) -> None:
+        """When it should have ended."""
+        if (line := self._line_of.get(job_id)) is not None:
+            self._numbers[FIRST_DEADLINE + line] = deadline
+
+    def _enter(self, job_id: str, stage: int) -> None:
+        if (line := self._line_of.get(job_id)) is not None:
+            self._stages[line] = stage
 
     # --- read -------------------------------------------------------------------------------------------------
 
@@ -73,6 +118,16 @@ class Blackboard:
         return bool(self._numbers[SERVES])
 
     @property
+    def has_worked(self) -> bool:
+        return bool(self._numbers[WORKS])
+
+    @property
+    def turned_at(self) -> float:
+        """When its loop was seen last (monotonic); 0 for never."""
+        at: float = self._numbers[TURNED]
+        return at
+
+    @property
     def has_ended(self) -> bool:
         return bool(self._numbers[ENDED])
 
@@ -81,15 +136,20 @@ class Blackboard:
         return bool(self._numbers[LEAVING])
 
     def begun(self) -> set[str]:
-        """The ids of the jobs that have begun and not ended."""
-        return {job_id for _, job_id in self._entries()}
+        """The ids of the jobs whose runs have begun and are not over."""
+        return {job_id for _, job_id in self._in_stage(BEGUN)}
+
+    def over(self) -> set[str]:
+        """The ids of the jobs whose runs are over, though what came of them is not known to be stored."""
+        return {job_id for _, job_id in self._in_stage(OVER)}
 
     def overdue(self, now: float) -> dict[str, float]:
         """By job id, for how many seconds it has been running beyond its limit."""
-        deadlines = self._numbers[FIRST_DEADLINE : FIRST_DEADLINE + self._slots]
-        return {job_id: now - deadlines[slot] for slot, job_id in self._entries() if deadlines[slot] < now}
+        deadlines = self._numbers
+        late = ((job_id, now - deadlines[FIRST_DEADLINE + line]) for line, job_id in self._in_stage(BEGUN))
+        return {job_id: seconds for job_id, seconds in late if seconds > 0}
 
-    def _entries(self) -> list[tuple[int, str]]:
-        raw = bytes(memoryview(self._ids).cast("B"))
-        pieces = ((slot, raw[slot * ID : slot * ID + ID]) for slot in range(self._slots))
-        return [(slot, piece.decode("ascii", "replace")) for slot, piece in pieces if piece != NOBODY]
+    def _in_stage(self, stage: int) -> Iterator[tuple[int, str]]:
+        for line, theirs in enumerate(bytes(self._stages)):
+            if theirs == stage:
+                yield line, bytes(self._ids[line * ID : line * ID + ID]).decode("ascii", "replace")

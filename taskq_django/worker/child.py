@@ -15,6 +15,7 @@ from .rescue import Death
 
 # Beyond a time limit, or the grace of a stop: a process that could would have acted by itself long before.
 FROZEN = 5.0  # seconds
+HEALTHY = 10.0  # seconds; one that dies later had a reason of its own
 
 
 class Child:
@@ -24,6 +25,7 @@ class Child:
         self.killed = False  # by its supervisor
         self._process = process
         self._stopping = False
+        self._started_at = monotonic()
         self._end_by = math.inf  # when it must have ended
         self._overdue: set[str] = set()  # jobs that are far past their time limit
 
@@ -48,6 +50,11 @@ class Child:
     def has_served(self) -> bool:
         """Did its loop run?"""
         return self.board.has_served
+
+    @property
+    def has_proved_itself(self) -> bool:
+        """Has it ended a job, or lived for a while?"""
+        return self.board.has_worked or self.board.turned_at - self._started_at > HEALTHY
 
     @property
     def has_ended(self) -> bool:
@@ -104,4 +111,10 @@ class Child:
 
     def death(self) -> Death:
         """What is to be known of its end, for those who rescue its jobs."""
-        return Death(cause=self.cause, begun=self.board.begun(), is_ours=self.killed, overdue=frozenset(self._overdue))
+        return Death(
+            cause=self.cause,
+            begun=self.board.begun(),
+            over=self.board.over(),
+            is_ours=self.killed,
+            overdue=frozenset(self._overdue),
+        )

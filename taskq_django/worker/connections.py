@@ -1,9 +1,12 @@
-"""Keeps a pool thread's database connections fit between two jobs."""
+"""Keeps the database connections of the threads that run tasks fit between two runs."""
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from functools import wraps
 from time import monotonic
 from typing import Any
@@ -12,12 +15,16 @@ from django.conf import settings
 from django.db import connections, reset_queries
 
 from ..brokers import let_go
+from ..jobs import Claim
 
 logger = logging.getLogger(__name__)
 
 # A connection unused for so long may have been cut by a firewall or a restart: it is tried before a job gets it.
 # One round trip after a pause; under load nothing.
 IDLE = 1.0  # seconds
+
+# For which job a coroutine works, and what it calls in other threads.
+_job: ContextVar[tuple[str, str]] = ContextVar("taskq_django_job", default=("", ""))
 
 
 def _never_raises(keep: Callable[..., None]) -> Callable[..., None]:
@@ -65,6 +72,37 @@ def close_hard() -> None:
     for connection in connections.all(initialized_only=True):
         if connection.connection is not None:
             let_go(connection)
+
+
+def works_for(claim: Claim) -> None:
+    """What this context calls in an UpkeepExecutor is called for that job."""
+    _job.set((claim.job.task_path, claim.job.id))
+
+
+class UpkeepExecutor(ThreadPoolExecutor):
+    """Runs what coroutines call in threads: the ORM, ``sync_to_async``, ``asyncio.to_thread``.
+
+    Coroutines share these threads and so their connections. Each call is looked after like a run, because at its
+    end no other one is in the middle of anything: a transaction that it left open would take the rows of all others.
+    """
+
+    _threads_own = threading.local()
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return super().submit(self._with_upkeep, _job.get(), call, args, kwargs)
+
+    def close(self) -> None:
+        """What runs may end; nobody waits for it."""
+        super().submit(close)
+        self.shutdown(wait=False)
+
+    def _with_upkeep(self, job: tuple[str, str], call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        before_job(getattr(self._threads_own, "last_used", float("inf")))
+        try:
+            return call(*args, **kwargs)
+        finally:
+            after_job(*job)
+            self._threads_own.last_used = monotonic()
 
 
 def _mend(connection: Any, task_path: str, job_id: str) -> None:

@@ -10,7 +10,7 @@ from time import monotonic
 from ..brokers import Broker
 from ..jobs import Claim
 from ..registry import registry
-from .slots import Reason, Slot
+from .seats import Reason, Seat
 
 # How often to ask whether a running job was cancelled, once one has been running for as long.
 ASK_AGAIN = 0.5  # seconds
@@ -32,7 +32,7 @@ class Deadlines:
     """Loop thread only, but for ``limited``."""
 
     def __init__(
-        self, brokers: Mapping[str, Broker], worker_id: str, running: Callable[[], Iterable[tuple[Slot, Claim]]]
+        self, brokers: Mapping[str, Broker], worker_id: str, running: Callable[[], Iterable[tuple[Seat, Claim]]]
     ) -> None:
         self._brokers = brokers
         self._worker_id = worker_id
@@ -54,36 +54,36 @@ class Deadlines:
         next_at = now + ASK_AGAIN
         self.next_at = math.inf  # before the look: what begins meanwhile sets it to 0
         asks = False
-        for slot, claim in self._running():
-            next_at = min(next_at, self._check(slot, claim, now))
-            asks = asks or now - slot.began >= ASK_AGAIN
+        for seat, claim in self._running():
+            next_at = min(next_at, self._check(seat, claim, now))
+            asks = asks or now - seat.began >= ASK_AGAIN
         self.next_at = min(self.next_at, next_at)
         if asks and now >= self._ask_at:
             self._ask_at = now + ASK_AGAIN
             self._note_cancelled(now)
 
-    def _check(self, slot: Slot, claim: Claim, now: float) -> float:
+    def _check(self, seat: Seat, claim: Claim, now: float) -> float:
         """Look at one run; returns when to look again."""
-        if slot.asked_at is not math.inf:
-            if now >= slot.asked_at + PATIENCE and slot.reason is not None and slot.claim is claim:
-                self.stuck[claim.job.id] = Stuck(claim, slot.began, slot.reason)
-            return max(now, slot.asked_at) + PATIENCE
-        cancel_at = self._cancel_at.get(claim.job.id, math.inf) if slot.is_cancelled else math.inf
-        if now >= slot.deadline:
-            slot.interrupt(claim, "timeout")
+        if seat.asked_at is not math.inf:
+            if now >= seat.asked_at + PATIENCE and seat.reason is not None and seat.claim is claim:
+                self.stuck[claim.job.id] = Stuck(claim, seat.began, seat.reason)
+            return max(now, seat.asked_at) + PATIENCE
+        cancel_at = self._cancel_at.get(claim.job.id, math.inf) if seat.is_cancelled else math.inf
+        if now >= seat.deadline:
+            seat.interrupt(claim, "timeout")
         elif now >= cancel_at:
-            slot.interrupt(claim, "cancel")
+            seat.interrupt(claim, "cancel")
         else:
-            return min(slot.deadline, cancel_at)
+            return min(seat.deadline, cancel_at)
         return now + PATIENCE
 
     def _note_cancelled(self, now: float) -> None:
         asked = {id_ for broker in self._brokers.values() for id_ in broker.cancelled(self._worker_id)}
         self._cancel_at = {id_: at for id_, at in self._cancel_at.items() if id_ in asked}
-        for slot, claim in self._running():
+        for seat, claim in self._running():
             id_ = claim.job.id
             if id_ in asked and id_ not in self._cancel_at:
                 task = registry.get(claim.job.task_path)
                 self._cancel_at[id_] = now + (COURTESY if task is not None and task.takes_context else 0.0)
-                slot.is_cancelled = True
+                seat.is_cancelled = True
                 self.next_at = min(self.next_at, self._cancel_at[id_])

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
 from inspect import iscoroutinefunction
 from time import monotonic
@@ -16,18 +15,18 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from .. import codec, compat, signals
+from .. import codec, signals
 from ..backoff import Backoff, in_seconds
-from ..compat import TaskError, TaskResultStatus
-from ..exceptions import ArgumentError, Discard, PayloadError, Retry, TaskNotFound, TaskTimeout
-from ..handles import as_orm_gives, read_results, running_result
-from ..jobs import Claim, Discarded, Failed, Outcome, Retried, Succeeded
+from ..exceptions import ArgumentError, Discard, PayloadError, Retry, TaskNotFound, TaskTimeout, WorkerLost
+from ..jobs import Claim, Discarded, Failed, Outcome, Retried, Returned, Succeeded
 from ..registry import registry
-from ..results import Result, TaskContext
+from ..results import TaskContext
 from ..states import State
 from ..tasks import MOST_ATTEMPTS, Task
-from .failures import LONGEST_MESSAGE, failure_of, storable
-from .slots import Interrupted, Reason, Slot
+from .failures import LONGEST_MESSAGE, as_text, failure_of, storable
+from .framework import FrameworkSignals
+from .run import Run
+from .seats import Interrupted, Reason, Seat
 
 logger = logging.getLogger(__name__)
 
@@ -39,27 +38,17 @@ class Unrun(Exception):
     """The store has a verdict on this job: it ends without being run."""
 
 
-class Run:
-    """What one run gathers on its way; belongs to the thread that runs it."""
+class Unbegun(Exception):
+    """The store does not know that this job begins now, so that it must not begin: it goes back."""
 
-    __slots__ = ("claim", "result", "started", "task")
 
-    def __init__(self, claim: Claim) -> None:
-        self.claim = claim
-        self.started = monotonic()
-        self.task: compat.AnyTask | None = None
-        self.result: Result[Any] | None = None  # made only for who asks: a context, or django.tasks' signals
+class Elsewhere(Exception):
+    """The module is imported now, and its task turns out to be a coroutine: not for this thread."""
 
-    @property
-    def timeout(self) -> float | None:
-        """Seconds, of this task's runs; only a Task of our own can have one."""
-        return getattr(self.task, "timeout", None)
 
-    @property
-    def known_task(self) -> compat.AnyTask:
-        if self.task is None:
-            raise AssertionError("asked for only once the task has been found")
-        return self.task
+def runs_once(task: object) -> bool:
+    """Must a job of it never begin again once it has begun? A Task of the framework's own class cannot say so."""
+    return not getattr(task, "rerun_on_crash", True)
 
 
 # inspect looks through partials, methods and wrappers, and a worker asks this of every claim.
@@ -67,50 +56,56 @@ _is_coroutine = lru_cache(maxsize=4096)(iscoroutinefunction)
 
 
 class Executor:
-    def __init__(self, worker_id: str, max_payload: Mapping[str, int]) -> None:
-        """``max_payload``: by alias, the limit of a return value in bytes."""
+    def __init__(
+        self, worker_id: str, max_payload: Mapping[str, int], note_begun: Callable[[Claim], bool] = lambda claim: True
+    ) -> None:
+        """``max_payload``: by alias, the limit of a return value in bytes.
+
+        ``note_begun``: tells the store that a job begins which must never begin twice; says whether it may.
+        """
         self._worker_id = worker_id
         self._max_payload = max_payload
-        self._framework_hears = compat.is_heard(compat.task_started, logging.INFO) or compat.is_heard(
-            compat.task_finished, logging.INFO
-        )
-        # It logs failures at a level of their own: Django's default handler for ERROR mails them to the ADMINS.
-        self._framework_hears_failures = self._framework_hears or compat.is_heard(compat.task_finished, logging.ERROR)
+        self._note_begun = note_begun
+        self._framework = FrameworkSignals()
 
-    def run(self, claim: Claim, slot: Slot) -> Outcome:
-        run = Run(claim)
+    def run(self, claim: Claim, seat: Seat) -> Outcome | None:
+        """None: it has not begun, for it is a coroutine, as is known now that its module is imported."""
+        run = Run(claim, self._worker_id)
         try:
-            function, args, kwargs = self._prepare(run, slot)
+            function, args, kwargs = self._prepare(run, seat)
             try:
-                slot.arm(run.timeout)
+                seat.arm(run.timeout)
                 value = function(*args, **kwargs)
             finally:
-                slot.disarm()
+                seat.disarm()
             return self._succeeded(run, value)
+        except Elsewhere:
+            return None
         except BaseException as error:  # whatever a task raises ends its job, not the worker
-            return self._broken(run, error, slot.reason)
+            return self._broken(run, error, seat.reason)
 
-    async def arun(self, claim: Claim, slot: Slot) -> Outcome:
-        run = Run(claim)
-        # Receivers, and the look at earlier attempts, may use the ORM, which refuses to work on an event loop.
-        hears = self._framework_hears or bool(signals.before_run.receivers or signals.after_run.receivers)
+    async def arun(self, claim: Claim, seat: Seat) -> Outcome:
+        run = Run(claim, self._worker_id)
+        # Receivers, the look at earlier attempts and a note to the store use the ORM, which refuses to work on an event
+        # loop.
+        hears = self._framework.hears or bool(signals.before_run.receivers or signals.after_run.receivers)
         try:
-            if hears or claim.attempt > 1:
-                function, args, kwargs = await sync_to_async(self._prepare)(run, slot)
+            if hears or claim.attempt > 1 or runs_once(registry.get(claim.job.task_path)):
+                function, args, kwargs = await sync_to_async(self._prepare)(run, seat)
             else:
-                function, args, kwargs = self._prepare(run, slot)
+                function, args, kwargs = self._prepare(run, seat)
             try:
-                slot.arm(run.timeout)
+                seat.arm(run.timeout)
                 value = await function(*args, **kwargs)
             finally:
-                slot.disarm()
+                seat.disarm()
             return await sync_to_async(self._succeeded)(run, value) if hears else self._succeeded(run, value)
         except BaseException as error:  # as above; also what cancels the coroutine
-            return await sync_to_async(self._broken)(run, error, slot.reason)
+            return await sync_to_async(self._broken)(run, error, seat.reason)
 
     def cut_off(self, claim: Claim, began: float, reason: Reason) -> Outcome:
         """What a run comes to that was interrupted and does not come back; it ends with its process."""
-        run = Run(claim)
+        run = Run(claim, self._worker_id)
         run.started = began
         run.task = registry.get(claim.job.task_path)
         try:
@@ -118,32 +113,46 @@ class Executor:
         except Interrupted as error:
             return self._broken(run, error, reason)
 
-    def is_async(self, claim: Claim) -> bool:
-        """Where to run it. Imports the task's module when it must; an unknown task is sync, and fails in ``run``."""
-        try:
-            return _is_coroutine(registry.find(claim.job.task_path).func)
-        except TaskNotFound:
-            return False
+    def given_up(self, claim: Claim, began: float) -> Outcome:
+        """What a run comes to that may have begun and ends with its process, which was asked to stop."""
+        if not runs_once(registry.get(claim.job.task_path)):
+            return Returned(claim, began=True)
+        failure = failure_of(WorkerLost("its worker was stopped before its run was over"))
+        return Failed(claim, began, monotonic(), failure)
 
-    def _prepare(self, run: Run, slot: Slot) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
+    def is_async(self, claim: Claim) -> bool:
+        """Where to run it, as far as is known: a task whose module is not imported counts as sync."""
+        task = registry.get(claim.job.task_path)
+        return task is not None and _is_coroutine(task.func)
+
+    def _prepare(self, run: Run, seat: Seat) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
         claim = run.claim
         if claim.verdict:
             raise Unrun
-        task = run.task = registry.find(claim.job.task_path)
+        task = registry.get(claim.job.task_path)
+        if task is None:
+            # In the seat, because it may take long, and may end the process: then this job is to blame.
+            task = registry.find(claim.job.task_path)
+            if _is_coroutine(task.func):
+                raise Elsewhere
+        run.task = task
         function = task.func
         args, kwargs = codec.decode_call(claim.job.payload, function, takes_context=task.takes_context)
+        if runs_once(task) and not self._note_begun(claim):
+            raise Unbegun
         if signals.before_run.receivers:
             signals.before_run.send(function, claim=claim)
         if task.takes_context:
-            context = TaskContext(task_result=self._result(run))
-            object.__setattr__(context, "_slot", slot)
+            context = TaskContext(task_result=run.result)
+            object.__setattr__(context, "_seat", seat)
             args = [context, *args]
-        if self._framework_hears:
-            compat.announce(compat.task_started, type(task.get_backend()), self._result(run))
+        if self._framework.hears:
+            self._framework.started(run)
         return function, args, kwargs
 
     def _succeeded(self, run: Run, value: Any) -> Outcome:
         ended = monotonic()
+        run.has_returned = True
         task, claim = run.task, run.claim
         limit = self._max_payload[claim.job.backend]
         text: str | None
@@ -152,11 +161,8 @@ class Executor:
         else:
             text = codec.encode_plain_value(value, max_bytes=limit)
         outcome = Succeeded(claim, run.started, ended, text)
-        if self._framework_hears:
-            self._finish_framework_result(run, TaskResultStatus.SUCCESSFUL)
-            if text is not None:
-                object.__setattr__(run.result, "_return_value", codec.decode_value(text))
-            self._announce_end(run)
+        if self._framework.hears:
+            self._framework.succeeded(run, text)
         if signals.after_run.receivers:
             signals.after_run.announce(task.func, backwards=True, claim=claim, outcome=outcome)  # type: ignore[union-attr]
         return outcome
@@ -166,6 +172,8 @@ class Executor:
 
         ``reason``: why it was interrupted, if it was.
         """
+        if isinstance(error, Unbegun):
+            return Returned(run.claim, began=False)
         try:
             if reason == "cancel":
                 error = Discard("cancelled while it ran")
@@ -174,7 +182,7 @@ class Executor:
                     error.__traceback__
                 )
             return self._ended_by(run, error)
-        except Exception as second:  # the store was away while earlier attempts were read, say
+        except BaseException as second:  # the store was away while earlier attempts were read, say
             logger.exception("Job %s failed, and so did what follows a failure", run.claim.job.id)
             second.__context__ = error
             return Failed(run.claim, run.started, monotonic(), failure_of(second))
@@ -184,14 +192,8 @@ class Executor:
         outcome = self._decide(run, error, monotonic())
         sender = run.task.func if run.task else None
         if isinstance(outcome, Failed):
-            if self._framework_hears_failures and run.task is not None:
-                failure = outcome.failure
-                self._finish_framework_result(run, TaskResultStatus.FAILED)
-                object.__setattr__(run.result, "reason", failure.message)
-                self._result(run).errors.append(
-                    TaskError(exception_class_path=failure.exception_class, traceback=failure.traceback)
-                )
-                self._announce_end(run)
+            if self._framework.hears_failures and run.task is not None:
+                self._framework.failed(run, outcome.failure)
             signals.run_failed.announce(sender, claim=run.claim, outcome=outcome, exception=error)
         elif isinstance(outcome, Retried):
             signals.run_retried.announce(sender, claim=run.claim, outcome=outcome, exception=error)
@@ -204,12 +206,15 @@ class Executor:
             state = State(claim.verdict)
             return Discarded(claim, run.started, ended, state, WHY_UNRUN[state])
         if isinstance(error, Discard):
-            return Discarded(claim, run.started, ended, State.CANCELLED, storable(str(error.reason), LONGEST_MESSAGE))
+            return Discarded(
+                claim, run.started, ended, State.CANCELLED, storable(as_text(error.reason), LONGEST_MESSAGE)
+            )
         failure = failure_of(error)
         delay = None
         if (
             isinstance(task, Task)
             and task.native
+            and not run.has_returned
             and not isinstance(error, (TaskNotFound, PayloadError, ArgumentError))
         ):
             delay = self._retry_delay(run, task, error)
@@ -233,27 +238,8 @@ class Executor:
         if isinstance(backoff, Backoff):
             return backoff.seconds(tries)
         try:
-            delay = backoff(error, self._result(run))
+            delay = backoff(error, run.result)
             return None if delay is None else in_seconds(delay)
         except Exception:
             logger.exception("The backoff of %s failed; using the default", task.module_path)
             return Backoff().seconds(tries)
-
-    def _result(self, run: Run) -> Result[Any]:
-        if run.result is None:
-            claim, task = run.claim, run.known_task
-            if claim.attempt > 1:  # its earlier failures are wanted too
-                database = task.get_backend().broker.database  # type: ignore[attr-defined]
-                run.result = read_results([claim.job.id], database).get(claim.job.id)
-            if run.result is None:
-                run.result = running_result(task, claim, self._worker_id)
-        return run.result
-
-    def _announce_end(self, run: Run) -> None:
-        compat.announce(compat.task_finished, type(run.known_task.get_backend()), self._result(run))
-
-    def _finish_framework_result(self, run: Run, status: TaskResultStatus) -> None:
-        result = self._result(run)
-        object.__setattr__(result, "status", status)
-        object.__setattr__(result, "state", State(status.value))
-        object.__setattr__(result, "finished_at", as_orm_gives(datetime.now(UTC)))

@@ -17,27 +17,37 @@ LONGEST_TRACEBACK = 64_000
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Class, message and traceback of ``error``; our own frames above the task's are left out."""
-    kind = type(error)
+    """Class, message and traceback of ``error``; our own frames above the task's are left out. Never raises."""
     return Failure(
-        exception_class=storable(f"{kind.__module__}.{kind.__qualname__}", 255),
-        message=storable(_message(error), LONGEST_MESSAGE),
+        exception_class=storable(_class_path(error), 255),
+        message=storable(as_text(error), LONGEST_MESSAGE),
         traceback=storable(_traceback(error), LONGEST_TRACEBACK),
     )
 
 
-def _message(error: BaseException) -> str:
+def as_text(value: object) -> str:
+    """``str`` of what a task has raised or said. Never raises, whatever that is: it must not cost the job its end."""
     try:
-        return str(error)
-    except Exception:  # a broken __str__ must not cost the job its end
+        return str.__str__(str(value))  # of its own kind of str only the characters
+    except BaseException:  # sys.exit() in a __str__ too
         return "(message unavailable)"
+
+
+def _class_path(error: BaseException) -> str:
+    kind = type(error)
+    try:
+        return f"{kind.__module__}.{kind.__qualname__}"
+    except BaseException:  # a metaclass may compute them
+        return type.__repr__(kind)
 
 
 def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(type(error), error, _users_part(error.__traceback__)))
-    except Exception as failed:  # RecursionError for a group nested thousands deep, or a class that breaks the format
-        return f"(traceback unavailable: {type(failed).__name__})\n{type(error).__qualname__}: {_message(error)}\n"
+    except (
+        BaseException
+    ) as failed:  # RecursionError for a group nested thousands deep, or a class that breaks the format
+        return f"(traceback unavailable: {type(failed).__name__})\n{_class_path(error)}: {as_text(error)}\n"
 
 
 def _users_part(frames: TracebackType | None) -> TracebackType | None:

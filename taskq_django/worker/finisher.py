@@ -11,10 +11,10 @@ from django.db import DataError, IntegrityError, ProgrammingError
 
 from .. import signals
 from ..brokers import Broker
-from ..exceptions import TaskNotFound
-from ..jobs import Claim, Discarded, Failed, Outcome, Retried, Returned, Succeeded, log_fields
+from ..jobs import Discarded, Failed, Outcome, Retried, Returned, Succeeded, log_fields
 from ..registry import registry
 from .failures import failure_of
+from .held import Held
 
 logger = logging.getLogger("taskq_django.task")
 
@@ -32,7 +32,7 @@ class Finisher:
         self.mean_run = 1.0  # seconds, of late; a first guess that asks for little
         self._log_ends = logger.isEnabledFor(logging.INFO)
 
-    def flush(self, held: dict[str, Claim], group: int) -> bool:
+    def flush(self, held: Held, group: int) -> bool:
         """Settle up to ``group`` outcomes and forget their claims; says whether there was any.
 
         When the broker is unavailable they stay in the inbox, and the error goes to the loop.
@@ -78,10 +78,10 @@ class Finisher:
                 return self._settle(broker, [Failed(group[0].claim, group[0].started, group[0].ended, said)])
             return []
 
-    def _forget(self, counted: list[Outcome], held: dict[str, Claim]) -> None:
+    def _forget(self, counted: list[Outcome], held: Held) -> None:
         hears_results = bool(signals.result_recorded.receivers)
         for outcome in counted:
-            held.pop(outcome.claim.job.id, None)
+            held.drop(outcome.claim)
             if not isinstance(outcome, Returned):
                 self.mean_run += (outcome.ended - outcome.started - self.mean_run) * 0.05
                 if not isinstance(outcome, Retried):
@@ -91,9 +91,9 @@ class Finisher:
             if hears_results:
                 signals.result_recorded.announce(_function_of(outcome), outcome=outcome)
 
-    def _note_stale(self, outcomes: list[Outcome], held: dict[str, Claim]) -> None:
+    def _note_stale(self, outcomes: list[Outcome], held: Held) -> None:
         for outcome in outcomes:
-            if held.pop(outcome.claim.job.id, None):
+            if held.drop(outcome.claim):
                 self.stale += 1
                 job = outcome.claim.job
                 logger.warning(
@@ -132,7 +132,5 @@ def _alias(outcome: Outcome) -> str:
 
 
 def _function_of(outcome: Outcome) -> object:
-    try:
-        return registry.find(outcome.claim.job.task_path).func
-    except TaskNotFound:
-        return None
+    task = registry.get(outcome.claim.job.task_path)
+    return task.func if task is not None else None

@@ -9,26 +9,32 @@ from ..brokers.base import Bell
 from ..jobs import Claim
 from .fetcher import Fetcher
 from .finisher import Finisher
+from .held import Held
 from .options import WorkerOptions
 from .pool import Pool
 
-# A claim that waits so long for a slot is given back: another worker may have one free.
+# A claim that waits so long for a seat is given back: another worker may have one free.
 STALLED = 1.0  # seconds
-# What is claimed beyond the slots, by the mean run time: short jobs must not wait for a round trip each, and of
+# What is claimed beyond the seats, by the mean run time: short jobs must not wait for a round trip each, and of
 # long ones nobody should hold more than it runs.
 SHORT, MIDDLING = 0.005, 0.1
 # Jobs shorter than this travel in larger groups: with them a round trip to the store is all that takes time.
 TINY, MANY = 0.001, 6
+# And of the shortest, so many groups are claimed beyond the seats.
+AHEAD = 2
 # A job that was running when so many processes died runs alone: if it kills this one too, it takes no other with it.
 SUSPECT = 2
 SOON = 0.05  # seconds, while a suspect waits for the others to end
 
 
+def most_held(options: WorkerOptions) -> int:
+    """How many jobs one process holds at most."""
+    return options.threads + options.coroutines + options.batch * MANY * AHEAD
+
+
 class Intake:
-    def __init__(
-        self, fetcher: Fetcher, pool: Pool, held: dict[str, Claim], finisher: Finisher, options: WorkerOptions
-    ) -> None:
-        """``held``: what the loop holds, by id; claims are added to it here."""
+    def __init__(self, fetcher: Fetcher, pool: Pool, held: Held, finisher: Finisher, options: WorkerOptions) -> None:
+        """``held``: what the loop holds; claims are added to it here."""
         self.bells: Sequence[Bell] = ()
         self._fetcher = fetcher
         self._pool = pool
@@ -70,8 +76,7 @@ class Intake:
             self._fetcher.look()
         claims = self._fetcher.fetch(wanted)
         self._claimed += len(claims)
-        for claim in claims:
-            self._held[claim.job.id] = claim
+        self._held.take(claims)
         if any(claim.crashes >= SUSPECT for claim in claims):
             self._suspects = [claim for claim in claims if claim.crashes >= SUSPECT]
             self._suspected_at = monotonic()
@@ -116,18 +121,18 @@ class Intake:
 
     def _wanted(self) -> int:
         ahead, group = self._ahead(), self.group
-        wanted = min(self._pool.slots + ahead - len(self._held), group)
+        wanted = min(self._pool.seats + ahead - len(self._held), group, self._held.room)
         for limit in (self._options.max_tasks, self._options.max_tasks_per_child):
             if limit is not None:
                 wanted = min(wanted, limit - self._claimed)
-        # While a backlog keeps the slots busy, half of it is waited for: a claim of ten costs what one of fifty does.
+        # While a backlog keeps the seats busy, half of it is waited for: a claim of ten costs what one of fifty does.
         return 0 if wanted < min(ahead, group) // 2 and self._pool.waiting() > 0 else wanted
 
     def _ahead(self) -> int:
         if not self._pool.has_backlog:
             return 0
         mean, group = self._finisher.mean_run, self.group
-        return group * 2 if mean < SHORT else group // 2 if mean < MIDDLING else 0
+        return group * AHEAD if mean < SHORT else group // 2 if mean < MIDDLING else 0
 
     def _may_look(self, idle: float) -> bool:
         if self._options.burst:

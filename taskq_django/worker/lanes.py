@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import os
 import threading
 from abc import ABC, abstractmethod
@@ -13,14 +14,17 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic
 
+from asgiref.sync import AsyncToSync
+
 from .. import compat
-from ..jobs import Claim, Outcome, Returned
+from ..jobs import Claim, Failed, Outcome, Returned
 from . import connections
 from .blackboard import Blackboard
 from .executor import Executor
-from .slots import CoroutineSlot, Slot, ThreadSlot
+from .failures import failure_of
+from .seats import CoroutineSeat, Seat, ThreadSeat
 
-Done = Callable[[Outcome], None]
+logger = logging.getLogger("taskq_django.worker")
 
 _forks = 0  # on the way to this process; os.getpid() would be a system call for each job
 
@@ -39,20 +43,21 @@ class Surroundings:
     """What the lanes of a pool are given."""
 
     executor: Executor
-    done: Done
+    done: Callable[[Outcome], None]
     board: Blackboard
+    again: Callable[[Claim], None]  # takes back a claim that has not begun, to submit it to the other lane
     may_begin: Callable[[], bool] = lambda: True  # asked before each job
     limited: Callable[[], None] = lambda: None  # told that a job with a time limit begins
 
 
 class Lane(ABC):
-    """One way to run claims, with a number of slots. Only the loop thread calls it."""
+    """One way to run claims, with a number of seats. Only the loop thread calls it."""
 
-    def __init__(self, places: Sequence[Slot], given: Surroundings) -> None:
-        self.places = places
-        self.slots = len(places)
+    def __init__(self, seats: Sequence[Seat], given: Surroundings) -> None:
+        self.seats = seats
         self._given = given
         self._forks = _forks
+        self._threads: list[threading.Thread] = []
         # When a job last began, or the first one of those that wait was given: written by both sides.
         self.begun_at = monotonic()
 
@@ -60,6 +65,11 @@ class Lane(ABC):
         if self.waiting() == 0:
             self.begun_at = monotonic()
         self._take(claims)
+
+    @property
+    def is_whole(self) -> bool:
+        """Do all its threads live? They end at a close only; else jobs would wait for ever."""
+        return all(thread.is_alive() for thread in self._threads)
 
     @abstractmethod
     def _take(self, claims: Sequence[Claim]) -> None: ...
@@ -76,6 +86,12 @@ class Lane(ABC):
     def close(self) -> None:
         """No more will come; what runs may end."""
 
+    def _start_thread(self, name: str, work: Callable[..., None], *args: object) -> None:
+        # Daemons: a task that never ends must not keep the process from ending when its grace is over.
+        thread = threading.Thread(target=work, args=args, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
     def _refuse_copies(self) -> None:
         """A task that has forked and returned in the copy too must not end its job twice."""
         if _forks != self._forks:
@@ -83,13 +99,12 @@ class Lane(ABC):
 
 
 class Threads(Lane):
-    def __init__(self, slots: int, given: Surroundings) -> None:
-        places = [ThreadSlot(number, given.board, given.limited) for number in range(slots)]
+    def __init__(self, seats: int, given: Surroundings) -> None:
+        places = [ThreadSeat(given.board, given.limited) for _ in range(seats)]
         super().__init__(places, given)
         self._queue: SimpleQueue[Claim | None] = SimpleQueue()
-        for slot in places:
-            # Daemons: a task that never ends must not keep the process from ending when its grace is over.
-            threading.Thread(target=self._work, args=[slot], name=f"taskq-{slot.number + 1}", daemon=True).start()
+        for number, seat in enumerate(places, 1):
+            self._start_thread(f"taskq-{number}", self._serve, seat)
 
     def _take(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
@@ -108,16 +123,31 @@ class Threads(Lane):
         return self._queue.qsize()
 
     def close(self) -> None:
-        for _ in range(self.slots):
+        for _ in self.seats:
             self._queue.put(None)
 
-    def _work(self, slot: ThreadSlot) -> None:
-        slot.ident = threading.get_ident()
-        given = self._given
+    def _serve(self, seat: ThreadSeat) -> None:
+        seat.ident = threading.get_ident()
         # django.tasks keeps its backends in context variables: made here they are found in every job's copy of this
         # context, made in a job they would be made again for the next.
         for alias in compat.task_backends:
             _ = compat.task_backends[alias]
+        while True:
+            try:
+                self._work(seat)
+                break
+            except (
+                BaseException
+            ) as error:  # raised from outside, into this thread: it ends what it meets, not the thread
+                logger.exception("A thread of the pool was interrupted; it goes on")
+                if (claim := seat.claim) is not None:
+                    connections.close_hard()
+                    seat.end()
+                    self._given.done(Failed(claim, seat.began, monotonic(), failure_of(error)))
+        connections.close()
+
+    def _work(self, seat: ThreadSeat) -> None:
+        given = self._given
         last_used = monotonic()
         while (claim := self._queue.get()) is not None:
             self.begun_at = monotonic()
@@ -125,32 +155,41 @@ class Threads(Lane):
                 given.done(Returned(claim, began=False))
                 continue
             connections.before_job(last_used)
-            slot.begin(claim)
+            seat.begin(claim)
             # A context of its own: a language or time zone that one task activates ends with it.
-            outcome = contextvars.copy_context().run(given.executor.run, claim, slot)
+            outcome = contextvars.copy_context().run(given.executor.run, claim, seat)
             self._refuse_copies()
-            if slot.reason:
+            if seat.reason:
                 connections.close_hard()
             connections.after_job(claim.job.task_path, claim.job.id)
             last_used = monotonic()
-            slot.end()  # first: a process that dies in between must not blame a job that has ended
-            given.done(outcome)
-        connections.close()
+            if outcome is None:
+                seat.unbegin()
+                given.again(claim)
+            else:
+                seat.end()
+                given.done(outcome)
 
 
 class Coroutines(Lane):
-    def __init__(self, slots: int, first: int, given: Surroundings) -> None:
-        """``first``: the number of its first slot."""
-        places = [CoroutineSlot(number, given.board, given.limited) for number in range(first, first + slots)]
+    def __init__(self, seats: int, given: Surroundings) -> None:
+        places = [CoroutineSeat(given.board, given.limited) for _ in range(seats)]
         super().__init__(places, given)
         self._backlog: deque[Claim] = deque()  # the loop appends, the event loop takes
         self._free = deque(places)  # event loop's thread only
+        self._closing = False
+        self._context = contextvars.copy_context()  # what each job starts from
         self._event_loop = asyncio.new_event_loop()
-        threading.Thread(target=self._event_loop.run_forever, name="taskq-coroutines", daemon=True).start()
+        # The ORM of all coroutines works in the one thread of the first executor, by asgiref's rule.
+        self._executors = [connections.UpkeepExecutor(max_workers=1), connections.UpkeepExecutor()]
+        AsyncToSync.loop_thread_executors[self._event_loop] = self._executors[0]  # type: ignore[assignment]
+        self._event_loop.set_default_executor(self._executors[1])
+        self._start_thread("taskq-coroutines", self._serve)
 
     def _take(self, claims: Sequence[Claim]) -> None:
         self._backlog.extend(claims)
-        self._event_loop.call_soon_threadsafe(self._begin)
+        if self.is_whole:
+            self._event_loop.call_soon_threadsafe(self._begin)
 
     def withdraw(self) -> list[Claim]:
         taken = []
@@ -164,7 +203,20 @@ class Coroutines(Lane):
         return len(self._backlog)
 
     def close(self) -> None:
-        self._event_loop.call_soon_threadsafe(self._event_loop.stop)
+        self._closing = True
+        AsyncToSync.loop_thread_executors.pop(self._event_loop, None)
+        if self.is_whole:
+            self._event_loop.call_soon_threadsafe(self._event_loop.stop)
+        for executor in self._executors:
+            executor.close()
+
+    def _serve(self) -> None:
+        """Until closed: a callback that exits, or stops the event loop, must not take the other jobs with it."""
+        while not (self._closing or self._event_loop.is_closed()):
+            try:
+                self._event_loop.run_forever()
+            except BaseException:  # SystemExit and KeyboardInterrupt go through asyncio
+                logger.exception("What runs beside the coroutines has ended their event loop; it goes on")
 
     def _begin(self) -> None:
         while self._free:
@@ -176,17 +228,21 @@ class Coroutines(Lane):
             if not self._given.may_begin():
                 self._given.done(Returned(claim, began=False))
                 continue
-            slot = self._free.popleft()
-            slot.event_loop, slot.ident = self._event_loop, threading.get_ident()
-            slot.begin(claim)
-            slot.running = self._event_loop.create_task(self._run(claim, slot))
+            seat = self._free.popleft()
+            seat.event_loop, seat.ident = self._event_loop, threading.get_ident()
+            seat.begin(claim)
+            # As in a thread: what one task activates ends with it, also when the next begins where it has ended.
+            context = self._context.copy()
+            context.run(connections.works_for, claim)
+            seat.running = self._event_loop.create_task(self._run(claim, seat), context=context)
 
-    async def _run(self, claim: Claim, slot: CoroutineSlot) -> None:
+    async def _run(self, claim: Claim, seat: CoroutineSeat) -> None:
         try:
-            outcome = await self._given.executor.arun(claim, slot)
+            outcome = await self._given.executor.arun(claim, seat)
             self._refuse_copies()
-        finally:
-            slot.end()
-            self._free.append(slot)
+        except BaseException as error:  # an executor that is shut down, say: the job ends all the same
+            outcome = Failed(claim, seat.began, monotonic(), failure_of(error))
+        seat.end()
+        self._free.append(seat)
         self._given.done(outcome)
         self._begin()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 
@@ -19,10 +20,11 @@ from .deadlines import Deadlines
 from .executor import Executor
 from .fetcher import Fetcher, QueueChoice
 from .finisher import Finisher
+from .fitness import Fitness
+from .held import Held
 from .intake import STALLED, Intake
 from .lanes import Surroundings
 from .lease import LONGEST_PAUSE
-from .memory import resident_mib
 from .options import WorkerOptions
 from .pool import Pool
 
@@ -34,7 +36,6 @@ DONE, GRACE_EXPIRED = 0, 3
 COMPANY = 0.02
 # This part of a lease after its last renewal nothing is begun any more: others may count this worker as lost soon.
 SAFE = 0.9
-WEIGH_AGAIN = 1.0  # seconds between two looks at the memory
 
 
 class Loop:
@@ -54,24 +55,25 @@ class Loop:
         self._brokers = brokers
         self._options = options
         self.sleeper = Sleeper()
-        self._held: dict[str, Claim] = {}
+        self._held = Held(board)
         self._finisher = Finisher(brokers, worker_id)
         self._executor = executor
         self._board = board
         self._deadlines = Deadlines(brokers, worker_id, lambda: self.pool.running())
-        self.pool = make_pool(Surroundings(executor, self.done, board, self._may_begin, self._limited))
+        self._again: deque[Claim] = deque()  # the pool has imported their modules: they belong in its other lane
+        self.pool = make_pool(Surroundings(executor, self.done, board, self.again, self._may_begin, self._limited))
+        self._fitness = Fitness(self.pool, self._deadlines, options.max_memory_per_child)
         fetcher = Fetcher(brokers, choice, worker_id)
         self._intake = Intake(fetcher, self.pool, self._held, self._finisher, options)
         self._wake_at = 1  # how many outcomes the sleeping loop waits for; read by the pool
         self._is_orphan = False  # nobody renews the lease any more
-        self._stop_asked = False
+        self.is_stopping = False
         self._leaving = False
         self._now_asked = False
-        self._weigh_at = 0.0
         self._flushed_at = monotonic()
         self._busy_at = monotonic()  # when there was work last
         self._outages = 0
-        # Called each turn by the loop thread (a lease to renew); must return soon.
+        # Called each turn (a lease to renew); must return soon.
         self.each_turn: Callable[[], None] = lambda: None
         # What ends the loop like a stop signal when it becomes readable (the supervisor's pipe).
         self.lifelines: Sequence[int] = ()
@@ -85,6 +87,11 @@ class Loop:
         if self.sleeper.is_asleep and len(inbox) >= self._wake_at:
             self.sleeper.wake()
 
+    def again(self, claim: Claim) -> None:
+        """The pool has not begun it: it is a coroutine, as is known only now."""
+        self._again.append(claim)
+        self.sleeper.wake()
+
     def _limited(self) -> None:
         """A job with a time limit begins: the loop must not sleep past it."""
         self._deadlines.limited()
@@ -97,12 +104,13 @@ class Loop:
 
     def stop(self) -> None:
         """Claim no more, finish what runs within the grace, give the rest back. Signal handlers may call it."""
-        self._stop_asked = True
+        self.is_stopping = True
         self.sleeper.wake()
 
     @property
-    def is_stopping(self) -> bool:
-        return self._stop_asked
+    def ended(self) -> int:
+        """Jobs that have ended here."""
+        return self._finisher.ended
 
     def leave(self) -> None:
         """Ask to be replaced, and end when what runs has ended."""
@@ -130,7 +138,7 @@ class Loop:
             self.sleeper.close()
 
     def _serve(self) -> None:
-        while not (self._stop_asked or self._leaving):
+        while not (self.is_stopping or self._leaving):
             try:
                 worked = self._come_back() if self._outages else self.step()
                 if not worked and not self._finisher.inbox and self._intake.is_finished():
@@ -142,15 +150,26 @@ class Loop:
 
     def step(self) -> bool:
         """One turn; says whether there was anything to do."""
-        self.each_turn()
+        self._say_alive()
+        if self._again:
+            self.pool.submit(self._taken_again())
         self._give_back(self.pool.withdraw(STALLED), began=False)
         settled = self._should_flush() and self._flush()
         self._deadlines.check()
-        self._look_at_itself()
+        if fault := self._fitness.fault():
+            logger.warning("This process leaves: %s", fault)
+            self.leave()
         fetched = self._fetch()
         if settled or fetched:
             self._busy_at = monotonic()
         return settled or fetched
+
+    def _say_alive(self) -> None:
+        self._board.turned(monotonic())
+        self.each_turn()
+
+    def _taken_again(self) -> list[Claim]:
+        return [self._again.popleft() for _ in range(len(self._again))]
 
     def _fetch(self) -> bool:
         self._intake.promote()
@@ -161,25 +180,6 @@ class Loop:
         if fetched and self._intake.is_worn:
             self._board.leave()  # what takes its place starts while the last ones run
         return fetched
-
-    @property
-    def ended(self) -> int:
-        """Jobs that have ended here."""
-        return self._finisher.ended
-
-    def _look_at_itself(self) -> None:
-        """Ask to be replaced when this process is worn out, or one of its threads is lost to a run."""
-        now, limit = monotonic(), self._options.max_memory_per_child
-        reason = ""
-        if self._deadlines.stuck:
-            reason = f"{len(self._deadlines.stuck)} of its runs were interrupted and do not come back"
-        elif limit is not None and now >= self._weigh_at:
-            self._weigh_at = now + WEIGH_AGAIN
-            if (used := resident_mib()) > limit:
-                reason = f"it uses {used} MiB"
-        if reason:
-            logger.warning("This process leaves: %s", reason)
-            self.leave()
 
     def _should_flush(self) -> bool:
         """At once when no more is about to come; under load, when there is enough for a good group."""
@@ -192,6 +192,8 @@ class Loop:
     def _flush(self) -> bool:
         worked = self._finisher.flush(self._held, self._intake.group)
         self._flushed_at = monotonic()
+        if self.ended:
+            self._board.works()
         return worked
 
     def _rest(self) -> None:
@@ -203,7 +205,9 @@ class Loop:
             seconds = min(COMPANY, self._deadlines.next_at - now)
         else:
             self._wake_at = 1
-            seconds = min(self._intake.seconds_to_look(now, idle), self._until_deadline(now), 1.0)
+            seconds = min(self._intake.seconds_to_look(now, idle), 1.0)
+            if self._held:
+                seconds = min(seconds, self._deadlines.next_at - now)
             if self._options.burst or not self._may_begin():
                 seconds = COMPANY
         fds = [fd for bell in self._intake.bells if (fd := bell.fd) is not None]
@@ -212,10 +216,7 @@ class Loop:
         if any(fd in self.lifelines for fd in readable):
             logger.warning("The supervisor is gone; stopping")
             self.lifelines = ()
-            self._is_orphan = self._stop_asked = True
-
-    def _until_deadline(self, now: float) -> float:
-        return self._deadlines.next_at - now if self._held else 1.0
+            self._is_orphan = self.is_stopping = True
 
     def _has_enough(self) -> bool:
         return len(self._finisher.inbox) >= self._wake_at
@@ -227,8 +228,8 @@ class Loop:
         logger.warning("%s; next try in %.1f s (%d)", error, pause, self._outages)
         self._wake_at = 1 << 30  # outcomes cannot be settled now, so they need not wake anybody
         until = monotonic() + pause
-        while not (self._stop_asked or self._leaving) and (left := until - monotonic()) > 0:
-            self.each_turn()
+        while not (self.is_stopping or self._leaving) and (left := until - monotonic()) > 0:
+            self._say_alive()
             self.sleeper.sleep(min(left, 1.0))
 
     def _come_back(self) -> bool:
@@ -255,7 +256,8 @@ class Loop:
         told = False
         while self._comes_back() and not self._now_asked and (left := deadline - monotonic()) > 0:
             try:
-                self.each_turn()
+                self._say_alive()
+                self._give_back(self._taken_again(), began=False)
                 self._flush()
                 self._deadlines.check()
             except BrokerUnavailable as error:
@@ -266,8 +268,8 @@ class Loop:
                 if not told:
                     logger.info("finishing %d job%s (%g s)…", left, "s"[: left > 1], self._options.grace)
                     told = True
-                pause = min(deadline - monotonic(), self._until_deadline(monotonic()), 1.0)
-                self.sleeper.sleep(pause, unless=self._has_enough)
+                pause = min(deadline, self._deadlines.next_at) - monotonic()
+                self.sleeper.sleep(min(pause, 1.0), unless=self._has_enough)
         return self._let_go()
 
     def _comes_back(self) -> int:
@@ -285,9 +287,11 @@ class Loop:
             if (each := stuck.get(claim.job.id)) is not None
         )
         back = [claim for claim in left if claim.job.id not in stuck]
-        self._give_back(back, began=True)
+        began = {claim.job.id: seat.began for seat, claim in self.pool.running()}
+        now = monotonic()
+        self._finisher.inbox.extend(self._executor.given_up(claim, began.get(claim.job.id, now)) for claim in back)
         if back:
-            logger.warning("The grace is over: %d jobs go back to their queues", len(back))
+            logger.warning("The grace is over: %d jobs go back to their queues, or fail where they must not", len(back))
         while self._finisher.inbox:
             try:
                 self._flush()

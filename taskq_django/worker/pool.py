@@ -15,22 +15,23 @@ from asgiref.sync import async_to_sync
 
 from ..jobs import Claim
 from .lanes import Coroutines, Lane, Surroundings, Threads
-from .slots import CoroutineSlot, Slot
+from .seats import CoroutineSeat, Seat
 
 
 class Pool(ABC):
     """What the loop asks of a pool. Only the loop thread calls it."""
 
-    # May it be given more than it has slots?
+    # May it be given more than it has seats?
     has_backlog = True
 
     @property
     @abstractmethod
-    def slots(self) -> int:
+    def seats(self) -> int:
         """How many jobs it can run at a time, of the kind that came lately."""
 
     @abstractmethod
-    def submit(self, claims: Sequence[Claim]) -> None: ...
+    def submit(self, claims: Sequence[Claim]) -> None:
+        """Run these. Where a task's module is not imported yet, it is imported in a seat and not here."""
 
     @abstractmethod
     def waiting(self) -> int:
@@ -38,26 +39,31 @@ class Pool(ABC):
 
     @abstractmethod
     def withdraw(self, stalled: float = 0.0) -> list[Claim]:
-        """Take back what has not begun, where no slot has come free for ``stalled`` seconds."""
+        """Take back what has not begun, where no seat has come free for ``stalled`` seconds."""
 
     @abstractmethod
-    def running(self) -> Iterator[tuple[Slot, Claim]]:
+    def running(self) -> Iterator[tuple[Seat, Claim]]:
         """What is being run, and where."""
 
     def running_by_thread(self) -> dict[int, str]:
         """By thread, the jobs that it runs. Signal handlers may call it."""
         jobs: dict[int, list[str]] = {}
-        for slot, claim in self.running():
-            jobs.setdefault(slot.ident, []).append(_shown(claim))
+        for seat, claim in self.running():
+            jobs.setdefault(seat.ident, []).append(_shown(claim))
         return {ident: ", ".join(names) for ident, names in jobs.items()}
 
     def coroutines(self) -> list[tuple[str, asyncio.Task[None]]]:
         """The jobs that run as coroutines, with their asyncio tasks. Signal handlers may call it."""
         return [
-            (_shown(claim), slot.running)
-            for slot, claim in self.running()
-            if isinstance(slot, CoroutineSlot) and slot.running is not None
+            (_shown(claim), seat.running)
+            for seat, claim in self.running()
+            if isinstance(seat, CoroutineSeat) and seat.running is not None
         ]
+
+    @property
+    def is_whole(self) -> bool:
+        """Do all its threads live?"""
+        return True
 
     @abstractmethod
     def close(self) -> None: ...
@@ -68,7 +74,7 @@ class LanePool(Pool):
 
     def __init__(self, given: Surroundings, threads: int, coroutines: int) -> None:
         self._given = given
-        self._coroutine_slots = coroutines
+        self._coroutine_seats = coroutines
         self._threads = Threads(threads, given)
         self._coroutines: Coroutines | None = None
         self._share_async = 0.0  # of the claims seen lately
@@ -85,16 +91,16 @@ class LanePool(Pool):
             self._threads.submit(claims)
             return
         if self._coroutines is None:
-            self._coroutines = Coroutines(self._coroutine_slots, self._threads.slots, self._given)
+            self._coroutines = Coroutines(self._coroutine_seats, self._given)
         self._coroutines.submit(coroutines)
         if len(coroutines) < len(claims):
             self._threads.submit([claim for claim in claims if not is_async(claim)])
 
     @property
-    def slots(self) -> int:
+    def seats(self) -> int:
         # The store cannot be asked for one kind of task, so what comes is taken to be mixed as it was lately.
-        threads, share = self._threads.slots, self._share_async
-        return round(threads * (1 - share) + self._coroutine_slots * share)
+        threads, share = len(self._threads.seats), self._share_async
+        return round(threads * (1 - share) + self._coroutine_seats * share)
 
     def waiting(self) -> int:
         return sum(lane.waiting() for lane in self._lanes)
@@ -103,11 +109,15 @@ class LanePool(Pool):
         then = monotonic() - stalled
         return [claim for lane in self._lanes if lane.begun_at <= then for claim in lane.withdraw()]
 
-    def running(self) -> Iterator[tuple[Slot, Claim]]:
+    def running(self) -> Iterator[tuple[Seat, Claim]]:
         for lane in self._lanes:
-            for slot in lane.places:
-                if (claim := slot.claim) is not None:
-                    yield slot, claim
+            for seat in lane.seats:
+                if (claim := seat.claim) is not None:
+                    yield seat, claim
+
+    @property
+    def is_whole(self) -> bool:
+        return all(lane.is_whole for lane in self._lanes)
 
     def close(self) -> None:
         for lane in self._lanes:
@@ -118,21 +128,22 @@ class InlinePool(Pool):
     """Runs each claim where it is submitted: for tests, which see through their own connection only."""
 
     has_backlog = False  # one at a time: a job may enqueue one of higher priority
-    slots = 1
+    seats = 1
 
     def __init__(self, given: Surroundings) -> None:
         self._given = given
-        self._slot = Slot(0, given.board)
+        self._seat = Seat(given.board)
 
     def submit(self, claims: Sequence[Claim]) -> None:
+        executor = self._given.executor
         for claim in claims:
-            executor = self._given.executor
-            self._slot.begin(claim)
-            if executor.is_async(claim):
-                outcome = async_to_sync(executor.arun)(claim, self._slot)
-            else:
-                outcome = contextvars.copy_context().run(executor.run, claim, self._slot)
-            self._slot.end()
+            self._seat.begin(claim)
+            outcome = None
+            if not executor.is_async(claim):
+                outcome = contextvars.copy_context().run(executor.run, claim, self._seat)
+            if outcome is None:
+                outcome = async_to_sync(executor.arun)(claim, self._seat)
+            self._seat.end()
             self._given.done(outcome)
 
     def waiting(self) -> int:
@@ -141,7 +152,7 @@ class InlinePool(Pool):
     def withdraw(self, stalled: float = 0.0) -> list[Claim]:
         return []
 
-    def running(self) -> Iterator[tuple[Slot, Claim]]:
+    def running(self) -> Iterator[tuple[Seat, Claim]]:
         return iter(())
 
     def close(self) -> None:

@@ -17,12 +17,14 @@ from django.db import connections
 from .. import compat, signals
 from ..backend import our_backends
 from ..brokers import Broker
-from ..exceptions import ConfigurationError
+from ..exceptions import BrokerUnavailable, ConfigurationError
+from ..jobs import Claim
 from ..sessions import limit_own_sessions, unlimit_sessions
 from . import stacks
 from .blackboard import Blackboard
 from .executor import Executor
 from .fetcher import QueueChoice
+from .intake import most_held
 from .lanes import Surroundings
 from .lease import Lease, new_worker_id
 from .loop import Loop
@@ -54,8 +56,8 @@ def brokers_of(aliases: tuple[str, ...]) -> dict[str, Broker]:
 
 
 def new_board(options: WorkerOptions, context: Any = multiprocessing) -> Blackboard:
-    """For one process: it has a slot for each thread and each coroutine."""
-    return Blackboard(context, options.threads + options.coroutines)
+    """For one process."""
+    return Blackboard(context, most_held(options))
 
 
 def databases_of(brokers: Iterable[Broker]) -> list[str]:
@@ -83,13 +85,22 @@ def make_loop(options: WorkerOptions, worker_id: str, board: Blackboard, *, inli
         options = replace(options, max_tasks_per_child=None, max_memory_per_child=None)
     backends = {alias: compat.task_backends[alias] for alias in options.backends}
     limits = {alias: backend.taskq_options.max_payload for alias, backend in backends.items()}  # type: ignore[attr-defined]
-    executor = Executor(worker_id, limits)
+    brokers = brokers_of(options.backends)
+
+    def note_begun(claim: Claim) -> bool:
+        try:
+            return brokers[claim.job.backend].note_begun(claim)
+        except BrokerUnavailable as error:
+            logger.warning("%s; job %s goes back, because nobody could know that it has begun", error, claim.job.id)
+            return False
+
+    executor = Executor(worker_id, limits, note_begun)
 
     def make_pool(given: Surroundings) -> Pool:
         return InlinePool(given) if inline else LanePool(given, options.threads, options.coroutines)
 
     return Loop(
-        brokers_of(options.backends),
+        brokers,
         QueueChoice(options.queues, options.exclude_queues),
         worker_id,
         options,

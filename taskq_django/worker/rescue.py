@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
 
 from ..backoff import Backoff
@@ -19,7 +19,8 @@ logger = logging.getLogger("taskq_django.worker")
 
 # A job that was running when so many processes died has ended: it is taken for the cause.
 MOST_CRASHES = 3
-# Of a lost host nobody knows what was running, nor why it went: a deploy or a power cut blames no job so soon.
+# Of a lost host nobody knows what was running, nor why it went: a deploy or a power cut blames no job so soon. Nor
+# is a job to blame whose run was over.
 MOST_LOSSES = 10
 
 LOST = "taskq_django.exceptions.WorkerLost"
@@ -28,12 +29,13 @@ TIMED_OUT = "taskq_django.exceptions.TaskTimeout"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
-    """How a process ended."""
+    """How a process ended. ``begun`` is None where nobody knows what it ran: its host is lost."""
 
     cause: str  # for people: "signal SIGKILL"
-    begun: Collection[str] | None  # ids of the jobs that were running; None: nobody knows
+    begun: Collection[str] | None  # ids of the jobs that were running
+    over: Collection[str] = ()  # ids of those whose runs were over, and whose outcomes may not be stored
     is_ours: bool = False  # killed by its supervisor, which was stopping: no job is to blame
-    overdue: Collection[str] = field(default=())  # ids of those that were running beyond their time limit
+    overdue: Collection[str] = ()  # ids of those that were running beyond their time limit
 
 
 def rescue(broker: Broker, worker_id: str, death: Death) -> int:
@@ -60,20 +62,30 @@ def outcome_of(claim: Claim, age: float, death: Death) -> Outcome:
     """``age``: seconds since it was claimed."""
     now = monotonic()
     id_, task = claim.job.id, registry.get(claim.job.task_path)
-    if death.begun is not None and id_ not in death.begun:
+    runs_once = claim.has_begun or not getattr(task, "rerun_on_crash", True)
+    if not _may_have_begun(claim, runs_once, death):
         return Returned(claim, began=False)
     if claim.verdict:
         return Discarded(claim, now - age, now, State(claim.verdict), "cancelled; its process has ended")
     if id_ in death.overdue:
         return _timed_out(claim, now - age, now, task)
-    if death.is_ours:
+    if death.is_ours and not runs_once:
         return Returned(claim, began=True)
-    failure = Failure(LOST, f"its process was lost: {death.cause}", "")
-    counts: Counter = "losses" if death.begun is None else "crashes"
-    before, most = (claim.losses, MOST_LOSSES) if death.begun is None else (claim.crashes, MOST_CRASHES)
-    if before + 1 >= most or not getattr(task, "rerun_on_crash", True):
+    is_blamed = death.begun is not None and id_ in death.begun
+    what = "its process was lost" if id_ not in death.over else "its process was lost before its outcome was stored"
+    failure = Failure(LOST, f"{what}: {death.cause}", "")
+    counts: Counter = "crashes" if is_blamed else "losses"
+    before, most = (claim.crashes, MOST_CRASHES) if is_blamed else (claim.losses, MOST_LOSSES)
+    if runs_once or before + 1 >= most:
         return Failed(claim, now - age, now, failure, counts)
     return Retried(claim, now - age, now, failure, 0.0, counts)
+
+
+def _may_have_begun(claim: Claim, runs_once: bool, death: Death) -> bool:
+    """Of a lost host only the store knows it, and only of jobs that must not run twice."""
+    if death.begun is None:
+        return claim.has_begun or not runs_once
+    return claim.job.id in death.begun or claim.job.id in death.over
 
 
 def _timed_out(claim: Claim, started: float, ended: float, task: object) -> Outcome:

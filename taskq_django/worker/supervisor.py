@@ -38,6 +38,7 @@ LOOK = 1.0  # seconds between two looks at the children when nothing happens
 SOON = 0.1  # and while something is about to
 # Seconds before a process is started again that died before its loop ran, the second time twice as much, and so on.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+WAIT_AFTER_SERVICE = 2.0  # at most, before one that has served, ended no job and died at once is started again
 PASSED_ON = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()
 
 
@@ -202,12 +203,17 @@ class Supervisor:
                 self._lease.boards.remove(child.board)
             if not child.has_ended and not child.killed:
                 logger.error("Process %s died: %s", child.worker_id, child.cause)
-                self._failures = 0 if child.has_served else self._failures + 1
-                if self._failures:
-                    self._start_at = monotonic() + min(LONGEST_WAIT, FIRST_WAIT * 2 ** (self._failures - 1))
+                self._failures = 0 if child.has_proved_itself else self._failures + 1
+                self._start_at = monotonic() + self._wait_after(child)
             if self._stop_signals or (self._ends_by_itself and not child.has_been_replaced):
                 self._codes.append(child.exit_code)
             self._deaths.append((child.worker_id, child.death()))
+
+    def _wait_after(self, child: Child) -> float:
+        """Seconds before the next one is started. One that served dies by its jobs: these have three lives each."""
+        if not child.has_served:
+            return min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (self._failures - 1))
+        return min(WAIT_AFTER_SERVICE, FIRST_WAIT * 2.0 ** (self._failures - 2)) if self._failures > 1 else 0.0
 
     def _rescue(self) -> None:
         """Settle what the dead have left; what cannot be settled now is tried again."""

@@ -362,3 +362,129 @@ def run_out_of_memory(mib: int) -> int:
         return len(b"x" * (mib << 20))
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+@task(takes_context=True, rerun_on_crash=False)
+def ledgered_once(context: TaskContext, path: str, seconds: float) -> str:
+    return ledgered.func(context, path, seconds)
+
+
+@task(takes_context=True, rerun_on_crash=False)
+async def aledgered_once(context: TaskContext, path: str, seconds: float) -> str:
+    return await aledgered.func(context, path, seconds)
+
+
+class Unspeakable(Exception):
+    """Whoever asks for its text is told to exit."""
+
+    def __str__(self) -> str:
+        raise SystemExit(4)
+
+    __repr__ = __str__
+
+
+@task(max_attempts=2, backoff=Backoff(first=0, jitter=False))
+def raise_unspeakable() -> None:
+    raise Unspeakable
+
+
+@task
+def discard_unspeakably() -> None:
+    raise Discard(Unspeakable())  # type: ignore[arg-type]
+
+
+@task
+async def araise_unspeakable() -> None:
+    raise Unspeakable
+
+
+@task
+async def leave_later(how: str) -> str:
+    """Ends, and leaves something on the event loop that ends it."""
+    loop = asyncio.get_running_loop()
+
+    async def later() -> None:
+        await asyncio.sleep(0)
+        raise SystemExit(3)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    if how == "exits":
+        kept_alive.append(loop.create_task(later()))
+    elif how == "interrupts":
+        loop.call_soon(interrupt)
+    elif how == "stops":
+        loop.stop()
+    elif how == "exits in a call":
+        loop.call_later(0.001, lambda: (_ for _ in ()).throw(SystemExit(1)))
+    return how
+
+
+kept_alive: list[object] = []
+
+
+@task
+async def close_the_event_loop() -> None:
+    """No other coroutine can run in this process any more."""
+    loop: Any = asyncio.get_running_loop()
+
+    def close() -> None:
+        loop._thread_id = None  # what asyncio knows a running one by
+        loop.stop()
+        loop.close()
+
+    loop.call_soon(close)
+    await asyncio.sleep(60)
+
+
+@task(max_attempts=3, backoff=Backoff(first=0, jitter=False))
+def note_and_return(path: str, what: str) -> Any:
+    """An effect, and a result that cannot be stored."""
+    note.func(path, what)
+    return {"object": object(), "too large": "x" * 3_000_000, "not a number": float("nan"), "surrogate": "\ud800"}[what]
+
+
+@task
+async def acount() -> int:
+    from taskq_django.models import PausedQueue
+
+    return await PausedQueue.objects.acount()
+
+
+@task
+async def anote_row(queue: str) -> str:
+    from taskq_django.models import PausedQueue
+
+    await PausedQueue.objects.acreate(backend="default", queue_name=queue)
+    return queue
+
+
+@task
+async def aleave_open(queue: str, how: str) -> str:
+    """Leave the transaction of the coroutines' connection open, by one of the ways that there are."""
+    from asgiref.sync import sync_to_async
+    from django.db import transaction
+
+    if how in ("autocommit off", "atomic block", "broken"):
+        return await sync_to_async(leave_open.func)(queue, how)
+    if how == "autocommit off, alone":
+        await sync_to_async(transaction.set_autocommit)(False)
+    elif how == "in another thread":
+        return await asyncio.to_thread(leave_open.func, queue, "autocommit off")
+    return "left"
+
+
+@task
+async def activate(language: str) -> str:
+    from django.utils import translation
+
+    before = translation.get_language()
+    translation.activate(language)
+    return before
+
+
+@task(takes_context=True, max_attempts=2, backoff=Backoff(first=0, jitter=False))
+def note_and_retry(context: TaskContext) -> None:
+    if context.attempt == 1:
+        raise ConnectionError

@@ -221,6 +221,28 @@ def test_a_job_cut_off_by_a_stop_counts_the_attempt_but_no_try(broker: Broker) -
     assert (again.attempt, again.job.tries) == (2, 0)
 
 
+def test_a_job_is_known_to_have_begun_until_it_goes_back(broker: Broker) -> None:
+    broker.send([job(), job()])
+    first, second = claim_all(broker)
+    assert broker.note_begun(first)
+    assert {c.job.id: c.has_begun for c, _ in broker.held_by(ME)} == {first.job.id: True, second.job.id: False}
+    broker.settle([Returned(first, began=True)], ME)
+    broker.release_unanswered(ME, [])
+    assert [c.job.id for c in claim_all(broker, worker=OTHER)] == [first.job.id, second.job.id]
+    assert not any(c.has_begun for c, _ in broker.held_by(OTHER))
+
+
+def test_a_job_does_not_begin_under_a_claim_that_was_lost(broker: Broker) -> None:
+    broker.send([job()])
+    (lost,) = claim_all(broker)
+    QueuedJob.objects.update(status="READY", token=None, worker_id=None)  # as a rescue does
+    (held,) = claim_all(broker, worker=OTHER)
+    assert not broker.note_begun(lost)
+    assert broker.note_begun(held)
+    broker.settle([Succeeded(held, 0, 1, "1")], OTHER)
+    assert not broker.note_begun(held)
+
+
 @pytest.mark.parametrize("late", ["succeeded", "failed", "retried", "returned"])
 def test_a_worker_that_lost_its_claim_changes_nothing(broker: Broker, late: str) -> None:
     broker.send([job()])

@@ -24,6 +24,7 @@ def claim_of(task: Any, **facts: Any) -> Claim:
 
 
 KILLED = Death(cause="signal SIGKILL", begun={"id"})
+OVER = Death(cause="signal SIGKILL", begun=set(), over={"id"})
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,18 @@ KILLED = Death(cause="signal SIGKILL", begun={"id"})
         (claim_of(tasks.add, crashes=2), GONE, Retried, {"counts": "losses"}),
         (claim_of(tasks.add, losses=8), GONE, Retried, {"counts": "losses"}),
         (claim_of(tasks.add, losses=9), GONE, Failed, {"counts": "losses"}),
-        (claim_of(tasks.die_once), GONE, Failed, {"counts": "losses"}),
+        # Only the store knows of a lost host what had begun, and only of tasks that must not begin twice.
+        (claim_of(tasks.die_once), GONE, Returned, {"began": False}),
+        (claim_of(tasks.die_once, has_begun=True), GONE, Failed, {"counts": "losses"}),
+        (claim_of(tasks.die_once), Death(cause="x", begun=set()), Returned, {"began": False}),
+        # Its run was over: it is not to blame, and must not run twice where it may not.
+        (claim_of(tasks.add), OVER, Retried, {"counts": "losses", "delay": 0.0}),
+        (claim_of(tasks.add, crashes=2), OVER, Retried, {"counts": "losses"}),
+        (claim_of(tasks.add, losses=9), OVER, Failed, {"counts": "losses"}),
+        (claim_of(tasks.die_once), OVER, Failed, {"counts": "losses"}),
+        (claim_of(tasks.add), Death(cause="x", begun=set(), over={"id"}, is_ours=True), Returned, {"began": True}),
+        # Asked to stop, it did not end in time.
+        (claim_of(tasks.die_once), Death(cause="x", begun={"id"}, is_ours=True), Failed, {"counts": "crashes"}),
         (claim_of(tasks.add, verdict="CANCELLED"), KILLED, Discarded, {"state": State.CANCELLED}),
         (claim_of(tasks.add, verdict="CANCELLED"), Death(cause="x", begun=set()), Returned, {"began": False}),
         (claim_of(tasks.add), Death(cause="x", begun={"id"}, is_ours=True), Returned, {"began": True}),
@@ -72,6 +84,13 @@ def test_a_task_that_is_not_known_here_runs_again() -> None:
     claim = claim_of(tasks.add)
     unknown = claim._replace(job=claim.job._replace(task_path="gone.away.task"))
     assert isinstance(outcome_of(unknown, 0.0, KILLED), Retried)
+
+
+def test_what_the_store_knows_to_have_begun_fails_whatever_is_known_of_its_task() -> None:
+    claim = claim_of(tasks.add, has_begun=True)
+    unknown = claim._replace(job=claim.job._replace(task_path="gone.away.task"))
+    for death in (KILLED, OVER, GONE):
+        assert isinstance(outcome_of(unknown, 0.0, death), Failed)
 
 
 @pytest.fixture

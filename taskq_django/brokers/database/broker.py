@@ -25,6 +25,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import F
 from django.utils import timezone
 
+from ...clock import DatabaseNow
 from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError
 from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Retried, Returned, Succeeded
 from ...models import QueuedJob
@@ -144,6 +145,10 @@ class DatabaseBroker(Broker):
             writes="claim" not in dialect.one_statement,
         )
 
+    def note_begun(self, claim: Claim) -> bool:
+        held = QueuedJob.objects.using(self.database).filter(id=claim.job.id, token=claim.receipt)
+        return self._own(lambda _: held.update(begun_at=DatabaseNow()), writes=True) == 1
+
     def settle(self, outcomes: Sequence[Outcome], worker_id: str) -> list[Outcome]:
         ended: list[Ended] = [o for o in outcomes if isinstance(o, Succeeded | Failed | Discarded)]
         back: list[Retried | Returned] = [o for o in outcomes if isinstance(o, Retried | Returned)]
@@ -167,7 +172,8 @@ class DatabaseBroker(Broker):
 
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
         jobs = QueuedJob.objects.using(self.database).filter(backend=self.alias, status="RUNNING", worker_id=worker_id)
-        back = {"status": "READY", "token": None, "worker_id": None, "claimed_at": None, "attempts": F("attempts") - 1}
+        back = {"status": "READY", "attempts": F("attempts") - 1}
+        back |= dict.fromkeys(["token", "worker_id", "claimed_at", "begun_at"])
         return self._own(lambda cursor: jobs.exclude(id__in=list(held)).update(**back), writes=True)
 
     def held_by(self, worker_id: str) -> list[tuple[Claim, float]]:

@@ -52,6 +52,7 @@ def claims_by_worker(jobs: QuerySet[QueuedJob]) -> dict[str, list[tuple[Claim, f
             (row.claimed_at - row.available_at).total_seconds(),
             verdict=State.CANCELLED.value if row.cancel_requested_at else "",
             losses=row.losses,
+            has_begun=row.begun_at is not None,
         )
         age = (row.now - row.claimed_at).total_seconds()
         found.setdefault(row.worker_id or "", []).append((claim, max(0.0, age)))

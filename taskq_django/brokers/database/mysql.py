@@ -111,7 +111,7 @@ SET job.status = IF(o.delay > 0, 'SCHEDULED', 'READY'),
   job.tries = job.tries + o.tried, job.crashes = job.crashes + o.crashed, job.losses = job.losses + o.lost,
   job.attempts = job.attempts - 1 + o.began,
   job.started_at = IF(o.began = 1, COALESCE(job.started_at, job.claimed_at), job.started_at),
-  job.token = NULL, job.worker_id = NULL, job.claimed_at = NULL"""
+  job.token = NULL, job.worker_id = NULL, job.claimed_at = NULL, job.begun_at = NULL"""
 
 _ATTEMPTS = _table(
     f"id {ID}, number INT, worker VARCHAR(128) {TEXT}, began BIGINT, ended BIGINT, class VARCHAR(255) {TEXT}, "

@@ -91,7 +91,7 @@ UPDATE {JOB} job SET status = CASE WHEN o.delay > 0 THEN 'SCHEDULED' ELSE 'READY
   tries = job.tries + o.tried, crashes = job.crashes + o.crashed, losses = job.losses + o.lost,
   attempts = job.attempts - 1 + o.began,
   started_at = CASE WHEN o.began = 1 THEN COALESCE(job.started_at, job.claimed_at) ELSE job.started_at END,
-  token = NULL, worker_id = NULL, claimed_at = NULL
+  token = NULL, worker_id = NULL, claimed_at = NULL, begun_at = NULL
 FROM o WHERE job.id = ANY(ARRAY(SELECT id FROM o)) AND job.id = o.id AND job.token = o.token
 RETURNING job.id::text"""
 

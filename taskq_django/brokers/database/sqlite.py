@@ -60,7 +60,7 @@ PUT_BACK = f"""
 UPDATE {JOB} SET status = %s, available_at = COALESCE(%s, available_at), tries = tries + %s, crashes = crashes + %s,
   losses = losses + %s, attempts = attempts - 1 + %s,
   started_at = CASE WHEN %s THEN COALESCE(started_at, claimed_at) ELSE started_at END,
-  token = NULL, worker_id = NULL, claimed_at = NULL
+  token = NULL, worker_id = NULL, claimed_at = NULL, begun_at = NULL
 WHERE id = %s AND token = %s"""
 
 RECORD_ATTEMPT = f"""

@@ -23,12 +23,11 @@ class Interrupted(BaseException):
     """Raised inside a task's own frame, in a thread, to end it. Never seen outside of a run."""
 
 
-class Slot:
+class Seat:
     """A place that cannot be interrupted: of the inline pool."""
 
-    def __init__(self, number: int, board: Blackboard, limited: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, board: Blackboard, limited: Callable[[], None] = lambda: None) -> None:
         """``limited`` is called when a job with a limit begins: its deadline may come before the loop wakes."""
-        self.number = number
         self._board = board
         self._limited = limited
         self.ident = 0  # of the thread that runs it
@@ -43,14 +42,15 @@ class Slot:
     def begin(self, claim: Claim) -> None:
         self.reason, self.asked_at, self.is_cancelled = None, math.inf, False
         self.began = monotonic()
-        self._board.begin(self.number, claim.job.id)
+        self._board.begin(claim.job.id)
         self.claim = claim
 
     def arm(self, timeout: float | None) -> None:
         """The task's own code is about to run, for ``timeout`` seconds at most."""
         if timeout is not None:
             self.deadline = monotonic() + timeout
-            self._board.limit(self.number, self.deadline)
+            if self.claim is not None:
+                self._board.limit(self.claim.job.id, self.deadline)
             self._limited()
         self._armed = self.claim
 
@@ -59,26 +59,32 @@ class Slot:
         self._armed = None
 
     def end(self) -> None:
-        self.claim = None
-        if self.deadline is not math.inf:
-            self.deadline = math.inf
-            self._board.limit(self.number, math.inf)
-        self._board.end(self.number)
+        """The run is over. Until what came of it is stored, the board says so: the job is not to begin again."""
+        self._leave(self._board.end)
+
+    def unbegin(self) -> None:
+        """The job is to run elsewhere in this process: here nothing of it but its module was touched."""
+        self._leave(self._board.unbegin)
+
+    def _leave(self, note: Callable[[str], None]) -> None:
+        claim, self.claim, self.deadline = self.claim, None, math.inf
+        if claim is not None:
+            note(claim.job.id)
 
     def interrupt(self, claim: Claim, reason: Reason) -> None:
         """Loop thread: end the task's code, if this claim is what it runs."""
         self.reason, self.asked_at = reason, monotonic()
 
 
-class ThreadSlot(Slot):
+class ThreadSeat(Seat):
     """Of a thread: an exception is set that CPython raises at the thread's next line of Python.
 
-    It must not arrive outside the task's code. The loop announces that it is firing before it looks whether the slot is
+    It must not arrive outside the task's code. The loop announces that it is firing before it looks whether the seat is
     armed, and the thread disarms before it looks whether the loop is firing: whoever comes second sees the other.
     """
 
-    def __init__(self, number: int, board: Blackboard, limited: Callable[[], None]) -> None:
-        super().__init__(number, board, limited)
+    def __init__(self, board: Blackboard, limited: Callable[[], None]) -> None:
+        super().__init__(board, limited)
         self._firing = False
         self._fired = False
 
@@ -106,11 +112,11 @@ class ThreadSlot(Slot):
             self._fired = False
 
 
-class CoroutineSlot(Slot):
+class CoroutineSeat(Seat):
     """Of a coroutine: the event loop cancels it."""
 
-    def __init__(self, number: int, board: Blackboard, limited: Callable[[], None]) -> None:
-        super().__init__(number, board, limited)
+    def __init__(self, board: Blackboard, limited: Callable[[], None]) -> None:
+        super().__init__(board, limited)
         self.running: asyncio.Task[None] | None = None
         self.event_loop: asyncio.AbstractEventLoop | None = None
 

@@ -12,7 +12,7 @@ import pytest
 
 from taskq_django.jobs import Claim, Job
 from taskq_django.worker.blackboard import Blackboard
-from taskq_django.worker.slots import Interrupted, ThreadSlot
+from taskq_django.worker.seats import Interrupted, ThreadSeat
 
 CLAIM = Claim(Job("0" * 36, "a.task", "[[],{}]", "default", "default"), "token", 1, 0, 0.0, 0.0)
 
@@ -21,60 +21,60 @@ def board() -> Blackboard:
     return Blackboard(multiprocessing.get_context("spawn"), 2)
 
 
-def in_a_thread(act: Callable[[ThreadSlot], object]) -> tuple[ThreadSlot, threading.Thread, list[object]]:
-    slot, said = ThreadSlot(0, board(), lambda: None), list[object]()
+def in_a_thread(act: Callable[[ThreadSeat], object]) -> tuple[ThreadSeat, threading.Thread, list[object]]:
+    seat, said = ThreadSeat(board(), lambda: None), list[object]()
     ready = threading.Event()
 
     def live() -> None:
-        slot.ident = threading.get_ident()
+        seat.ident = threading.get_ident()
         sys.settrace(None)  # a tracer written in Python holds locks, in which it must not be interrupted
-        slot.begin(CLAIM)
+        seat.begin(CLAIM)
         ready.set()
         try:
-            said.append(act(slot))
+            said.append(act(seat))
         except BaseException as error:
             said.append(error)
 
     thread = threading.Thread(target=live)
     thread.start()
     ready.wait(5)
-    return slot, thread, said
+    return seat, thread, said
 
 
-def until_interrupted(slot: ThreadSlot) -> str:
+def until_interrupted(seat: ThreadSeat) -> str:
     try:
-        slot.arm(None)
+        seat.arm(None)
         while True:
             pass
     except Interrupted:
         return "interrupted"
     finally:
-        slot.disarm()
+        seat.disarm()
 
 
-def test_an_armed_slot_is_interrupted() -> None:
-    slot, thread, said = in_a_thread(until_interrupted)
-    while not slot.reason:
-        slot.interrupt(CLAIM, "timeout")
+def test_an_armed_seat_is_interrupted() -> None:
+    seat, thread, said = in_a_thread(until_interrupted)
+    while not seat.reason:
+        seat.interrupt(CLAIM, "timeout")
     thread.join(5)
     assert said == ["interrupted"]
-    assert slot.reason == "timeout"
+    assert seat.reason == "timeout"
 
 
 def test_another_claim_is_not_interrupted() -> None:
     stop = threading.Event()
 
-    def work(slot: ThreadSlot) -> str:
-        slot.arm(None)
+    def work(seat: ThreadSeat) -> str:
+        seat.arm(None)
         stop.wait(5)
-        slot.disarm()
+        seat.disarm()
         return "done"
 
-    slot, thread, said = in_a_thread(work)
-    slot.interrupt(CLAIM._replace(attempt=2), "cancel")
+    seat, thread, said = in_a_thread(work)
+    seat.interrupt(CLAIM._replace(attempt=2), "cancel")
     stop.set()
     thread.join(5)
-    assert (said, slot.reason) == (["done"], None)
+    assert (said, seat.reason) == (["done"], None)
 
 
 def test_after_disarming_nothing_arrives_any_more() -> None:
@@ -85,16 +85,16 @@ def test_after_disarming_nothing_arrives_any_more() -> None:
     ended = threading.Event()
     counts = {"in": 0, "done": 0}
 
-    def work(slot: ThreadSlot) -> str:
+    def work(seat: ThreadSeat) -> str:
         while counts["in"] < 20 and time.monotonic() < deadline:
-            slot.begin(CLAIM)
+            seat.begin(CLAIM)
             try:
                 try:
-                    slot.arm(None)
+                    seat.arm(None)
                     for _ in range(100):
                         pass
                 finally:
-                    slot.disarm()
+                    seat.disarm()
                 counts["done"] += 1
             except Interrupted:
                 counts["in"] += 1
@@ -103,9 +103,9 @@ def test_after_disarming_nothing_arrives_any_more() -> None:
         ended.set()
         return "alive"
 
-    slot, thread, said = in_a_thread(work)
+    seat, thread, said = in_a_thread(work)
     while not ended.is_set() and thread.is_alive():
-        slot.interrupt(CLAIM, "timeout")
+        seat.interrupt(CLAIM, "timeout")
         time.sleep(0.0005)  # between two shots
     thread.join(10)
     sys.setswitchinterval(before)
@@ -113,26 +113,50 @@ def test_after_disarming_nothing_arrives_any_more() -> None:
     assert counts["in"] > 0
 
 
-def test_the_blackboard_shows_what_has_begun_and_is_late() -> None:
+def test_the_blackboard_shows_what_has_begun_what_is_over_and_what_is_late() -> None:
     shared = board()
-    shared.begin(0, "a" * 36)
-    shared.begin(1, "b" * 36)
-    shared.limit(1, 10.0)
-    assert shared.begun() == {"a" * 36, "b" * 36}
-    assert shared.overdue(now=12.5) == {"b" * 36: 2.5}
-    shared.end(0)
-    assert shared.begun() == {"b" * 36}
+    first, second = "a" * 36, "b" * 36
+    shared.hold([first, second])
+    assert (shared.room, shared.begun(), shared.over()) == (0, set(), set())
+    shared.begin(first)
+    shared.begin(second)
+    shared.limit(second, 10.0)
+    assert shared.begun() == {first, second}
+    assert shared.overdue(now=12.5) == {second: 2.5}
+    shared.end(second)
+    assert (shared.begun(), shared.over(), shared.overdue(now=12.5)) == ({first}, {second}, {})
+    shared.settled(second)
+    shared.unbegin(first)
+    assert (shared.room, shared.begun(), shared.over()) == (1, set(), set())
+    shared.end(second)  # whose claim was lost while it ran
+    assert shared.over() == set()
     assert shared.lease_age() > 0
     shared.renewed(time.monotonic())
     assert shared.lease_age() < 5
     assert (shared.has_served, shared.is_leaving, shared.has_ended) == (False, False, False)
 
 
+def test_a_line_of_the_blackboard_is_used_again_without_the_limit_of_before() -> None:
+    shared = Blackboard(multiprocessing.get_context("spawn"), 1)
+    shared.hold(["a" * 36])
+    shared.begin("a" * 36)
+    shared.limit("a" * 36, 1.0)
+    shared.settled("a" * 36)
+    shared.hold(["b" * 36])
+    shared.begin("b" * 36)
+    assert (shared.begun(), shared.overdue(now=99.0)) == ({"b" * 36}, {})
+
+
+def hold_and_begin(shared: Blackboard, job_id: str) -> None:
+    shared.hold([job_id])
+    shared.begin(job_id)
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_the_blackboard_is_seen_by_both_sides(method: str) -> None:
     context = multiprocessing.get_context(method)
     shared = Blackboard(context, 1)
-    child = context.Process(target=shared.begin, args=(0, "c" * 36))
+    child = context.Process(target=hold_and_begin, args=(shared, "c" * 36))
     child.start()
     child.join(20)
     assert shared.begun() == {"c" * 36}

@@ -1,0 +1,48 @@
+"""What one run gathers on its way."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any
+
+from .. import compat
+from ..handles import read_results, running_result
+from ..jobs import Claim
+from ..results import Result
+
+
+class Run:
+    """Belongs to the thread that runs it."""
+
+    __slots__ = ("_result", "_worker_id", "claim", "has_returned", "started", "task")
+
+    def __init__(self, claim: Claim, worker_id: str) -> None:
+        self.claim = claim
+        self.task: compat.AnyTask | None = None
+        self.has_returned = False  # what is wrong from now on is wrong with its result
+        self.started = monotonic()
+        self._worker_id = worker_id
+        self._result: Result[Any] | None = None
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds, of this task's runs; only a Task of our own can have one."""
+        return getattr(self.task, "timeout", None)
+
+    @property
+    def known_task(self) -> compat.AnyTask:
+        if self.task is None:
+            raise AssertionError("asked for only once the task has been found")
+        return self.task
+
+    @property
+    def result(self) -> Result[Any]:
+        """The job's handle; made only for who asks: a context, a backoff, or the signals of django.tasks."""
+        if self._result is None:
+            claim, task = self.claim, self.known_task
+            if claim.attempt > 1:  # its earlier failures are wanted too
+                database = task.get_backend().broker.database  # type: ignore[attr-defined]
+                self._result = read_results([claim.job.id], database).get(claim.job.id)
+            if self._result is None:
+                self._result = running_result(task, claim, self._worker_id)
+        return self._result
