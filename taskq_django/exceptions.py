@@ -121,3 +121,11 @@ class Discard(Exception):
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+def as_text(value: object) -> str:
+    """``str`` of what a task or a receiver has raised or said. Never raises: it must not cost a job its end."""
+    try:
+        return str.__str__(str(value))  # of its own kind of str only the characters
+    except BaseException:  # sys.exit() in a __str__ too
+        return "(message unavailable)"

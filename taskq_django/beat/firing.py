@@ -16,7 +16,7 @@ from ..backend import TaskqBackend
 from ..brokers import Broker
 from ..client import ask_receivers, make_job, send
 from ..clock import database_now
-from ..exceptions import ArgumentError, BrokenSchedule, ConfigurationError, Discard, PayloadError, TaskNotFound
+from ..exceptions import ArgumentError, BrokenSchedule, ConfigurationError, Discard, PayloadError, TaskNotFound, as_text
 from ..handles import record_veto
 from ..jobs import Job
 from ..models import Schedule, ScheduleRun
@@ -46,6 +46,8 @@ def task_of(schedule: Schedule) -> tuple[compat.AnyTask, TaskqBackend]:
         backend: Any = task.get_backend()
     except (TaskNotFound, compat.InvalidTask, compat.InvalidTaskBackend, ConfigurationError) as error:
         raise BrokenSchedule(" ".join(str(error).split())) from error
+    except BaseException as error:  # raised by the task's module: it must not end the beat
+        raise BrokenSchedule(f"The module of its task cannot be imported: {_told(error)}") from error
     if not isinstance(backend, TaskqBackend):
         raise BrokenSchedule(f"TASKS[{task.backend!r}] is not a backend of taskq_django.")
     return task, backend
@@ -93,8 +95,12 @@ def let_through(firing: Firing) -> Firing:
         return replace(firing, job=ask_receivers(firing.task, firing.job))
     except Discard as veto:
         return replace(firing, veto=veto.reason)
-    except Exception as error:
-        raise BrokenSchedule(f"A receiver of before_enqueue failed: {error!r}") from error
+    except BaseException as error:  # SystemExit and the like would end the beat, again and again
+        raise BrokenSchedule(f"A receiver of before_enqueue failed: {_told(error)}") from error
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {as_text(error)}"
 
 
 def run_now(schedule: Schedule, database: str) -> Firing:

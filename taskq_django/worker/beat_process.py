@@ -106,20 +106,26 @@ def run_beat(options: WorkerOptions, lifeline: Connection, other_end: Connection
 
 
 def beat_thread(options: WorkerOptions) -> Callable[[], None]:
-    """For a worker without processes: starts a beat in a thread; returns what stops it."""
-    beat = new_beat(options)
+    """For a worker without processes: keeps a beat in a thread; returns what stops it."""
+    beats = [new_beat(options)]
+    stopping = threading.Event()
 
     def run() -> None:
-        try:
-            beat.run()
-        finally:
-            close_connections()
+        while not stopping.is_set():
+            try:
+                beats[-1].run()
+            except BaseException:  # a thread that ends unseen would leave the schedules to nobody
+                logger.exception("The beat died; it is started again")
+                stopping.wait(FIRST_WAIT)
+                beats.append(new_beat(options))
+        close_connections()
 
     thread = threading.Thread(target=run, name="taskq beat", daemon=True)
     thread.start()
 
     def stop() -> None:
-        beat.stop()
+        stopping.set()
+        beats[-1].stop()
         thread.join(STOPS_WITHIN)
 
     return stop

@@ -45,9 +45,9 @@ class Blackboard:
         """My loop runs: the project's code could be loaded."""
         self._numbers[SERVES] = 1.0
 
-    def works(self) -> None:
-        """I have ended a job."""
-        self._numbers[WORKS] = 1.0
+    def works(self, ended: int) -> None:
+        """I have ended so many jobs."""
+        self._numbers[WORKS] = ended
 
     def turned(self, at: float) -> None:
         """My loop was here."""

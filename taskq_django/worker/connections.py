@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from functools import wraps
@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 # A connection unused for so long may have been cut by a firewall or a restart: it is tried before a job gets it.
 # One round trip after a pause; under load nothing.
 IDLE = 1.0  # seconds
+
+# So long after its job has ended a call may keep other jobs waiting.
+PATIENCE = 5.0  # seconds
 
 # For which job a coroutine works, and what it calls in other threads.
 _job: ContextVar[tuple[str, str]] = ContextVar("taskq_django_job", default=("", ""))
@@ -87,6 +90,13 @@ class UpkeepExecutor(ThreadPoolExecutor):
     """
 
     _threads_own = threading.local()
+    _call: tuple[str, float] | None = None  # of an executor with one thread: for which job it works, and since when
+
+    def keeps_waiting(self, held: Container[str]) -> bool:
+        """Does a call of a job that has ended, by its time limit say, keep others waiting for the one thread?"""
+        call = self._call
+        late = call is not None and call[0] not in held and monotonic() - call[1] > PATIENCE
+        return late and self._work_queue.qsize() > 0
 
     def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         return super().submit(self._with_upkeep, _job.get(), call, args, kwargs)
@@ -97,12 +107,14 @@ class UpkeepExecutor(ThreadPoolExecutor):
         self.shutdown(wait=False)
 
     def _with_upkeep(self, job: tuple[str, str], call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        self._call = (job[1], monotonic())
         before_job(getattr(self._threads_own, "last_used", float("inf")))
         try:
             return call(*args, **kwargs)
         finally:
             after_job(*job)
             self._threads_own.last_used = monotonic()
+            self._call = None
 
 
 def _mend(connection: Any, task_path: str, job_id: str) -> None:

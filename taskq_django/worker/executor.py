@@ -17,13 +17,13 @@ from asgiref.sync import sync_to_async
 
 from .. import codec, signals
 from ..backoff import Backoff, in_seconds
-from ..exceptions import ArgumentError, Discard, PayloadError, Retry, TaskNotFound, TaskTimeout, WorkerLost
+from ..exceptions import ArgumentError, Discard, PayloadError, Retry, TaskNotFound, TaskTimeout, WorkerLost, as_text
 from ..jobs import Claim, Discarded, Failed, Outcome, Retried, Returned, Succeeded
 from ..registry import registry
 from ..results import TaskContext
 from ..states import State
 from ..tasks import MOST_ATTEMPTS, Task
-from .failures import LONGEST_MESSAGE, as_text, failure_of, storable
+from .failures import LONGEST_MESSAGE, failure_of, storable
 from .framework import FrameworkSignals
 from .run import Run
 from .seats import Interrupted, Reason, Seat

@@ -8,6 +8,7 @@ from types import TracebackType
 
 import asgiref
 
+from ..exceptions import as_text
 from ..jobs import Failure
 
 # What stands above a task's own frames: ours, and those that carry a coroutine's exception to our thread.
@@ -23,14 +24,6 @@ def failure_of(error: BaseException) -> Failure:
         message=storable(as_text(error), LONGEST_MESSAGE),
         traceback=storable(_traceback(error), LONGEST_TRACEBACK),
     )
-
-
-def as_text(value: object) -> str:
-    """``str`` of what a task has raised or said. Never raises, whatever that is: it must not cost the job its end."""
-    try:
-        return str.__str__(str(value))  # of its own kind of str only the characters
-    except BaseException:  # sys.exit() in a __str__ too
-        return "(message unavailable)"
 
 
 def _class_path(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic
 
 from .deadlines import Deadlines
+from .held import Held
 from .pool import Pool
 
 LOOK_AGAIN = 1.0  # seconds between two looks at the memory and the threads
@@ -22,10 +23,11 @@ class PoolBroken(Exception):
 class Fitness:
     """Loop thread only."""
 
-    def __init__(self, pool: Pool, deadlines: Deadlines, most_mib: int | None) -> None:
+    def __init__(self, pool: Pool, deadlines: Deadlines, held: Held, most_mib: int | None) -> None:
         """``most_mib``: memory in MiB beyond which the process is to be replaced."""
         self._pool = pool
         self._deadlines = deadlines
+        self._held = held
         self._most_mib = most_mib
         self._look_at = 0.0
 
@@ -38,6 +40,8 @@ class Fitness:
         self._look_at = now + LOOK_AGAIN
         if not self._pool.is_whole:
             raise PoolBroken("A thread of the pool, or its event loop, has ended under the jobs that it ran")
+        if self._pool.keeps_waiting(self._held):
+            return "a call in a thread, made by a coroutine that has ended, keeps others waiting"
         if self._most_mib is not None and (used := resident_mib()) > self._most_mib:
             return f"it uses {used} MiB"
         return ""

@@ -9,7 +9,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -201,6 +201,10 @@ class Coroutines(Lane):
 
     def waiting(self) -> int:
         return len(self._backlog)
+
+    def keeps_waiting(self, held: Container[str]) -> bool:
+        """Does a call that has outlived its job keep the ORM of all coroutines?"""
+        return self._executors[0].keeps_waiting(held)
 
     def close(self) -> None:
         self._closing = True

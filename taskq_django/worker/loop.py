@@ -62,7 +62,7 @@ class Loop:
         self._deadlines = Deadlines(brokers, worker_id, lambda: self.pool.running())
         self._again: deque[Claim] = deque()  # the pool has imported their modules: they belong in its other lane
         self.pool = make_pool(Surroundings(executor, self.done, board, self.again, self._may_begin, self._limited))
-        self._fitness = Fitness(self.pool, self._deadlines, options.max_memory_per_child)
+        self._fitness = Fitness(self.pool, self._deadlines, self._held, options.max_memory_per_child)
         fetcher = Fetcher(brokers, choice, worker_id)
         self._intake = Intake(fetcher, self.pool, self._held, self._finisher, options)
         self._wake_at = 1  # how many outcomes the sleeping loop waits for; read by the pool
@@ -192,8 +192,7 @@ class Loop:
     def _flush(self) -> bool:
         worked = self._finisher.flush(self._held, self._intake.group)
         self._flushed_at = monotonic()
-        if self.ended:
-            self._board.works()
+        self._board.works(self.ended)
         return worked
 
     def _rest(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from time import monotonic
 
 from asgiref.sync import async_to_sync
@@ -65,6 +65,10 @@ class Pool(ABC):
         """Do all its threads live?"""
         return True
 
+    def keeps_waiting(self, held: Container[str]) -> bool:
+        """Does what is left of a job that is not held any more keep others from running?"""
+        return False
+
     @abstractmethod
     def close(self) -> None: ...
 
@@ -114,6 +118,9 @@ class LanePool(Pool):
             for seat in lane.seats:
                 if (claim := seat.claim) is not None:
                     yield seat, claim
+
+    def keeps_waiting(self, held: Container[str]) -> bool:
+        return self._coroutines is not None and self._coroutines.keeps_waiting(held)
 
     @property
     def is_whole(self) -> bool:

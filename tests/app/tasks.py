@@ -475,6 +475,14 @@ async def aleave_open(queue: str, how: str) -> str:
     return "left"
 
 
+@task(timeout=0.3)
+async def block_the_orm(seconds: float) -> None:
+    """Ends in time; what it has called does not."""
+    from asgiref.sync import sync_to_async
+
+    await sync_to_async(time.sleep)(seconds)
+
+
 @task
 async def activate(language: str) -> str:
     from django.utils import translation

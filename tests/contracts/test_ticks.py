@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -29,6 +30,8 @@ from taskq_django.models import JobResult, QueuedJob, Schedule, ScheduleRun
 from taskq_django.registry import registry
 from taskq_django.schedules import SpecError
 from taskq_django.testing import run_all
+from tests import app
+from tests.app import tasks
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -600,21 +603,42 @@ def test_a_slot_that_could_not_be_fired_is_none_of_the_runs_that_are_left() -> N
     assert (row.is_finished, row.broken) == (True, "")
 
 
-@pytest.mark.parametrize("message", ["no, thanks", "NUL \0 and a lone \udc80 surrogate", "long " * 10_000, ""])
-def test_a_receiver_that_fails_breaks_its_own_schedule_only(message: str) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        *map(ValueError, ["no, thanks", "NUL \0 and a lone \udc80 surrogate", "long " * 10_000, ""]),
+        *(SystemExit(3), KeyboardInterrupt(), GeneratorExit(), tasks.Unspeakable()),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_receiver_that_fails_breaks_its_own_schedule_only(error: BaseException) -> None:
     broken, good = hourly("broken", task_path="tests.app.tasks.echo"), hourly("good")
 
     def fail(sender: Any, job: Any, **kwargs: Any) -> None:
         if job.task_path.endswith("echo"):
-            raise ValueError(message)
+            raise error
 
     with receiver(signals.before_enqueue, fail):
         assert ticker().tick(SLOT) == Ticked(2, 1)
 
     assert slots_of(good) == [SLOT]
     broken.refresh_from_db()
-    assert "A receiver of before_enqueue failed: ValueError" in broken.broken
+    assert f"A receiver of before_enqueue failed: {type(error).__name__}" in broken.broken
     assert broken.next_run_at == SLOT + HOUR
+
+
+@pytest.mark.parametrize("what", ["SystemExit(3)", "KeyboardInterrupt", "GeneratorExit", "ImportError"])
+def test_a_module_that_cannot_be_imported_breaks_its_own_schedule_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    name = f"rude_{what[:4].lower()}"
+    (tmp_path / f"{name}.py").write_text(f"raise {what}\n")
+    monkeypatch.setattr(app, "__path__", [*app.__path__, str(tmp_path)])
+    broken, good = hourly("broken", task_path=f"tests.app.{name}.never"), hourly("good")
+    assert ticker().tick(SLOT) == Ticked(2, 1)
+    assert slots_of(good) == [SLOT]
+    broken.refresh_from_db()
+    assert "cannot be imported" in broken.broken
 
 
 def test_a_schedule_whose_tick_ends_the_session_is_left_behind_in_the_end() -> None:
