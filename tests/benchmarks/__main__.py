@@ -1,4 +1,4 @@
-"""How fast, beside the raw driver: ``python -m tests.benchmarks [--db sqlite postgresql] [--jobs 10000]``.
+"""How fast, beside the raw driver: ``python -m tests.benchmarks [--db sqlite postgresql mariadb] [--jobs 10000]``.
 
 Every figure stands beside that of the bare driver in the same run: the machine's speed changes by the minute, so
 only the ratios can be compared. Needs Linux (/proc).
@@ -21,18 +21,20 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+DATABASES = ("sqlite", "postgresql", "mariadb")
+TABLES = ("taskq_django_queuedjob", "taskq_django_jobresult")
 STEPS = ("one_by_one", "in_bulk", "drain", "beside_retries", "sleeping", "latency", "idle")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--db", nargs="+", choices=["sqlite", "postgresql"])
+    parser.add_argument("--db", nargs="+", choices=DATABASES)
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=STEPS)
     asked = parser.parse_args()
     if asked.db is None or len(asked.db) > 1:  # one process a database: Django knows one `default`
-        for database in asked.db or ["sqlite", "postgresql"]:
+        for database in asked.db or DATABASES:
             flags = ["--db", database, "--jobs", str(asked.jobs), "--rounds", str(asked.rounds)]
             flags += ["--only", *asked.only] if asked.only else []
             subprocess.run([sys.executable, "-m", "tests.benchmarks", *flags], check=True, cwd=ROOT)
@@ -67,9 +69,10 @@ class Benchmark:
         from django.db import connection
 
         with connection.cursor() as cursor:
-            cursor.execute("SELECT version()" if self.database == "postgresql" else "SELECT sqlite_version()")
+            cursor.execute("SELECT sqlite_version()" if self.database == "sqlite" else "SELECT version()")
             server = cursor.fetchone()[0].split(" on ")[0]
-        print(f"\n{self.database}: {server}; Django {django.get_version()}, Python {sys.version.split()[0]}")
+        driver = connection.Database.__name__
+        print(f"\n{self.database}: {server}, {driver}; Django {django.get_version()}, Python {sys.version.split()[0]}")
         print(f"{'':<44}{'ours':>12}{'raw driver':>12}{'ratio':>8}")
         for step in self.only or STEPS:
             getattr(self, step)()
@@ -173,25 +176,27 @@ class Benchmark:
         """What the bare driver needs to claim 100 rows and move them to the history, over and over."""
         self._analyze()
         raw = self.connection.connection
+        rank = self.connection.ops.quote_name("rank")
+        lock = "" if self.database == "sqlite" else " FOR UPDATE SKIP LOCKED"
         begun, done = time.monotonic(), 0
         while True:
             with self._transaction():
                 cursor = raw.cursor()
                 sql = (
                     "SELECT id FROM taskq_django_queuedjob WHERE backend = 'default' AND status = 'READY' "
-                    "AND queue_name = 'default' ORDER BY rank, available_at, id LIMIT 100"
+                    f"AND queue_name = 'default' ORDER BY {rank}, available_at, id LIMIT 100{lock}"
                 )
-                cursor.execute(sql + (" FOR UPDATE SKIP LOCKED" if self.database == "postgresql" else ""))
+                cursor.execute(sql)
                 ids = [row[0] for row in cursor.fetchall()]
                 if not ids:
                     return done / (time.monotonic() - begun)
-                marker = "ANY(%s)" if self.database == "postgresql" else None
-                chosen = f"id = {marker}" if marker else f"id IN ({','.join('?' * len(ids))})"
-                values: Any = [ids] if marker else ids
+                in_one = self.database == "postgresql"
+                chosen = "id = ANY(%s)" if in_one else f"id IN ({','.join([self._mark] * len(ids))})"
+                values: Any = [ids] if in_one else ids
                 cursor.execute(
                     "INSERT INTO taskq_django_jobresult (id, task_path, backend, queue_name, priority, status, "
                     "enqueued_at, finished_at, payload, headers, tries, attempts, crashes, exception_class, message) "
-                    "SELECT id, task_path, backend, queue_name, -rank, 'SUCCESSFUL', enqueued_at, enqueued_at, "
+                    f"SELECT id, task_path, backend, queue_name, -{rank}, 'SUCCESSFUL', enqueued_at, enqueued_at, "
                     f"payload, headers, 0, 1, 0, '', '' FROM taskq_django_queuedjob WHERE {chosen}",
                     values,
                 )
@@ -267,9 +272,9 @@ class Benchmark:
 
         self.connection.ensure_connection()
         raw = self.connection.connection
-        mark = "%s" if self.database == "postgresql" else "?"
+        mark, rank = self._mark, self.connection.ops.quote_name("rank")
         sql = (
-            "INSERT INTO taskq_django_queuedjob (id, task_path, backend, queue_name, status, rank, available_at, "
+            f"INSERT INTO taskq_django_queuedjob (id, task_path, backend, queue_name, status, {rank}, available_at, "
             f"enqueued_at, payload, headers, tries, attempts, crashes) VALUES ({mark}, 'tests.benchmarks.tasks.noop', "
             f"'default', 'default', 'READY', 0, {mark}, {mark}, '[[1],{{}}]', '', 0, 0, 0)"
         )
@@ -280,7 +285,12 @@ class Benchmark:
             id_ = new_id()
             return (id_ if dashes else id_.replace("-", ""), now, now)
 
-        return raw.execute, sql, row
+        return (raw.cursor() if self.database == "mariadb" else raw).execute, sql, row
+
+    @property
+    def _mark(self) -> str:
+        """Of a parameter, for the bare driver."""
+        return "?" if self.database == "sqlite" else "%s"
 
     def _transaction(self) -> Any:
         from django.db import transaction
@@ -288,18 +298,13 @@ class Benchmark:
         return transaction.atomic()
 
     def _clear(self) -> None:
-        from taskq_django.models import JobResult, QueuedJob
-
         with self.connection.cursor() as cursor:
-            if self.database == "postgresql":
-                cursor.execute("TRUNCATE taskq_django_queuedjob, taskq_django_jobresult")
-                return
-        QueuedJob.objects.all().delete()
-        JobResult.objects.all().delete()
+            for table in TABLES:
+                cursor.execute(f"DELETE FROM {table}" if self.database == "sqlite" else f"TRUNCATE TABLE {table}")
 
     def _analyze(self) -> None:
         with self.connection.cursor() as cursor:
-            cursor.execute("ANALYZE")
+            cursor.execute(f"ANALYZE TABLE {', '.join(TABLES)}" if self.database == "mariadb" else "ANALYZE")
             if self.database == "postgresql":
                 cursor.execute("CHECKPOINT")
 

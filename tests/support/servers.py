@@ -41,6 +41,10 @@ class Server(ABC):
         return f"{self.scheme}://{self.administrator}@127.0.0.1:{self.port}"
 
     @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
     def is_up(self) -> bool:
         return self._process is not None and self._process.poll() is None and self._answers()
 
