@@ -14,24 +14,35 @@ from typing import Any
 
 ID = 36  # bytes of a job's id as text
 RENEWED, SERVES, WORKS, TURNED, LEAVING, ENDED, FIRST_DEADLINE = range(7)
-HELD, BEGUN, OVER = range(3)  # of a line; a free one reads as HELD
+FREE, BEGUN, OVER = range(3)  # of a line
 
 
 class Blackboard:
-    """Has a line for each job that the process holds, from its claim until what came of it is stored."""
+    """Has a line for each job of the process that has begun, until what came of it is stored."""
 
     def __init__(self, context: BaseContext, lines: int) -> None:
         """``lines``: how many jobs the process can hold. The clock is monotonic, and one for the host."""
+        self.lines = lines
         self._numbers: Any = context.RawArray("d", [0.0] * FIRST_DEADLINE + [math.inf] * lines)
-        self._stages: Any = context.RawArray("B", lines)
-        self._ids: Any = context.RawArray("c", lines * ID)
-        # Of the process only: where each of its jobs stands, and which lines are free.
+        self._shared_stages: Any = context.RawArray("B", lines)
+        self._shared_ids: Any = context.RawArray("c", lines * ID)
+        # Of the process only: where each of its jobs stands, and which lines are free. Any thread takes a line, the
+        # loop gives it back: each by one step of the interpreter.
         self._line_of: dict[str, int] = {}
         self._free = list(range(lines))
-        self._view: memoryview | None = None  # of the ids: a tenth of the time, but it cannot be sent
+        self._look()
+
+    def _look(self) -> None:
+        # Through a view one byte costs half of what it costs through the array, thirty-six a tenth.
+        self._stages = memoryview(self._shared_stages).cast("B")
+        self._ids = memoryview(self._shared_ids).cast("B")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_view": None}
+        return {name: value for name, value in self.__dict__.items() if not isinstance(value, memoryview)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._look()
 
     # --- the supervisor writes --------------------------------------------------------------------------------
 
@@ -61,50 +72,32 @@ class Blackboard:
         """I end by my own will; I hold nothing."""
         self._numbers[ENDED] = 1.0
 
-    def hold(self, job_ids: Iterable[str]) -> None:
-        """I have claimed these."""
-        if self._view is None:
-            self._view = memoryview(self._ids).cast("B")
+    def settled(self, job_ids: Iterable[str]) -> None:
+        """What came of them is stored, or they are mine no more."""
+        line_of, stages, free = self._line_of, self._stages, self._free
         for job_id in job_ids:
-            line = self._free.pop()
-            self._view[line * ID : line * ID + ID] = job_id.encode()
-            self._line_of[job_id] = line
-
-    def settled(self, job_id: str) -> None:
-        """What came of it is stored, or it is mine no more."""
-        line = self._line_of.pop(job_id)
-        self._stages[line] = HELD
-        self._numbers[FIRST_DEADLINE + line] = math.inf
-        self._free.append(line)
-
-    @property
-    def room(self) -> int:
-        """How many more jobs can be held."""
-        return len(self._free)
+            line = line_of.pop(job_id, None)
+            if line is not None:  # else it has not begun
+                stages[line] = FREE
+                free.append(line)
 
     # --- the process writes: the thread that runs the job -----------------------------------------------------
-    # One whose claim was lost meanwhile has no line any more.
 
-    def begin(self, job_id: str) -> None:
-        """Before its module is imported, and before the first line of the task."""
-        self._enter(job_id, BEGUN)
+    def begin(self, job_id: str) -> int:
+        """Before its module is imported, and before the first line of the task; returns its line."""
+        line = self._free.pop()
+        self._ids[line * ID : line * ID + ID] = job_id.encode()
+        self._stages[line] = BEGUN
+        self._line_of[job_id] = line
+        return line
 
-    def unbegin(self, job_id: str) -> None:
-        """It has not begun after all: it is to run elsewhere in this process."""
-        self._enter(job_id, HELD)
+    def limit(self, line: int, deadline: float) -> None:
+        """When what runs there should have ended; infinity for no limit."""
+        self._numbers[FIRST_DEADLINE + line] = deadline
 
-    def end(self, job_id: str) -> None:
+    def end(self, line: int) -> None:
         """Its run is over; what came of it is not stored yet."""
-        self._enter(job_id, OVER)
-
-    def limit(self, job_id: str, deadline: float) -> None:
-        """When it should have ended."""
-        if (line := self._line_of.get(job_id)) is not None:
-            self._numbers[FIRST_DEADLINE + line] = deadline
-
-    def _enter(self, job_id: str, stage: int) -> None:
-        if (line := self._line_of.get(job_id)) is not None:
-            self._stages[line] = stage
+        self._stages[line] = OVER
 
     # --- read -------------------------------------------------------------------------------------------------
 
@@ -150,6 +143,6 @@ class Blackboard:
         return {job_id: seconds for job_id, seconds in late if seconds > 0}
 
     def _in_stage(self, stage: int) -> Iterator[tuple[int, str]]:
-        for line, theirs in enumerate(bytes(self._stages)):
+        for line, theirs in enumerate(self._stages):
             if theirs == stage:
                 yield line, bytes(self._ids[line * ID : line * ID + ID]).decode("ascii", "replace")

@@ -138,7 +138,7 @@ class Executor:
         run.task = task
         function = task.func
         args, kwargs = codec.decode_call(claim.job.payload, function, takes_context=task.takes_context)
-        if runs_once(task) and not self._note_begun(claim):
+        if not getattr(task, "rerun_on_crash", True) and not self._note_begun(claim):
             raise Unbegun
         if signals.before_run.receivers:
             signals.before_run.send(function, claim=claim)

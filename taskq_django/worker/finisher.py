@@ -79,9 +79,9 @@ class Finisher:
             return []
 
     def _forget(self, counted: list[Outcome], held: Held) -> None:
+        held.drop([outcome.claim for outcome in counted])
         hears_results = bool(signals.result_recorded.receivers)
         for outcome in counted:
-            held.drop(outcome.claim)
             if not isinstance(outcome, Returned):
                 self.mean_run += (outcome.ended - outcome.started - self.mean_run) * 0.05
                 if not isinstance(outcome, Retried):
@@ -93,7 +93,7 @@ class Finisher:
 
     def _note_stale(self, outcomes: list[Outcome], held: Held) -> None:
         for outcome in outcomes:
-            if held.drop(outcome.claim):
+            if held.drop([outcome.claim]):
                 self.stale += 1
                 job = outcome.claim.job
                 logger.warning(

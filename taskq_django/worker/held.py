@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from ..jobs import Claim
 from .blackboard import Blackboard
@@ -11,7 +11,7 @@ from .blackboard import Blackboard
 class Held(dict[str, Claim]):
     """Its claims by the id of their job, from the claim until what came of it is stored. Only the loop writes.
 
-    Each has a line on the board, so that whoever survives this process can tell what had begun.
+    One that has begun has a line on the board until it is dropped here, so that whoever survives this process knows.
     """
 
     def __init__(self, board: Blackboard) -> None:
@@ -21,19 +21,16 @@ class Held(dict[str, Claim]):
     @property
     def room(self) -> int:
         """How many more can be held."""
-        return self._board.room
+        return self._board.lines - len(self)
 
-    def take(self, claims: Sequence[Claim]) -> None:
+    def take(self, claims: Iterable[Claim]) -> None:
         for claim in claims:
-            if (before := self.get(claim.job.id)) is not None:  # others had taken it from this process meanwhile
-                self.drop(before)
             self[claim.job.id] = claim
-        self._board.hold([claim.job.id for claim in claims])
 
-    def drop(self, claim: Claim) -> bool:
-        """It is settled, or lost. False: it was not held any more."""
-        if self.get(claim.job.id) is not claim:
-            return False
-        del self[claim.job.id]
-        self._board.settled(claim.job.id)
-        return True
+    def drop(self, claims: Iterable[Claim]) -> int:
+        """They are settled, or lost; returns how many were still held."""
+        dropped = [claim.job.id for claim in claims if self.get(claim.job.id) is claim]
+        for id_ in dropped:
+            del self[id_]
+        self._board.settled(dropped)
+        return len(dropped)

@@ -164,7 +164,7 @@ class Threads(Lane):
             connections.after_job(claim.job.task_path, claim.job.id)
             last_used = monotonic()
             if outcome is None:
-                seat.unbegin()
+                seat.unbegin(claim)
                 given.again(claim)
             else:
                 seat.end()

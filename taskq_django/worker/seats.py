@@ -33,6 +33,7 @@ class Seat:
         self.ident = 0  # of the thread that runs it
         self.claim: Claim | None = None
         self.began = 0.0
+        self._line = 0  # on the board
         self.deadline = math.inf
         self.reason: Reason | None = None  # why it was interrupted
         self.asked_at = math.inf  # when
@@ -42,15 +43,14 @@ class Seat:
     def begin(self, claim: Claim) -> None:
         self.reason, self.asked_at, self.is_cancelled = None, math.inf, False
         self.began = monotonic()
-        self._board.begin(claim.job.id)
+        self._line = self._board.begin(claim.job.id)
         self.claim = claim
 
     def arm(self, timeout: float | None) -> None:
         """The task's own code is about to run, for ``timeout`` seconds at most."""
         if timeout is not None:
             self.deadline = monotonic() + timeout
-            if self.claim is not None:
-                self._board.limit(self.claim.job.id, self.deadline)
+            self._board.limit(self._line, self.deadline)
             self._limited()
         self._armed = self.claim
 
@@ -60,16 +60,16 @@ class Seat:
 
     def end(self) -> None:
         """The run is over. Until what came of it is stored, the board says so: the job is not to begin again."""
-        self._leave(self._board.end)
+        self.claim = None
+        if self.deadline is not math.inf:
+            self.deadline = math.inf
+            self._board.limit(self._line, math.inf)
+        self._board.end(self._line)
 
-    def unbegin(self) -> None:
+    def unbegin(self, claim: Claim) -> None:
         """The job is to run elsewhere in this process: here nothing of it but its module was touched."""
-        self._leave(self._board.unbegin)
-
-    def _leave(self, note: Callable[[str], None]) -> None:
-        claim, self.claim, self.deadline = self.claim, None, math.inf
-        if claim is not None:
-            note(claim.job.id)
+        self.claim = None
+        self._board.settled([claim.job.id])
 
     def interrupt(self, claim: Claim, reason: Reason) -> None:
         """Loop thread: end the task's code, if this claim is what it runs."""

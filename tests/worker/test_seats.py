@@ -100,6 +100,7 @@ def test_after_disarming_nothing_arrives_any_more() -> None:
                 counts["in"] += 1
             for _ in range(100):  # not armed: whatever arrived here would end the thread
                 pass
+            seat.unbegin(CLAIM)
         ended.set()
         return "alive"
 
@@ -116,47 +117,38 @@ def test_after_disarming_nothing_arrives_any_more() -> None:
 def test_the_blackboard_shows_what_has_begun_what_is_over_and_what_is_late() -> None:
     shared = board()
     first, second = "a" * 36, "b" * 36
-    shared.hold([first, second])
-    assert (shared.room, shared.begun(), shared.over()) == (0, set(), set())
     shared.begin(first)
-    shared.begin(second)
-    shared.limit(second, 10.0)
-    assert shared.begun() == {first, second}
+    line = shared.begin(second)
+    shared.limit(line, 10.0)
+    assert (shared.begun(), shared.over()) == ({first, second}, set())
     assert shared.overdue(now=12.5) == {second: 2.5}
-    shared.end(second)
+    shared.end(line)
     assert (shared.begun(), shared.over(), shared.overdue(now=12.5)) == ({first}, {second}, {})
-    shared.settled(second)
-    shared.unbegin(first)
-    assert (shared.room, shared.begun(), shared.over()) == (1, set(), set())
-    shared.end(second)  # whose claim was lost while it ran
-    assert shared.over() == set()
+    shared.settled([second, "c" * 36])  # the last one had not begun
+    assert (shared.begun(), shared.over()) == ({first}, set())
     assert shared.lease_age() > 0
     shared.renewed(time.monotonic())
     assert shared.lease_age() < 5
     assert (shared.has_served, shared.is_leaving, shared.has_ended) == (False, False, False)
 
 
-def test_a_line_of_the_blackboard_is_used_again_without_the_limit_of_before() -> None:
+def test_a_run_leaves_no_limit_to_the_next_one() -> None:
     shared = Blackboard(multiprocessing.get_context("spawn"), 1)
-    shared.hold(["a" * 36])
-    shared.begin("a" * 36)
-    shared.limit("a" * 36, 1.0)
-    shared.settled("a" * 36)
-    shared.hold(["b" * 36])
-    shared.begin("b" * 36)
-    assert (shared.begun(), shared.overdue(now=99.0)) == ({"b" * 36}, {})
-
-
-def hold_and_begin(shared: Blackboard, job_id: str) -> None:
-    shared.hold([job_id])
-    shared.begin(job_id)
+    seat = ThreadSeat(shared, lambda: None)
+    seat.begin(CLAIM)
+    seat.arm(0.0)
+    assert shared.overdue(now=time.monotonic() + 1)
+    seat.end()
+    shared.settled([CLAIM.job.id])
+    seat.begin(CLAIM)
+    assert (shared.begun(), shared.overdue(now=time.monotonic() + 1)) == ({CLAIM.job.id}, {})
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_the_blackboard_is_seen_by_both_sides(method: str) -> None:
     context = multiprocessing.get_context(method)
     shared = Blackboard(context, 1)
-    child = context.Process(target=hold_and_begin, args=(shared, "c" * 36))
+    child = context.Process(target=shared.begin, args=("c" * 36,))
     child.start()
     child.join(20)
     assert shared.begun() == {"c" * 36}
