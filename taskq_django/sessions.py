@@ -6,10 +6,9 @@ import threading
 from collections.abc import Collection
 from typing import Any
 
-from django.db import connections
 from django.db.backends.signals import connection_created
 
-from .brokers import limit_session
+from .brokers import limit_lines, limit_session, release_lines
 
 LONGEST_WAIT = 5.0  # seconds for a lock: what cannot be had now is tried again
 
@@ -24,11 +23,10 @@ def limit_own_sessions(databases: Collection[str], lease: float) -> None:
 
     unlimit_sessions()  # in a fork: what its parent had asked for
     connection_created.connect(limit, weak=False, dispatch_uid=("taskq_django.sessions", own))
-    for database in databases:
-        if not connections[database].in_atomic_block:  # a test's
-            connections[database].close()
+    limit_lines(databases, max(lease / 3, min(LONGEST_WAIT, lease / 2) + 1))  # longer than a lock is waited for
 
 
 def unlimit_sessions() -> None:
     """The opposite, for who goes on living after having been one."""
     connection_created.disconnect(dispatch_uid=("taskq_django.sessions", threading.get_ident()))
+    release_lines()

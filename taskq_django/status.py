@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
+from time import monotonic, sleep
 
 from django.db.models import Count, Min, Q
 
@@ -15,6 +17,8 @@ from .models.moment_field import MomentField
 from .pruning import first_id
 from .states import FINAL, State
 
+MARGIN = 1.0  # seconds
+LOOK = 0.2  # seconds between two looks for signs of life
 HOUR, DAY = 3600.0, 86_400.0  # seconds
 COUNTED = 100_000  # ended jobs of a state, at most
 
@@ -50,6 +54,8 @@ class WorkerStatus:
     processes: int
     seen: float  # seconds since its last sign of life
     alive: bool
+    # Its sign of life is older than a lease, or of a time to come: it is lost, or a clock has been put forward or back.
+    doubtful: bool
 
 
 @dataclass(slots=True)
@@ -88,6 +94,28 @@ def read_status(brokers: Iterable[Broker]) -> Status:
     return status
 
 
+def alive_after_all(doubted: Collection[WorkerStatus], brokers: Iterable[Broker]) -> int:
+    """How many of these workers give a sign of life within a heartbeat, whatever the clocks show."""
+    databases = {broker.database for broker in brokers}
+    before = _signs(doubted, databases)
+    alive: set[tuple[str, str]] = set()
+    deadline = monotonic() + taskq_settings().worker.heartbeat + MARGIN
+    while len(alive) < len(before) and monotonic() < deadline:
+        sleep(LOOK)
+        now = _signs(doubted, databases)
+        alive |= {key for key in before if now.get(key, before[key]) != before[key]}
+    return len({id_ for _, id_ in alive})
+
+
+def _signs(workers: Collection[WorkerStatus], databases: Iterable[str]) -> dict[tuple[str, str], datetime]:
+    ids = [worker.id for worker in workers]
+    return {
+        (database, id_): seen_at
+        for database in databases
+        for id_, seen_at in WorkerProcess.objects.using(database).filter(id__in=ids).values_list("id", "seen_at")
+    }
+
+
 def _queues(database: str, aliases: list[str]) -> list[QueueStatus]:
     found: dict[tuple[str, str], QueueStatus] = {}
     jobs = QueuedJob.objects.using(database).filter(backend__in=aliases)
@@ -123,10 +151,12 @@ def _workers(database: str) -> list[WorkerStatus]:
             queues=row.queues,
             excluded=row.excluded,
             processes=row.processes,
-            seen=(seen := max(0.0, (row.now - row.seen_at).total_seconds())),
-            alive=seen <= lease,
+            seen=max(0.0, age),
+            alive=age <= lease,
+            doubtful=not -MARGIN <= age <= lease,
         )
         for row in rows
+        for age in [(row.now - row.seen_at).total_seconds()]
     ]
 
 

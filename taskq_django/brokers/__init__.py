@@ -8,6 +8,7 @@ from ..broker_url import parse_broker
 from ..exceptions import ConfigurationError
 from .base import Broker
 from .database.broker import DatabaseBroker, let_go, limit_session, own_transaction
+from .database.lines import cut_lines, limit_lines, release_lines
 
 _brokers: dict[tuple[str, str], Broker] = {}
 
@@ -33,4 +34,13 @@ def _forget(*, setting: str, **kwargs: object) -> None:
 
 setting_changed.connect(_forget)
 
-__all__ = ["Broker", "broker_for", "let_go", "limit_session", "own_transaction"]
+__all__ = [
+    "Broker",
+    "broker_for",
+    "cut_lines",
+    "let_go",
+    "limit_lines",
+    "limit_session",
+    "own_transaction",
+    "release_lines",
+]

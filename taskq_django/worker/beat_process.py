@@ -16,8 +16,9 @@ from typing import Any
 
 from ..beat.service import Beat
 from ..conf import taskq_settings
+from . import listening
 from .options import WorkerOptions
-from .process import STOP_SIGNALS, brokers_of, close_connections, databases_of
+from .process import brokers_of, close_connections, databases_of
 from .spawned import run_spawned_beat
 
 logger = logging.getLogger("taskq_django.worker")
@@ -25,6 +26,7 @@ logger = logging.getLogger("taskq_django.worker")
 # Seconds before it is started again, the second time twice as much, and so on.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 HEALTHY = 60.0  # seconds after which a start counts as a success
+LOOK = 0.1  # seconds between two looks at it while it stops
 STOPS_WITHIN = 10.0  # seconds; a tick is rolled back when it is killed in the middle
 
 
@@ -54,16 +56,21 @@ class BeatProcess:
         if self._process is None and monotonic() >= self._start_at:
             self._start()
 
-    def stop(self) -> None:
-        """Let it finish its tick."""
+    def stop(self, is_urgent: Callable[[], bool]) -> None:
+        """Let it finish its tick; not any more once it has become urgent."""
         if self._process is None:
             return
         self._signal(signal.SIGTERM)
-        self._process.join(STOPS_WITHIN)
+        deadline = monotonic() + STOPS_WITHIN
+        while self._process.is_alive() and monotonic() < deadline and not is_urgent():
+            self._process.join(LOOK)
         if self._process.is_alive():
-            self._signal(signal.SIGKILL)
+            self.kill()
             self._process.join()
         self._process = None
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
 
     def _start(self) -> None:
         close_connections()  # ours would be shared with the child
@@ -71,10 +78,9 @@ class BeatProcess:
             target, arguments = run_beat, (self._options, *self._ends)
         else:
             target, arguments = run_spawned_beat, (asdict(self._options), self._ends[0])  # type: ignore[assignment]
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until its own handlers stand
-        self._process = self._context.Process(target=target, args=arguments, name=f"{self._options.name}/beat")
-        self._process.start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        with listening.held_back():
+            self._process = self._context.Process(target=target, args=arguments, name=f"{self._options.name}/beat")
+            self._process.start()
         self._started_at = monotonic()
 
     def _signal(self, number: int) -> None:
@@ -91,14 +97,10 @@ def run_beat(options: WorkerOptions, lifeline: Connection, other_end: Connection
     """The life of that process; never returns."""
     if other_end is not None:
         other_end.close()  # a copy that the fork has made: it would keep the line alive
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # to stop is the supervisor's decision
+    listening.note()
     beat = new_beat(options)
-    for number in (signal.SIGTERM, signal.SIGQUIT):
-        signal.signal(number, lambda *_: beat.stop())
-    if hasattr(signal, "SIGUSR1"):
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.set_wakeup_fd(-1)  # the supervisor's, inherited by a fork
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    acts: dict[int, listening.Act] = dict.fromkeys(listening.SENT, listening.disregard)  # Ctrl-C is the supervisor's
+    listening.listen(acts | dict.fromkeys((signal.SIGTERM, signal.SIGQUIT), lambda *_: beat.stop()))
     beat.lifelines = (lifeline.fileno(),)
     beat.run()
     logging.shutdown()

@@ -16,6 +16,8 @@ from .rescue import Death
 # Beyond a time limit, or the grace of a stop: a process that could would have acted by itself long before.
 FROZEN = 5.0  # seconds
 HEALTHY = 10.0  # seconds; one that dies later had a reason of its own
+# So long it may give back what it holds when it is to stop now.
+AT_ONCE = 1.5  # seconds
 
 
 class Child:
@@ -86,7 +88,7 @@ class Child:
     def stop(self, grace: float, *, now: bool = False) -> None:
         """Finish what runs within the grace; ``now``: give it back."""
         self._stopping = True
-        self._end_by = monotonic() + (0.0 if now else grace) + FROZEN
+        self._end_by = monotonic() + (AT_ONCE if now else grace + FROZEN)
         self.send(signal.SIGQUIT if now else signal.SIGTERM)
 
     def frozen(self, now: float, grace: float) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from time import monotonic
 from uuid import uuid4
 
 from django.db import DatabaseError, InterfaceError, connections
+from django.db.models import Q
 
 from ..brokers import let_go, own_transaction
 from ..clock import DatabaseNow
@@ -37,7 +40,9 @@ def default_name() -> str:
 class Lease:
     """Registers one worker, in every database that it claims from, and renews its rows. One thread owns it.
 
-    All moments are the database's. A process's clock only measures how long ago the last renewal was sent.
+    A clock may be put forward or back at any time, the database's and a host's. So what a row says is compared only
+    with what it said before: a worker counts as lost when its row has not changed for a whole lease, by the monotonic
+    clock of whoever looks. Moments are written by the database's clock, for people.
     """
 
     def __init__(
@@ -60,6 +65,8 @@ class Lease:
         # Since when every renewal came in time. After an outage others get as long to say that they live.
         self._steady_since = float("inf")
         self._failures = 0  # renewals in a row that were not answered
+        # Of other workers, by database and id: the last sign of life, and when it was first known (monotonic).
+        self._signs: dict[str, dict[str, tuple[datetime, float]]] = {}
 
     def register(self, children: Sequence[str] = ()) -> None:
         """Write the row of this worker, or those of processes that are about to start. Raises OUTAGE."""
@@ -135,39 +142,56 @@ class Lease:
         return self._failures == 0
 
     def bury(self) -> None:
-        """Remove the rows of workers that have been silent for longer than a lease. Raises BrokerUnavailable.
+        """Remove the rows of workers that have been silent for a lease, as far as this one has seen.
 
         Only after a whole lease of own signs of life: when the store has been away, nobody could give one.
         """
-        now = monotonic()
-        if now - self._steady_since < self._lasts or now - self._renewed_at > self._lasts - self._every:
-            return
         try:
             for database in self._databases:
-                silent = WorkerProcess.objects.using(database).filter(
-                    supervisor=None, seen_at__lt=DatabaseNow(-self._lasts)
-                )
-                ids = list(silent.values_list("id", flat=True))
-                if monotonic() - now > self._every:
-                    return  # the store has stalled: in its answer everybody is silent, this worker too
-                if ids:
-                    self._remove(database, ids)
+                for id_ in self._silent(database):
+                    self._remove(database, id_)
         except OUTAGE as error:
             logger.warning("Silent workers could not be looked for: %s", " ".join(str(error).split()))
             self._let_go_of_connections()
 
-    def _remove(self, database: str, ids: Sequence[str]) -> None:
+    def burial_in(self) -> float:
+        """Seconds until the first of the workers that are silent now will have been so for a lease."""
+        ages = (monotonic() - since for signs in self._signs.values() for _, since in signs.values())
+        return min((self._lasts - age for age in ages if age < self._lasts), default=math.inf)
+
+    def _silent(self, database: str) -> list[str]:
+        """Look at all rows; the ids of those whose sign of life has been the same for a lease."""
+        others = WorkerProcess.objects.using(database).filter(supervisor=None).exclude(id=self.worker_id)
+        asked_at = monotonic()
+        rows = list(others.values_list("id", "seen_at"))
+        answered_at = monotonic()
+        known = self._signs.get(database, {})
+        self._signs[database] = signs = {
+            id_: known[id_] if id_ in known and known[id_][0] == seen_at else (seen_at, answered_at)
+            for id_, seen_at in rows
+        }
+        if answered_at - asked_at > self._every:
+            return []  # the store has stalled: in its answer everybody is silent, this worker too
+        if asked_at - self._steady_since < self._lasts or asked_at - self._renewed_at > self._lasts - self._every:
+            return []
+        return [id_ for id_, (_, since) in signs.items() if asked_at - since >= self._lasts]
+
+    def _remove(self, database: str, id_: str) -> None:
+        """In one transaction, which waits for nobody: a row may be locked by a session that nobody has ended yet.
+
+        What is locked is removed by a later look. Until then its worker's own row stays, by which it is found.
+        """
         rows = WorkerProcess.objects.using(database)
         with own_transaction(database):
-            rows.filter(supervisor_id__in=ids)._raw_delete(database)
-        for id_ in ids:
+            family = rows.filter(Q(id=id_) | Q(supervisor_id=id_))
+            free = dict(family.select_for_update(skip_locked=True).values_list("id", "seen_at"))
+            if id_ in free and free[id_] != self._signs[database][id_][0]:
+                return  # it has given one meanwhile
+            if family.exclude(id__in=list(free)).exclude(id=id_).exists():
+                free.pop(id_, None)
+            rows.filter(id__in=list(free))._raw_delete(database)
+        if free:
             logger.warning("Worker %s has given no sign of life for %g s and counts as lost", id_, self._lasts)
-        # Its own row may be locked by a session that nobody has ended yet; then it is removed by a later look.
-        with own_transaction(database):
-            gone = rows.filter(id__in=ids, seen_at__lt=DatabaseNow(-self._lasts))
-            if connections[database].features.has_select_for_update_skip_locked:
-                gone = rows.filter(id__in=list(gone.select_for_update(skip_locked=True).values_list("id", flat=True)))
-            gone._raw_delete(database)
 
     def forget(self, ids: Sequence[str]) -> None:
         """Remove the rows of processes that have ended, or of this worker."""

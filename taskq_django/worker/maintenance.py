@@ -69,6 +69,8 @@ class Maintenance:
 
     def _rescue(self) -> None:
         self._lease.bury()
+        # Not a whole turn later: the jobs of a lost host have 45 s to run again, at the defaults.
+        self._next_at = min(self._next_at, monotonic() + self._lease.burial_in())
         for broker in self._brokers:
             for worker_id, held in broker.stranded().items():
                 if count := settle_dead(broker, worker_id, held, GONE):

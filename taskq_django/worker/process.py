@@ -20,21 +20,19 @@ from ..brokers import Broker
 from ..exceptions import BrokerUnavailable, ConfigurationError
 from ..jobs import Claim
 from ..sessions import limit_own_sessions, unlimit_sessions
-from . import stacks
+from . import last_resort, listening, stacks
 from .blackboard import Blackboard
 from .executor import Executor
 from .fetcher import QueueChoice
 from .intake import most_held
 from .lanes import Surroundings
 from .lease import Lease, new_worker_id
-from .loop import Loop
+from .loop import GRACE_EXPIRED, Loop
 from .maintenance import Maintenance
 from .options import WorkerOptions
 from .pool import InlinePool, LanePool, Pool
 
 logger = logging.getLogger("taskq_django.worker")
-
-STOP_SIGNALS = frozenset(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGQUIT") if hasattr(signal, name))
 
 
 def brokers_of(aliases: tuple[str, ...]) -> dict[str, Broker]:
@@ -119,15 +117,18 @@ def run_child(
     """
     if other_end is not None:
         other_end.close()  # a copy that the fork has made: it would keep the line alive
-    # Ctrl-C reaches the whole terminal group, but to stop is the supervisor's decision.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    listening.note()  # before any thread is made: a thread begins with what is blocked, and so does what it starts
     limit_own_sessions(databases_of(brokers_of(options.backends).values()), options.lease)
     loop = make_loop(options, worker_id, board)
-    signal.signal(signal.SIGTERM, lambda *_: loop.stop())
-    signal.signal(signal.SIGQUIT, lambda *_: loop.stop_now())
-    signal.signal(signal.SIGUSR1, lambda *_: _write_stacks(loop))
-    signal.set_wakeup_fd(-1)  # the supervisor's, inherited by a fork
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    listening.listen(
+        {
+            signal.SIGTERM: lambda *_: loop.stop(),
+            signal.SIGQUIT: lambda *_: loop.stop_now(),
+            signal.SIGUSR1: lambda *_: _write_stacks(loop),
+            # Ctrl-C reaches the whole terminal group, but to stop is the supervisor's decision.
+            signal.SIGINT: listening.disregard,
+        }
+    )
     loop.lifelines = (lifeline.fileno(),)
     board.serves()
     code = run_loop(loop)
@@ -186,15 +187,20 @@ def _listen_to_signals(loop: Loop) -> Callable[[], None]:
         return lambda: None  # only the main thread may; whoever runs a worker in another stops it by ``stop``
 
     def asked(number: int, frame: Any) -> None:
-        loop.stop_now() if loop.is_stopping else loop.stop()
+        if loop.is_stopping:
+            loop.stop_now()
+            last_resort.end_soon(GRACE_EXPIRED)
+        else:
+            loop.stop()
 
-    before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
+    acts: dict[int, listening.Act] = {signal.SIGTERM: asked, signal.SIGINT: asked}
     if hasattr(signal, "SIGUSR1"):
-        before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda *_: _write_stacks(loop))
+        acts[signal.SIGUSR1] = lambda *_: _write_stacks(loop)
+    listening.listen(acts)
 
     def restore() -> None:
-        for number, behaviour in before.items():
-            signal.signal(number, behaviour)
+        last_resort.is_over()
+        listening.stop_listening()
 
     return restore
 

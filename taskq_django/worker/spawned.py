@@ -30,6 +30,9 @@ def run_spawned_beat(options: dict[str, Any], lifeline: Connection) -> None:
 
 
 def _set_up(options: dict[str, Any]) -> WorkerOptions:
+    from . import listening
+
+    listening.note()  # the project may start threads, and those what they want
     import django
 
     django.setup()

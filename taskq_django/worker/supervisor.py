@@ -22,12 +22,15 @@ from typing import Any
 from ..brokers import Broker
 from ..exceptions import BrokerUnavailable
 from ..sessions import limit_own_sessions
+from . import last_resort
 from .beat_process import BeatProcess
 from .child import Child
 from .lease import OUTAGE, new_worker_id
+from .listening import held_back, listen
+from .loop import GRACE_EXPIRED
 from .maintenance import Maintenance
 from .options import WorkerOptions
-from .process import STOP_SIGNALS, close_connections, databases_of, make_lease, new_board, run_child
+from .process import close_connections, databases_of, make_lease, new_board, run_child
 from .reloading import Sources
 from .rescue import Death, rescue
 from .spawned import run_spawned
@@ -54,7 +57,7 @@ class Supervisor:
         self._children: list[Child] = []
         self._deaths: list[tuple[str, Death]] = []  # whose jobs are not rescued yet
         self._signals: list[int] = []  # signal handlers append, the loop takes
-        self._stop_signals = 0
+        self._stops_heard = self._stop_signals = 0  # and how many of them the loop has acted on
         self._sources = sources
         self.reloads = False
         self._codes: list[int] = []
@@ -69,8 +72,7 @@ class Supervisor:
         """Until every process has ended; the exit code is the worst of theirs."""
         limit_own_sessions(databases_of(self._brokers), self._options.lease)
         self._lease.register()
-        for number in (signal.SIGTERM, signal.SIGINT, *PASSED_ON):
-            signal.signal(number, lambda number, _: self._signals.append(number))
+        listen(dict.fromkeys((signal.SIGTERM, signal.SIGINT, *PASSED_ON), self._hear))
         # The wait below is cut short by a byte in here whenever a signal comes.
         woken, wakes = os.pipe()
         os.set_blocking(wakes, False)
@@ -93,13 +95,31 @@ class Supervisor:
             if self._beat and not (self._stop_signals or self.reloads):
                 self._beat.keep()
         if self._beat:
-            self._beat.stop()
+            self._beat.stop(self._is_urgent)
         self._rescue()
         self._lease.forget([self._lease.worker_id])
+        last_resort.is_over()
         return max(self._codes, default=0)
 
+    def _hear(self, number: int, frame: Any) -> None:
+        """Signal handler: the loop acts on it, but if it cannot, two stop signals are the end all the same."""
+        self._signals.append(number)
+        self._stops_heard += number not in PASSED_ON
+        if self._is_urgent():
+            last_resort.end_soon(GRACE_EXPIRED, self._kill_all)
+
+    def _is_urgent(self) -> bool:
+        """Has it been told twice to stop?"""
+        return self._stops_heard > 1
+
+    def _kill_all(self) -> None:
+        for child in self._children:
+            child.kill()
+        if self._beat:
+            self._beat.kill()
+
     def _pause(self) -> float:
-        if self._deaths or self._is_short():
+        if self._deaths or self._is_short() or self._is_urgent():
             return SOON
         return min(LOOK, self._options.heartbeat, self._maintenance.seconds_left())
 
@@ -129,9 +149,8 @@ class Supervisor:
         gc.collect()
         gc.freeze()  # what is loaded by now stays on pages that parent and children share
         # A child takes no signal before its own handlers stand; what comes until then waits for it.
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-        begun = [self._start_one(id_) for id_ in ids]
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        with held_back():
+            begun = [self._start_one(id_) for id_ in ids]
         gc.unfreeze()
         self._children += begun
         self._lease.note_pids([(child.worker_id, child.pid) for child in begun])

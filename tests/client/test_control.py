@@ -414,3 +414,27 @@ def test_health_is_an_exit_code_and_its_reasons(capsys: pytest.CaptureFixture[st
     WorkerProcess.objects.create(id="a", name="a", host="h", pid=1, started_at=DatabaseNow(), seen_at=DatabaseNow())
     call_command("taskq_health", max_age=60.0, max_backlog=5)
     assert capsys.readouterr().out == "healthy\n"
+
+
+@pytest.mark.parametrize("step", [3600, -3600, 86_400, -86_400])
+@pytest.mark.parametrize("lives", [True, False])
+def test_health_takes_no_step_of_a_clock_for_a_death_or_a_life(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, step: int, lives: bool
+) -> None:
+    """What the row says was written before the clock was put forward or back."""
+    WorkerProcess.objects.create(id="a", name="a", host="h", pid=1, started_at=DatabaseNow(), seen_at=DatabaseNow(step))
+    clock = iter(range(100))
+
+    def wait(seconds: float) -> None:
+        if lives:
+            WorkerProcess.objects.update(seen_at=DatabaseNow())
+
+    monkeypatch.setattr(status, "sleep", wait)
+    monkeypatch.setattr(status, "monotonic", lambda: next(clock))
+    if lives:
+        call_command("taskq_health")
+        assert capsys.readouterr().out == "healthy\n"
+    else:
+        with pytest.raises(SystemExit):
+            call_command("taskq_health")
+        assert capsys.readouterr().out == "0 workers are alive, fewer than 1\n"

@@ -11,7 +11,8 @@ from contextlib import suppress
 
 class FaultProxy:
     """``down`` resets every connection, old and new. ``swallow`` is a cable that was pulled: bytes are taken and reach
-    nobody, no side is told. ``cut_after``: once a client has sent a match, the server gets it and its answer is
+    nobody, no side is told. ``lose`` does that to one direction, or both, of what is connected by now; new connections
+    are fine. ``cut_after``: once a client has sent a match, the server gets it and its answer is
     swallowed, then both sides are reset; it happens once.
     """
 
@@ -22,6 +23,7 @@ class FaultProxy:
         self._swallows = threading.Event()
         self._upstream = (host, port)
         self._open: list[socket.socket] = []
+        self._lost: list[set[bool]] = []  # of each connection: what a client sends (True), what a server does (False)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
@@ -34,6 +36,15 @@ class FaultProxy:
 
     def swallow(self) -> None:
         self._swallows.set()
+
+    def lose(self, *, requests: bool = False, answers: bool = False) -> int:
+        """Returns of how many connections."""
+        for lost in self._lost:
+            if requests:
+                lost.add(True)
+            if answers:
+                lost.add(False)
+        return len(self._lost)
 
     def bring_up(self) -> None:
         """What was connected while bytes were swallowed has lost some, so it is reset."""
@@ -62,12 +73,16 @@ class FaultProxy:
                 continue
             self._open += [client, server]
             swallow = threading.Event()
+            lost: set[bool] = set()
+            self._lost.append(lost)
             for source, sink, from_client in ((client, server, True), (server, client, False)):
                 threading.Thread(
-                    target=self._pump, args=(source, sink, from_client, swallow), name="pump", daemon=True
+                    target=self._pump, args=(source, sink, from_client, swallow, lost), name="pump", daemon=True
                 ).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket, from_client: bool, swallow: threading.Event) -> None:
+    def _pump(
+        self, source: socket.socket, sink: socket.socket, from_client: bool, swallow: threading.Event, lost: set[bool]
+    ) -> None:
         with suppress(OSError):
             while chunk := source.recv(65536):
                 if from_client and self.cut_after and re.search(self.cut_after, chunk):
@@ -76,7 +91,7 @@ class FaultProxy:
                 if not from_client and swallow.is_set():
                     self.cuts += 1  # the server has done it
                     break
-                if not self._swallows.is_set():
+                if not self._swallows.is_set() and from_client not in lost:
                     sink.sendall(chunk)
         _reset(source)
         _reset(sink)

@@ -19,7 +19,10 @@ from ...conf import taskq_settings
 from ...exceptions import ConfigurationError
 from ...models import Schedule
 from ...schedules.preview import offset_text
+from ...worker.last_resort import end_soon, is_over
+from ...worker.listening import listen
 from ...worker.logs import configure_logs
+from ...worker.loop import GRACE_EXPIRED
 from ...worker.process import brokers_of, databases_of
 from ..starting import UNREACHABLE, add_options, chosen_values, get_ready
 
@@ -77,8 +80,7 @@ class Command(BaseCommand):
         self._serve(beat, databases, given["verbosity"])
 
     def _serve(self, beat: Beat, databases: list[str], verbosity: int) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: beat.stop())
+        listen(dict.fromkeys((signal.SIGTERM, signal.SIGINT), lambda *_: _stop(beat)))
         if verbosity > 0:
             for database in databases:
                 declared.sync(database)  # so that those in code are counted
@@ -91,6 +93,7 @@ class Command(BaseCommand):
         try:
             beat.run()
         finally:
+            is_over()
             connections.close_all()
 
     def _print(self, databases: list[str], span: timedelta) -> None:
@@ -107,6 +110,13 @@ class Command(BaseCommand):
                 self.stdout.write(f"… the first {MOST_LINES}")
             for schedule in broken:
                 self.stderr.write(self.style.WARNING(f"broken: {schedule.name}: {schedule.broken}"))
+
+
+def _stop(beat: Beat) -> None:
+    """After its tick; the second time at once."""
+    if beat.is_stopping:
+        end_soon(GRACE_EXPIRED)
+    beat.stop()
 
 
 def _line(local: datetime, note: str, schedule: Schedule) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, InterfaceError
 
-from ...status import Status, read_status
+from ...status import Status, alive_after_all, read_status
 from ..doors import add_backend, chosen_brokers
 
 
@@ -24,7 +24,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **given: Any) -> None:
         try:
-            reasons = _reasons(read_status(chosen_brokers(given["backend"])), given)
+            brokers = chosen_brokers(given["backend"])
+            status = read_status(brokers)
+            doubted = [worker for worker in status.workers if worker.doubtful]
+            alive = len(status.workers) - len(doubted)
+            if alive < given["min_workers"] and doubted:
+                alive += alive_after_all(doubted, brokers)
+            reasons = _reasons(status, alive, given)
         except (DatabaseError, InterfaceError) as error:
             reasons = [f"the database does not answer: {' '.join(str(error).split())}"]
         if given["json"]:
@@ -35,10 +41,10 @@ class Command(BaseCommand):
             raise SystemExit(1)
 
 
-def _reasons(status: Status, limits: dict[str, Any]) -> list[str]:
+def _reasons(status: Status, alive: int, limits: dict[str, Any]) -> list[str]:
     reasons = []
-    if status.workers_alive < limits["min_workers"]:
-        reasons.append(f"{status.workers_alive} workers are alive, fewer than {limits['min_workers']}")
+    if alive < limits["min_workers"]:
+        reasons.append(f"{alive} workers are alive, fewer than {limits['min_workers']}")
     if limits["max_age"] is not None and status.oldest_ready > limits["max_age"]:
         reasons.append(f"a job has been ready for {status.oldest_ready:.1f} s, longer than {limits['max_age']:g} s")
     if limits["max_backlog"] is not None and status.ready > limits["max_backlog"]:

@@ -1,0 +1,115 @@
+"""How long our own threads wait for an answer on their database connections.
+
+A line may lose what goes one way and be alive for the rest. The system's own means see nothing of that, and no limit
+of the server's helps whose word does not arrive: it is the client that must lose patience. PyMySQL and mysqlclient end
+a read that takes too long, when told so; psycopg waits in Python, and can be made to. psycopg2 waits where nothing
+reaches it: there only a peer that is gone is noticed, by the system.
+
+Connections of other threads, in which tasks run, are the project's: their options are what it says.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+from collections.abc import Collection, Generator
+from contextlib import suppress
+from typing import Any
+
+from django.db import connections
+
+LEAST = 2.0  # seconds; so long a busy server may think about an answer
+LOOK = 0.1  # seconds between two looks of a wait
+
+_own = threading.local()  # its ``limited``: this thread's connections, each with its settings as they were
+
+
+def limit_lines(databases: Collection[str], patience: float) -> None:
+    """For the calling thread. Its connections are closed; those that it opens from now on are limited.
+
+    ``patience``: seconds of silence, while an answer is due, after which a connection is taken for lost.
+    """
+    release_lines()  # in a fork: what its parent had asked for
+    for alias in dict.fromkeys(databases):
+        connection: Any = connections[alias]
+        if not connection.in_atomic_block:  # a test's
+            connection.close()
+            _own.limited.append((connection, connection.settings_dict))
+            _limit(connection, max(LEAST, patience))
+
+
+def release_lines() -> None:
+    """The opposite, for who goes on living after having been a service."""
+    for connection, settings in getattr(_own, "limited", ()):
+        connection.close()
+        connection.settings_dict = settings
+        connection.__dict__.pop("get_new_connection", None)
+    _own.limited = []
+
+
+def cut_lines() -> None:
+    """What this thread waits for fails at once, as it does when a server goes away. Signal handlers may call it."""
+    for connection, _ in getattr(_own, "limited", ()):
+        raw = connection.connection
+        with suppress(Exception):
+            end = getattr(raw, "_sock", None) or raw  # PyMySQL has no fileno of its own
+            with socket.socket(fileno=os.dup(end.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
+
+
+def _limit(connection: Any, patience: float) -> None:
+    driver, seconds = connection.Database.__name__, round(patience)
+    given: dict[str, Any] = connection.settings_dict["OPTIONS"]
+    options = {**given}
+    if driver in {"MySQLdb", "pymysql"}:
+        options = {"connect_timeout": seconds, "read_timeout": seconds, "write_timeout": seconds, **given}
+    elif driver in {"psycopg", "psycopg2"}:
+        options = {"connect_timeout": seconds, **given}
+        options.pop("pool", None)  # what it lends goes to others afterwards; and it has threads
+    if driver == "psycopg2":
+        alive = {"keepalives_idle": seconds, "keepalives_interval": seconds, "keepalives_count": 2}
+        options = {**alive, "tcp_user_timeout": seconds * 1000, **options}
+    connection.settings_dict = {**connection.settings_dict, "OPTIONS": options}
+    if driver == "psycopg" and hasattr(select, "poll"):
+        connect = connection.get_new_connection
+
+        def get_new_connection(params: dict[str, Any]) -> Any:
+            raw = connect(params)
+            raw.wait = Patience(raw, patience, connection.Database.OperationalError).wait
+            return raw
+
+        connection.get_new_connection = get_new_connection
+
+
+class Patience:
+    """How one connection of psycopg's waits, instead of its own way that knows no end."""
+
+    def __init__(self, raw: Any, seconds: float, error: type[Exception]) -> None:
+        self._raw = raw
+        self._as_before = raw.wait
+        self._seconds = seconds
+        self._error = error
+        self._poll = select.poll()
+
+    def wait(self, steps: Generator[int, int, Any], *limits: Any, **named_limits: Any) -> Any:
+        """Go through the steps of a statement; each waits until the line can be read (1) or written (2)."""
+        if limits or named_limits:  # a look for notifications
+            return self._as_before(steps, *limits, **named_limits)
+        try:
+            wanted = next(steps)
+            while True:
+                wanted = steps.send(self._ready(wanted))
+        except StopIteration as end:
+            return end.value
+
+    def _ready(self, wanted: int) -> int:
+        self._poll.register(self._raw.fileno(), (wanted & 1 and select.POLLIN) | (wanted & 2 and select.POLLOUT))
+        # Looks are counted and not seconds: while this process cannot run, the silence is not the server's.
+        for _ in range(round(self._seconds / LOOK)):
+            if found := self._poll.poll(LOOK * 1000):
+                event = found[0][1]  # what is broken can be read and written: that fails
+                return wanted & ((event != select.POLLOUT) | (event != select.POLLIN) << 1)
+        self._raw.close()
+        raise self._error(f"no answer for {self._seconds:g} s")
