@@ -52,6 +52,7 @@ class WorkerStatus:
     queues: str  # "" for all
     excluded: str  # or all but these
     processes: int
+    serving: int | None  # how many of these can run jobs; None: it has not said so
     seen: float  # seconds since its last sign of life
     alive: bool
     # Its sign of life is older than a lease, or of a time to come: it is lost, or a clock has been put forward or back.
@@ -151,6 +152,7 @@ def _workers(database: str) -> list[WorkerStatus]:
             queues=row.queues,
             excluded=row.excluded,
             processes=row.processes,
+            serving=row.serving,
             seen=max(0.0, age),
             alive=age <= lease,
             doubtful=not -MARGIN <= age <= lease,

@@ -32,6 +32,8 @@ class WorkerProcess(models.Model):
     backends = models.CharField(_("backends"), max_length=255, blank=True)
     queues = models.CharField(_("queues"), max_length=1000, blank=True, help_text=_("Empty: all."))
     excluded = models.CharField(_("all queues but"), max_length=1000, blank=True, default="")
+    # Of a supervisor: how many of its processes can run jobs. None: it has not said so.
+    serving = models.IntegerField(_("serving"), null=True, blank=True)
     started_at = MomentField(_("started at"))
     seen_at = MomentField(_("seen at"))
 

@@ -25,6 +25,9 @@ logger = logging.getLogger("taskq_django.worker")
 # Between two tries while the store is away: its processes may begin nothing before the lease is renewed.
 LONGEST_PAUSE = 3.0  # seconds
 
+# A loop that was not seen for so long does not turn: it hangs, or a task holds the interpreter.
+STILL = 5.0  # seconds
+
 OUTAGE = (DatabaseError, InterfaceError)
 
 
@@ -54,6 +57,7 @@ class Lease:
         """
         self.worker_id = new_worker_id(name)
         self.boards: list[Blackboard] = []  # of the processes that live by this lease
+        self._serving = 0  # of these processes, as was written last
         self._children: set[str] = set()  # ids of its processes
         self._name = name
         self._databases = databases
@@ -81,6 +85,7 @@ class Lease:
                         name=self._name[:100],
                         host=socket.gethostname()[:255],
                         pid=0 if children else os.getpid(),
+                        serving=None if supervisor else 0,
                         started_at=DatabaseNow(),
                         seen_at=DatabaseNow(),
                         **self._described,
@@ -104,7 +109,8 @@ class Lease:
     def renew(self) -> bool:
         """Say that this worker lives, when it is time to. False: others have counted it as lost."""
         now = monotonic()
-        if now < self._renew_at:
+        serving = sum(now - board.turned_at < STILL for board in self.boards)
+        if now < self._renew_at and (serving == self._serving or self._failures):
             return True
         self._renew_at = now + self._every
         held = True
@@ -112,7 +118,8 @@ class Lease:
             for database in self._databases:
                 with own_transaction(database):
                     rows = WorkerProcess.objects.using(database)
-                    held = bool(rows.filter(id=self.worker_id).update(seen_at=DatabaseNow())) and held
+                    own = rows.filter(id=self.worker_id)
+                    held = bool(own.update(seen_at=DatabaseNow(), serving=serving)) and held
                     # Those who count a worker as lost remove the rows of its processes first: its own may be locked,
                     # by a renewal in the middle of which it was stopped.
                     left = rows.filter(id__in=self._children).count()
@@ -125,6 +132,7 @@ class Lease:
             logger.warning("The lease could not be renewed: %s; next try in %.1f s (%d)", text, pause, self._failures)
             self._let_go_of_connections()
             return True
+        self._serving = serving
         if held:
             self._hold(now)
         return held
@@ -134,6 +142,7 @@ class Lease:
         self.worker_id = new_worker_id(self._name)
         self.boards = []  # those processes live by the old lease, which has ended
         self._children = set()
+        self._serving = 0
         self.register()
 
     @property

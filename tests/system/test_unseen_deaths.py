@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
+from contextlib import suppress
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.core.management import call_command
 from django.db import connection
 
 from taskq_django.models import JobResult, PausedQueue
@@ -137,8 +143,40 @@ def test_what_a_coroutine_activates_ends_with_it(start_worker: Start) -> None:
     assert {job.return_value for job in jobs} == {"en-us"}
 
 
-def test_the_journal_of_all_this_is_true(start_worker: Start) -> None:
-    """A worker whose threads have met all of it is still the same process, and stops at once."""
+def health() -> str:
+    output = StringIO()
+    with suppress(SystemExit):
+        call_command("taskq_health", stdout=output)
+    return output.getvalue().strip()
+
+
+def test_a_worker_that_can_run_jobs_is_healthy_and_one_that_cannot_is_not(
+    start_worker: Start, tmp_path: Path, settings_with: Callable[..., dict[str, str]]
+) -> None:
+    good = start_worker().wait_until_ready()
+    wait_for(lambda: health() == "healthy", what=health)
+    good.stop()
+    (tmp_path / "dying.py").write_text(
+        "import os\nfrom django.apps import AppConfig\n"
+        "class Dying(AppConfig):\n    name = 'dying'\n    default = True\n    def ready(self):\n"
+        "        os.register_at_fork(after_in_child=lambda: os._exit(9))\n"
+    )
+    bad = start_worker(env=settings_with(INSTALLED_APPS=[*django_settings.INSTALLED_APPS, "dying.Dying"]))
+    wait_for(lambda: "died" in bad.output, what=lambda: bad.output)
+    assert "can run jobs" in health()
+
+
+def test_a_worker_whose_loop_hangs_is_not_healthy_until_it_turns_again(start_worker: Start) -> None:
+    worker = start_worker().wait_until_ready()
+    wait_for(lambda: health() == "healthy", what=health)
+    (child,) = worker.children()
+    os.kill(child, signal.SIGSTOP)
+    wait_for(lambda: "can run jobs" in health(), what=health)
+    os.kill(child, signal.SIGCONT)
+    wait_for(lambda: health() == "healthy", what=health)
+
+
+def test_a_worker_that_has_met_all_of_this_is_still_the_same_process(start_worker: Start) -> None:
     worker = start_worker("-t", "2", "-c", "2", "--grace", "20").wait_until_ready()
     wait_for(worker.children)
     before = worker.children()

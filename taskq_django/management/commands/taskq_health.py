@@ -43,8 +43,11 @@ class Command(BaseCommand):
 
 def _reasons(status: Status, alive: int, limits: dict[str, Any]) -> list[str]:
     reasons = []
+    unable = [worker.name for worker in status.workers if worker.alive and worker.serving == 0]
     if alive < limits["min_workers"]:
         reasons.append(f"{alive} workers are alive, fewer than {limits['min_workers']}")
+    elif alive - len(unable) < limits["min_workers"]:
+        reasons.append(f"no process of {', '.join(unable)} can run jobs now: see the log of the worker")
     if limits["max_age"] is not None and status.oldest_ready > limits["max_age"]:
         reasons.append(f"a job has been ready for {status.oldest_ready:.1f} s, longer than {limits['max_age']:g} s")
     if limits["max_backlog"] is not None and status.ready > limits["max_backlog"]:

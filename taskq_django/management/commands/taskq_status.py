@@ -42,6 +42,7 @@ def _as_text(status: Status) -> str:
             f"{row}  {worker.queues or 'all'}"
             + (f" but {worker.excluded}" if worker.excluded else "")
             + ("" if worker.alive else "  LOST")
+            + ("  NO PROCESS CAN RUN JOBS" if worker.alive and worker.serving == 0 else "")
         )
     if not status.workers_alive:
         lines.append("No worker is alive: start one with manage.py taskq_worker")

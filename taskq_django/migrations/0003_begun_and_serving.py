@@ -1,4 +1,4 @@
-"""When a claimed job began, for tasks that must never begin twice."""
+"""When a claimed job began, for tasks that must never begin twice; how many processes of a worker can run jobs."""
 
 from django.db import migrations, models
 
@@ -8,4 +8,5 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.AddField("queuedjob", "begun_at", models.DateTimeField("begun at", blank=True, null=True)),
+        migrations.AddField("workerprocess", "serving", models.IntegerField("serving", blank=True, null=True)),
     ]
