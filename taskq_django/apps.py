@@ -34,7 +34,9 @@ class TaskqDjangoConfig(AppConfig):
 
         if not checks.has_framework():
             return  # the system check E009 says what to install
-        checks.refuse_misspelt_backends()
-        from . import compat  # noqa: F401 - registers the framework's own checks and receivers
+        from . import compat  # registers the framework's own checks and receivers
 
+        if checks.has_misspelt_backend():
+            compat.without_framework_check()
+            return  # the system check E008 says what was meant; Django's own @task would raise now
         autodiscover_modules("tasks")

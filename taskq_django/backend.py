@@ -22,9 +22,11 @@ from django.core.checks import CheckMessage, Error
 from . import compat
 from .compat import BaseTaskBackend, InvalidTask, InvalidTaskBackend, TaskResultDoesNotExist
 from .conf import BackendOptions, queue_name_problem, read_options
+from .declaration import listed
 from .jobs import is_id
 from .registry import registry
-from .tasks import Task
+from .task_options import refuse_text
+from .tasks import Misplaced, Task
 
 if TYPE_CHECKING:
     from .brokers import Broker
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 # Far enough for everybody; beyond lie the limits of the databases' date arithmetic.
 LONGEST_DELAY = timedelta(days=36_500)
+OFFER = "Add the queue there (an empty list means any queue), or name another one: @task(queue_name=…)."
 
 
 class TaskqBackend(BaseTaskBackend):
@@ -73,16 +76,30 @@ class TaskqBackend(BaseTaskBackend):
 
     def validate_task(self, task: Any) -> None:
         asked: Any = task
-        if isinstance(task.run_after, timedelta):
-            if abs(task.run_after) > LONGEST_DELAY:
-                raise InvalidTask(f"run_after is {task.run_after}, more than a hundred years.")
-            names = ("func", "priority", "queue_name", "takes_context")
-            asked = SimpleNamespace(run_after=None, **{name: getattr(task, name) for name in names})
+        is_relative = isinstance(task.run_after, timedelta)
+        is_misplaced = bool(self.queues) and task.queue_name not in self.queues
+        if is_relative and abs(task.run_after) > LONGEST_DELAY:
+            raise InvalidTask(f"run_after is {task.run_after}, more than a hundred years.")
+        if is_relative or is_misplaced:
+            asked = SimpleNamespace(
+                **{name: getattr(task, name) for name in ("func", "priority", "takes_context")},
+                run_after=None if is_relative else task.run_after,
+                queue_name=min(self.queues) if is_misplaced else task.queue_name,
+            )
         super().validate_task(asked)
         problem = queue_name_problem(task.queue_name)
         if problem:
             raise InvalidTask(problem)
-        registry.add(task)
+        if not is_misplaced:
+            registry.add(task)
+            return
+        if getattr(task, "native", False):
+            registry.add(task)  # for the system check to find
+        raise Misplaced(
+            f"Queue '{task.queue_name}' is not valid for backend. The task {task.module_path} "
+            f"{not_offered(task.queue_name, self)} {OFFER}",
+            task,
+        )
 
     def _validate_once(self, task: Any) -> None:
         """Again, for the settings may have changed since the task was built; then this is another backend object."""
@@ -124,12 +141,18 @@ class TaskqBackend(BaseTaskBackend):
         """Those of the jobs that exist, by one query (two when some have failed before)."""
         from .handles import read_results
 
+        refuse_text(result_ids, "result_ids", "for a single one call get_result")
         ids = [str(UUID(id_)) for id_ in map(str, result_ids) if is_id(id_)]
         found = read_results(ids, self.broker.database)
         return [found[id_] for id_ in ids if id_ in found]
 
     async def aget_results(self, result_ids: Iterable[str]) -> list[Result[Any]]:
         return await sync_to_async(self.get_results)(result_ids)
+
+
+def not_offered(queue_name: str, backend: TaskqBackend) -> str:
+    offered = listed(sorted(backend.queues))
+    return f'waits in the queue "{queue_name}", and TASKS["{backend.alias}"]["QUEUES"] has {offered} only.'
 
 
 def our_backends() -> tuple[str, ...]:

@@ -15,9 +15,9 @@ from .brokers import Broker
 from .conf import BackendOptions
 from .exceptions import ArgumentError, Discard
 from .handles import record_veto, sent_result
-from .jobs import Job, new_id
+from .jobs import SENSITIVE, Job, new_id
 from .results import Result
-from .tasks import Task, check_arguments
+from .tasks import Task, check_arguments, spelled_parameters
 
 Call = tuple[Sequence[Any], Mapping[str, Any]]
 
@@ -110,7 +110,13 @@ def make_job(task: compat.AnyTask, call: Call, alias: str, options: BackendOptio
         run_after, delay_us = None, int(run_after.total_seconds() * 1e6)
     elif run_after is not None and not timezone.is_aware(run_after):
         run_after = timezone.make_aware(run_after)  # allowed under USE_TZ = False only; the backend has checked
-    metadata = getattr(task, "metadata", None)
+    headers: dict[str, Any] = {}
+    if sensitive := getattr(task, "sensitive", ()):
+        # A page must mask them also where the task's code is not, or no longer says so.
+        parameters = spelled_parameters(task.func, task.takes_context)
+        headers[SENSITIVE] = {"names": sensitive, "parameters": parameters}
+    if metadata := getattr(task, "metadata", None):
+        headers["metadata"] = metadata
     expires = getattr(task, "expires", None)
     return Job(
         id=new_id(),
@@ -122,7 +128,7 @@ def make_job(task: compat.AnyTask, call: Call, alias: str, options: BackendOptio
         run_after=run_after,
         delay_us=delay_us,
         expires_us=None if expires is None else int(expires * 1e6),
-        headers=_headers_text({"metadata": metadata}) if metadata else "",
+        headers=_headers_text(headers) if headers else "",
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import django
+from django.core.checks.registry import registry
 from django.dispatch import Signal
 
 if TYPE_CHECKING or django.VERSION >= (6, 0):
@@ -21,18 +24,10 @@ if TYPE_CHECKING or django.VERSION >= (6, 0):
     from django.tasks.signals import task_enqueued, task_finished, task_started
 
     FRAMEWORK = "django.tasks"
-else:
-    try:
-        # Its app registers these two in ready(); a project that installs only our app must have them too.
-        import django_tasks.checks
-        import django_tasks.signals  # noqa: F401
-    except ModuleNotFoundError as error:
-        from .exceptions import ConfigurationError
-
-        raise ConfigurationError(
-            "Django 5.2 has no django.tasks of its own and the backport is not installed: "
-            'pip install "taskq-django[django52]"'
-        ) from error
+elif importlib.util.find_spec("django_tasks") is not None:
+    # Its app registers these two in ready(); a project that installs only our app must have them too.
+    import django_tasks.checks
+    import django_tasks.signals  # noqa: F401
     from django_tasks import TaskContext, TaskResult, TaskResultStatus, task_backends
     from django_tasks import exceptions as _exceptions
     from django_tasks.backends.base import BaseTaskBackend
@@ -45,6 +40,34 @@ else:
     InvalidTaskBackend = getattr(_exceptions, "InvalidTaskBackend", None) or _exceptions.InvalidTaskBackendError
 
     FRAMEWORK = "django_tasks"
+else:
+    from .without_framework import (
+        FRAMEWORK,
+        TASK_REFRESH_ATTRS,
+        BaseTaskBackend,
+        InvalidTask,
+        InvalidTaskBackend,
+        Task,
+        TaskContext,
+        TaskError,
+        TaskResult,
+        TaskResultDoesNotExist,
+        TaskResultMismatch,
+        TaskResultStatus,
+        task_backends,
+        task_enqueued,
+        task_finished,
+        task_started,
+    )
+
+
+def without_framework_check() -> None:
+    """Take back the framework's own system check: it ends every command with a traceback where a BACKEND cannot be
+    imported, before a check of ours can say which was meant.
+    """
+    module = import_module(f"{FRAMEWORK}.checks")
+    for check in [each for each in registry.registered_checks if each.__module__ == module.__name__]:
+        registry.registered_checks.discard(check)
 
 
 def is_heard(signal: Signal, level: int) -> bool:
@@ -99,4 +122,5 @@ __all__ = [
     "task_enqueued",
     "task_finished",
     "task_started",
+    "without_framework_check",
 ]

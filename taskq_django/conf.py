@@ -221,6 +221,11 @@ def taskq_settings() -> Taskq:
     return Taskq(**sections)
 
 
+def right_settings() -> Taskq:
+    """What is right in TASKQ, and defaults for the rest: for what Django itself reads before our checks have run."""
+    return Taskq(**_read_taskq()[0])
+
+
 def problems() -> list[Problem]:
     """Every mistake in ``TASKQ``."""
     return _read_taskq()[1]

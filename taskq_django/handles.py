@@ -7,7 +7,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, cast
 
-import orjson
 from django.conf import settings
 from django.utils import timezone
 
@@ -15,7 +14,7 @@ from . import codec, compat
 from .brokers.base import Broker
 from .compat import TaskError, TaskResultStatus
 from .exceptions import PayloadError, TaskNotFound
-from .jobs import Claim, Job
+from .jobs import Claim, Job, headers_of
 from .models import JobResult
 from .models.story import Story, read_stories
 from .registry import registry
@@ -135,7 +134,9 @@ def _readable(payload: str) -> tuple[list[Any], dict[str, Any]]:
 
 
 def metadata_of(headers: str) -> Mapping[str, Any]:
-    return orjson.loads(headers).get("metadata", {}) if headers else {}
+    """Nothing of headers that cannot be read: the rest of the story is wanted all the same."""
+    found = (headers_of(headers) or {}).get("metadata")
+    return found if type(found) is dict else {}
 
 
 def as_orm_gives(moment: datetime) -> datetime:

@@ -13,6 +13,8 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
+import orjson
+
 from .states import State
 
 
@@ -130,6 +132,18 @@ def is_id(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+SENSITIVE = "sensitive"  # the key of the headers that tells which arguments the task called so
+
+
+def headers_of(text: str) -> dict[str, Any] | None:
+    """The headers of a stored job. None for what is no JSON object: it may be by another hand."""
+    try:
+        found = orjson.loads(text) if text else {}
+    except orjson.JSONDecodeError:
+        return None
+    return found if type(found) is dict else None
 
 
 def log_fields(claim: Claim, **more: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from time import monotonic
 
 from django.apps import apps
 
@@ -15,6 +16,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._tasks: dict[str, compat.AnyTask] = {}
+        self._in_vain: dict[str, float] = {}  # by module: until when it is not asked for again
         self.duplicates: list[tuple[str, str, str]] = []  # path, first and second "file:line"
 
     def add(self, task: compat.AnyTask) -> None:
@@ -49,6 +51,23 @@ class Registry:
                 "@task(aliases=[…]); if it is new, deploy the code to this worker."
             )
         return task
+
+    def seek(self, path: str) -> compat.AnyTask | None:
+        """As ``find``, but None for what is unknown: for pages, which ask for the tasks of many rows.
+
+        A module that could not be imported is not tried again for a minute.
+        """
+        task = self._tasks.get(path)
+        module = path.rpartition(".")[0]
+        if task is not None or monotonic() < self._in_vain.get(module, 0):
+            return task
+        try:
+            return self.find(path)
+        except TaskNotFound:
+            if len(self._in_vain) > 1000:
+                self._in_vain.clear()
+            self._in_vain[module] = monotonic() + 60
+            return None
 
     def all(self) -> list[compat.AnyTask]:
         """Every task once, by path."""

@@ -11,13 +11,13 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Generic, TypeVar, cast
 
-import orjson
 from asgiref.sync import sync_to_async
 from django.db import connections
 
 from . import compat, control
 from .compat import TASK_REFRESH_ATTRS
 from .exceptions import ResultError, ResultTimeout, TaskFailed
+from .jobs import headers_of
 from .states import State
 
 R = TypeVar("R")
@@ -144,7 +144,7 @@ class TaskContext(compat.TaskContext):  # type: ignore[type-arg]
         """
         running: Any = getattr(self, "_seat", None)  # the worker's, of this run
         try:
-            return datetime.fromisoformat(orjson.loads(running.claim.job.headers)["schedule"]["slot"])
+            return datetime.fromisoformat(headers_of(running.claim.job.headers)["schedule"]["slot"])  # type: ignore[index]
         except (AttributeError, ValueError, KeyError, TypeError):
             return None
 

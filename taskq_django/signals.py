@@ -43,7 +43,11 @@ class Hook(Signal):
                     logger.error("Receiver %r of a taskq_django signal failed", receiver, exc_info=response)
 
 
-before_enqueue = Hook("job, headers", "``headers`` is a dict; what a receiver adds travels with the job as JSON.")
+before_enqueue = Hook(
+    "job, headers",
+    "``headers`` is a dict; what a receiver adds travels with the job as JSON. The keys ``metadata``, ``sensitive`` and"
+    " ``schedule`` are ours.",
+)
 after_enqueue = Hook("job", "The broker has the job; the transaction may still roll back.", by_client=True)
 enqueue_failed = Hook("job, exception", "It was not sent.", by_client=True)
 before_run = Hook("claim", "In the thread that runs the job.")

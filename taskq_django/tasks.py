@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -11,14 +10,16 @@ from functools import lru_cache
 from inspect import Parameter, Signature, iscoroutinefunction, isfunction, signature
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
+from django.conf import settings
 from django.utils import timezone
 
-from . import compat
-from .backoff import LONGEST_DELAY, Backoff
-from .compat import InvalidTask
+from . import compat, task_options
+from .backoff import Backoff
+from .compat import InvalidTask, InvalidTaskBackend
 from .conf import taskq_settings
 from .exceptions import ArgumentError
 from .schedules.declaring import DeclaredSchedule
+from .task_options import MOST_ATTEMPTS as MOST_ATTEMPTS
 
 if TYPE_CHECKING:
     from .results import Result, TaskContext
@@ -28,7 +29,13 @@ R = TypeVar("R")
 
 BackoffOption = Backoff | Callable[[BaseException, "Result[Any]"], float | timedelta | None]
 
-MOST_ATTEMPTS = 1000
+
+class Misplaced(InvalidTask):
+    """The settings have no place for this task, which is complete for the rest."""
+
+    def __init__(self, message: str, task: Any) -> None:
+        super().__init__(message)
+        self.task = task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,61 +71,18 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg]
     native: bool = False
 
     def __post_init__(self) -> None:
-        self._validate_options()
-        backend = self.get_backend()
+        task_options.validate(self)
+        if self.sensitive:
+            task_options.validate_sensitive(self, parameters_of(self.func, self.takes_context)[0].parameters)
+        try:
+            backend = self.get_backend()
+        except InvalidTaskBackend as error:
+            error.task = self  # type: ignore[attr-defined]
+            raise
         if isinstance(self.run_after, timedelta) and not getattr(backend, "supports_relative_defer", False):
             # Another backend (Django's Dummy in tests) knows moments only.
             object.__setattr__(self, "run_after", timezone.now() + self.run_after)
         backend.validate_task(self)
-
-    def _validate_options(self) -> None:
-        where = f"Task {self.module_path}"
-        attempts = self.max_attempts
-        if attempts is not None and (type(attempts) is not int or not 1 <= attempts <= MOST_ATTEMPTS):
-            raise InvalidTask(
-                f"{where}: max_attempts must be a whole number from 1 to {MOST_ATTEMPTS}, not {attempts!r}."
-            )
-        if self.backoff is not None and not (isinstance(self.backoff, Backoff) or callable(self.backoff)):
-            raise InvalidTask(f"{where}: backoff must be a Backoff or a function, not {self.backoff!r}.")
-        if self.metadata is not None:
-            object.__setattr__(self, "metadata", self._plain_metadata())
-        for name in ("timeout", "expires", "keep_result"):
-            if (given := getattr(self, name)) is not None:
-                object.__setattr__(self, name, self._positive_seconds(name, given))
-        if self.native and type(self.priority) is not int:
-            raise InvalidTask(f"{where}: priority must be a whole number between -100 and 100, not {self.priority!r}.")
-        self._validate_schedule()
-        for name in ("retry_on", "give_up_on"):
-            if not all(isinstance(e, type) and issubclass(e, BaseException) for e in getattr(self, name)):
-                raise InvalidTask(f"{where}: {name} must hold exception classes, not {getattr(self, name)!r}.")
-
-    def _validate_schedule(self) -> None:
-        given: Any = self.schedule
-        object.__setattr__(self, "schedule", (given,) if isinstance(given, DeclaredSchedule) else tuple(given))
-        if not all(isinstance(each, DeclaredSchedule) for each in self.schedule):
-            raise InvalidTask(
-                f"Task {self.module_path}: schedule must be cron(…) or every(…), or a list of these, not {given!r}."
-            )
-        if not isinstance(self.schedulable, bool) and "." not in self.schedulable:
-            raise InvalidTask(
-                f"Task {self.module_path}: schedulable must be True, False or a permission like 'app.codename', "
-                f"not {self.schedulable!r}."
-            )
-
-    def _plain_metadata(self) -> Any:
-        """As it will be read back: a tuple is a list by then. json and not orjson, which takes dates for texts."""
-        try:
-            return json.loads(json.dumps(self.metadata, allow_nan=False))
-        except (TypeError, ValueError) as error:
-            raise InvalidTask(f"Task {self.module_path}: metadata must be plain JSON: {error}.") from None
-
-    def _positive_seconds(self, name: str, given: object) -> float:
-        seconds = given.total_seconds() if isinstance(given, timedelta) else given
-        if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 < seconds <= LONGEST_DELAY:
-            return float(seconds)
-        raise InvalidTask(
-            f"Task {self.module_path}: {name} must be a positive number of seconds or a timedelta, not {given!r}."
-        )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function here and now: a plain call, nothing is enqueued."""
@@ -145,7 +109,7 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg]
         A call is a tuple of positional arguments or a dict of keyword arguments. All are checked before the
         first is sent. The handles are made when they are asked for.
         """
-        prepared = [((), dict(call)) if isinstance(call, Mapping) else (tuple(call), {}) for call in calls]
+        prepared = task_options.read_calls(calls)
         backend = self.get_backend()
         if hasattr(backend, "enqueue_many"):
             return cast("Sequence[Result[R]]", backend.enqueue_many(self, prepared))
@@ -196,6 +160,20 @@ def parameters_of(func: Callable[..., Any], takes_context: bool) -> tuple[Signat
     if any(p.kind is Parameter.KEYWORD_ONLY and p.default is Parameter.empty for p in parameters):
         required = 1 << 30  # no plain positional call is complete
     return full.replace(parameters=parameters), tuple(p.name for p in positional), required, len(positional)
+
+
+_STARS: dict[object, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
+
+
+@lru_cache(maxsize=4096)
+def spelled_parameters(func: Callable[..., Any], takes_context: bool) -> tuple[str, ...]:
+    """The parameters as ``def`` has them, without annotations: ``("user", "*", "pin", "**more")``."""
+    spelled: list[str] = []
+    for each in parameters_of(func, takes_context)[0].parameters.values():
+        if each.kind is Parameter.KEYWORD_ONLY and not any(name.startswith("*") for name in spelled):
+            spelled.append("*")
+        spelled.append(f"{_STARS.get(each.kind, '')}{each.name}")
+    return tuple(spelled)
 
 
 def check_arguments(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, ...]:
@@ -268,9 +246,6 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     if unknown:
         nearest = get_close_matches(unknown[0], Task.__dataclass_fields__, n=1)
         raise TypeError(f"@task has no option {unknown[0]!r}." + (f" Did you mean {nearest[0]!r}?" if nearest else ""))
-    for name in ("retry_on", "give_up_on", "sensitive", "aliases"):
-        if name in options:
-            options[name] = tuple(options[name])
 
     def decorate(func: Callable[..., Any]) -> Task[..., Any]:
         if not isfunction(func) or "<" in func.__qualname__:
@@ -281,6 +256,13 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
             raise InvalidTask(
                 f"@task function {func.__name__} is in __main__: move it to a module that workers can import."
             )
-        return Task(func=func, native=True, **options)
+        try:
+            return Task(func=func, native=True, **options)
+        except (InvalidTaskBackend, Misplaced) as error:
+            # What is wrong is in TASKS, and is for a system check to say, with all else: a traceback of this import
+            # would come first. Who enqueues is refused.
+            if options.get("backend", "default") not in settings.TASKS:
+                raise
+            return cast("Task[..., Any]", error.task)  # type: ignore[union-attr]
 
     return decorate(function) if function is not None else decorate

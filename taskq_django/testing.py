@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from .backend import our_backends
+from .task_options import refuse_text
 from .worker.options import WorkerOptions
 from .worker.process import make_loop, new_board
 
@@ -16,6 +17,8 @@ def run_all(*, limit: int | None = None, queues: tuple[str, ...] = (), backends:
     process, and leaves what a job did where the test finds it. Jobs whose time has not come are left alone.
     A job that raises ends as FAILED, as it would in a worker. ``limit``: stop after so many.
     """
+    refuse_text(queues, "queues", f"write queues=({queues!r},)")
+    refuse_text(backends, "backends", f"write backends=({backends!r},)")
     options = WorkerOptions(
         name="run_all",
         backends=backends or our_backends(),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from django.core.exceptions import PermissionDenied
 from django.db import router
 from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
-from ..models import JobResult
+from ..jobs import headers_of
+from ..models import JobResult, QueuedJob
 from ..models.story import Attempt, Story, read_stories
 from ..states import LIVE, State
 from . import display
@@ -25,13 +25,15 @@ MOST_ATTEMPTS = 20  # with their tracebacks; a job may have a thousand
 
 
 def job_page(model_admin: JobListAdmin, request: HttpRequest, job_id: str) -> TemplateResponse:
-    """For users who may view results or queued jobs; 404 for an id in neither table."""
-    user = request.user
-    if not (user.has_perm(f"{APP}.view_jobresult") or user.has_perm(f"{APP}.view_queuedjob")):
+    """For users who may view the list that the job is in; 404 for an id in neither table."""
+    results, queued = (_may_view(model_admin, request, model) for model in (JobResult, QueuedJob))
+    if not (results or queued):
         raise PermissionDenied
     story = read_stories([job_id], router.db_for_read(JobResult)).get(job_id)
     if story is None:
         raise Http404(_("There is no job with this id."))
+    if not (queued if story.status in LIVE else results):
+        raise PermissionDenied
     context = {
         **model_admin.admin_site.each_context(request),
         "title": f"{story.task_path}",
@@ -39,7 +41,7 @@ def job_page(model_admin: JobListAdmin, request: HttpRequest, job_id: str) -> Te
         "story": story,
         "badge": display.badge(story.status),
         "facts": _facts(story),
-        "arguments": display.pretty_arguments(story.payload, story.task_path),
+        "arguments": display.pretty_arguments(story.payload, story.task_path, story.headers),
         "value": display.pretty_value(story.return_value),
         "message": display.cut(story.message, display.LONGEST),
         **_errors(story),
@@ -48,6 +50,13 @@ def job_page(model_admin: JobListAdmin, request: HttpRequest, job_id: str) -> Te
     }
     request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "admin/taskq_django/job.html", context)
+
+
+def _may_view(model_admin: JobListAdmin, request: HttpRequest, model: type[Any]) -> bool:
+    """As the list of these says, where the site has one."""
+    if model_admin.admin_site.is_registered(model):
+        return model_admin.admin_site.get_model_admin(model).has_view_permission(request)
+    return request.user.has_perm(f"{APP}.view_{model._meta.model_name}")
 
 
 def _errors(story: Story) -> dict[str, Any]:
@@ -101,7 +110,7 @@ def _facts(story: Story) -> list[tuple[str, Any]]:
 def _schedule_name(headers: str) -> str:
     """Of the schedule that has made the job, and the slot; "" for none. The text may be by another hand."""
     try:
-        made_by = orjson.loads(headers)["schedule"]
+        made_by = (headers_of(headers) or {})["schedule"]
         return display.cut(f"{made_by['name']} ({made_by['slot']})", 300)
-    except (ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return ""

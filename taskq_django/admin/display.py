@@ -14,10 +14,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _t
 
 from ..states import State
-from .masking import masked, masked_call
+from .masking import MASK, masked, masked_call
 
 LONGEST = 64_000  # characters of one text that a page shows
 SHORT = 60
+SHOWN_PAYLOAD = 200  # characters that a list reads
 NBSP = "\N{NO-BREAK SPACE}"  # a number and its unit stay on one line
 
 
@@ -37,7 +38,10 @@ def moment(value: datetime | None) -> str:
     """With seconds, in the current time zone."""
     if value is None:
         return "–"
-    local = timezone.localtime(value) if timezone.is_aware(value) else value
+    try:
+        local = timezone.localtime(value) if timezone.is_aware(value) else value
+    except OverflowError:  # the last hours of the year 9999
+        local = value
     return local.strftime("%Y-%m-%d %H:%M:%S")
 
 
@@ -63,20 +67,28 @@ def span(length: timedelta) -> str:
     return f"{seconds}{NBSP}s"
 
 
-def short_arguments(payload: str, task_path: str) -> str:
+def short_arguments(payload: str, task_path: str, headers: str) -> str:
     """One line of a list; of a ``payload`` that is cut off, the arguments that are complete."""
     call = _parsed(payload)
+    if call is None and len(payload) < SHOWN_PAYLOAD:
+        return _t("unreadable")
     # The piece that is cut through cannot be searched for secrets, so nothing of it is shown.
-    args, kwargs = masked_call(*(call or _complete_part(payload)), task_path)
+    found = masked_call(*(call or _complete_part(payload)), task_path, headers)
+    if found is None:
+        return MASK
+    args, kwargs = found
     parts = [_compact(value) for _, value in args] + [f"{name}={_compact(value)}" for name, value in kwargs.items()]
     return cut(", ".join(parts if call else [*parts, "…"]), SHORT)
 
 
-def pretty_arguments(payload: str, task_path: str) -> str:
+def pretty_arguments(payload: str, task_path: str, headers: str = "") -> str:
     call = _parsed(payload)
     if call is None:
         return _t("These arguments cannot be read.")
-    args, kwargs = masked_call(*call, task_path)
+    found = masked_call(*call, task_path, headers)
+    if found is None:
+        return _t("%s: nobody here knows which of these arguments are secret.") % MASK
+    args, kwargs = found
     shown = dict(args)
     for name, value in kwargs.items():
         shown[f"**{name}" if name in shown else name] = value
@@ -119,19 +131,20 @@ def _complete_part(payload: str) -> tuple[list[Any], dict[str, Any]]:
     kwargs: dict[str, Any] = {}
     read = json.JSONDecoder().raw_decode
     at = 2
-    # Where the text is cut off, one of these ends the reading. A value counts when something follows it:
-    # the beginning of a number is a number too.
+    # Where the text is cut off, one of these ends the reading. A value counts when something follows it: the
+    # beginning of a number is a number too. Each is read as the page of the job reads it, by orjson: what that
+    # refuses (a lone surrogate, say) no page could be sent with.
     with suppress(ValueError, IndexError, RecursionError):
         while payload.startswith("[[") and payload[at] != "]":
-            value, end = read(payload, at)
+            end = read(payload, at)[1]
+            args.append(orjson.loads(payload[at:end]))
             at = end + (payload[end] == ",")
-            args.append(value)
         at += len("],{")
         while payload.startswith("[[") and payload[at] == '"':
-            name, end = read(payload, at)
-            value, end = read(payload, end + 1)
+            begin = read(payload, at)[1] + 1
+            end = read(payload, begin)[1]
+            kwargs[orjson.loads(payload[at : begin - 1])] = orjson.loads(payload[begin:end])
             at = end + (payload[end] == ",")
-            kwargs[name] = value
     return args, kwargs
 
 

@@ -80,5 +80,6 @@ class QueueFilter(_Choice):
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Model]) -> list[tuple[str, Any]]:
         names = {task.queue_name for task in registry.all()}
         for params in settings.TASKS.values():
-            names.update(params.get("QUEUES") or ())
+            queues = params.get("QUEUES")
+            names.update(queues if isinstance(queues, (list, tuple, set, frozenset)) else ())
         return [(name, name) for name in sorted(names)]

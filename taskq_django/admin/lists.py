@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.db.models.functions import Substr
 from django.http import HttpRequest, HttpResponse
@@ -16,24 +17,25 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from ..conf import taskq_settings
+from ..conf import right_settings
 from ..jobs import is_id
 from . import display
 from .filters import newest
+from .lookups import LONGEST_SEARCH, FilteredAdmin, FilteredChangeList
 from .paginator import CappedPaginator
 
-SHOWN_PAYLOAD = 200
+SHOWN_HEADERS = 4000  # characters; of a job that has more the list shows no argument
 SORTABLE = ("enqueued",)  # the primary key: any other order would sort the whole table
 
 
-class JobChangeList(ChangeList):
+class JobChangeList(FilteredChangeList):
     """Django shows no link for a column that cannot be sorted by, but follows an address that sorts by it."""
 
     def get_ordering_field(self, field_name: Any) -> Any:
         return super().get_ordering_field(field_name) if field_name in SORTABLE else None
 
 
-class JobListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class JobListAdmin(FilteredAdmin):
     """A list of jobs; each row leads to the page of its job."""
 
     ordering = ("-id",)  # UUIDs of version 7: newest first, on the primary key
@@ -52,14 +54,17 @@ class JobListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @property
     def list_per_page(self) -> int:  # type: ignore[override]
-        return taskq_settings().admin.page_size
+        return right_settings().admin.page_size  # Django's own checks read it
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return JobChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request).defer("payload", "headers")
-        annotated: QuerySet[Any] = rows.annotate(shown_payload=Substr("payload", 1, SHOWN_PAYLOAD))
+        annotated: QuerySet[Any] = rows.annotate(
+            shown_payload=Substr("payload", 1, display.SHOWN_PAYLOAD),
+            shown_headers=Substr("headers", 1, SHOWN_HEADERS),
+        )
         return annotated
 
     def get_search_results(
@@ -71,7 +76,9 @@ class JobListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if is_id(term):
             return queryset.filter(pk=UUID(term)), False
         # NUL is in no path, and PostgreSQL refuses to be asked for it.
-        return (queryset.none() if "\0" in term else newest(queryset).filter(task_path__startswith=term)), False
+        if "\0" in term or len(term) > LONGEST_SEARCH:
+            return queryset.none(), False
+        return newest(queryset).filter(task_path__startswith=term), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -83,6 +90,8 @@ class JobListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         return redirect(job_url(self.admin_site.name, object_id)) if is_id(object_id) else self._gone(request)
 
     def _gone(self, request: HttpRequest) -> HttpResponse:
@@ -96,7 +105,7 @@ class JobListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             job_url(self.admin_site.name, str(row.pk)),
             row.task_path,
             display.task_name(row.task_path),
-            display.short_arguments(row.shown_payload, row.task_path),
+            display.short_arguments(row.shown_payload, row.task_path, row.shown_headers),
         )
 
     @admin.display(description=_("status"))

@@ -1,17 +1,19 @@
 """Stored arguments and return values for people to read: plain JSON values, the secrets masked.
 
-Nothing is rebuilt into objects of the project, and no task is imported to be asked for its names.
+Nothing is rebuilt into objects of the project. What is secret, the task's code says, and the job itself, which tells
+what its task called sensitive when it was enqueued: both count. Where neither can be asked, all is secret.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from inspect import Parameter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..conf import taskq_settings
+from ..jobs import SENSITIVE, headers_of
 from ..registry import registry
-from ..tasks import parameters_of
+from ..tasks import spelled_parameters
 from ..values import TAG, from_json
 
 MASK = "••••"
@@ -20,25 +22,37 @@ DEEPEST = 50  # the codec writes no deeper than 20; a text by another hand must 
 Call = tuple[list[tuple[str, Any]], dict[str, Any]]
 
 
-def masked_call(args: Sequence[Any], kwargs: Mapping[str, Any], task_path: str) -> Call:
-    """Positional arguments with the names of their parameters (or their number), and keyword arguments."""
-    task = registry.get(task_path)
-    sensitive = frozenset(getattr(task, "sensitive", ()))
-    names: tuple[str, ...] = ()
-    known: Mapping[str, Parameter] = {}
-    if task is not None:
-        signature, names, *_ = parameters_of(task.func, task.takes_context)
-        known = signature.parameters
-    rest = _starred(known, Parameter.VAR_POSITIONAL)
-    others = _starred(known, Parameter.VAR_KEYWORD)
+@dataclass(frozen=True)
+class Secrets:
+    """What is known of the secrets of a call, by one of those who know."""
 
+    sensitive: frozenset[str]
+    order: tuple[str, ...]  # the parameters that positional arguments fill
+    rest: str  # the name of *args, or ""
+    others: str  # the name of **kwargs, or ""
+    named: frozenset[str]  # every parameter with a name of its own
+
+    def at(self, position: int) -> str:
+        return self.order[position] if position < len(self.order) else self.rest
+
+
+def masked_call(args: Sequence[Any], kwargs: Mapping[str, Any], task_path: str, headers: str = "") -> Call | None:
+    """Positional arguments with the names of their parameters (or their number), and keyword arguments.
+
+    None: nobody knows what of it is secret. ``headers``: of the job.
+    """
+    known = [each for each in (_told_by(headers), _known_of(task_path)) if each is not None]
+    if not known or headers_of(headers) is None:
+        return None
+    sensitive = frozenset().union(*(each.sensitive for each in known))
     positional = []
     for position, value in enumerate(args):
-        parameter = names[position] if position < len(names) else rest
-        label = parameter if position < len(names) else str(position)
-        positional.append((label, _unless_secret(value, sensitive, parameter)))
+        names = [each.at(position) for each in known]
+        label = next((each.order[position] for each in known if position < len(each.order)), str(position))
+        positional.append((label, _unless_secret(value, sensitive, *names)))
     keywords = {
-        name: _unless_secret(value, sensitive, name, "" if name in known else others) for name, value in kwargs.items()
+        name: _unless_secret(value, sensitive, name, *(each.others for each in known if name not in each.named))
+        for name, value in kwargs.items()
     }
     return positional, keywords
 
@@ -95,5 +109,39 @@ def holds_secret(value: Any, sensitive: frozenset[str] = frozenset(), depth: int
     return any(is_secret(key, sensitive) or holds_secret(item, sensitive, depth + 1) for key, item in value.items())
 
 
-def _starred(known: Mapping[str, Parameter], kind: object) -> str:
-    return next((parameter.name for parameter in known.values() if parameter.kind is kind), "")
+def _known_of(task_path: str) -> Secrets | None:
+    """By the code, if this process has it."""
+    task = registry.seek(task_path)
+    if task is None:
+        return None
+    return _secrets(getattr(task, "sensitive", ()), spelled_parameters(task.func, task.takes_context))
+
+
+def _told_by(headers: str) -> Secrets | None:
+    """By the job. None: it tells nothing, or nothing that can be read."""
+    match (headers_of(headers) or {}).get(SENSITIVE):
+        case {"names": list() as names, "parameters": list() as spelled} if _are_texts(names) and _are_texts(spelled):
+            return _secrets(names, spelled)
+        case _:
+            return None
+
+
+def _secrets(sensitive: Sequence[str], spelled: Sequence[str]) -> Secrets:
+    """``spelled``: the parameters as ``def`` has them: ``["user", "*", "pin", "**more"]``."""
+    stars = [each for each in spelled if each.startswith("*") and not each.startswith("**")]
+    end = spelled.index(stars[0]) if stars else len(spelled)
+    return Secrets(
+        sensitive=frozenset(sensitive),
+        order=tuple(_names(spelled[:end])),
+        rest=stars[0][1:] if stars else "",
+        others=next((each[2:] for each in spelled if each.startswith("**")), ""),
+        named=frozenset(_names(spelled)),
+    )
+
+
+def _names(spelled: Sequence[str]) -> Iterator[str]:
+    return (each for each in spelled if not each.startswith("*"))
+
+
+def _are_texts(values: list[Any]) -> bool:
+    return all(isinstance(each, str) for each in values)

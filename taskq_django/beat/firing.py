@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -56,8 +57,9 @@ def task_of(schedule: Schedule) -> tuple[compat.AnyTask, TaskqBackend]:
 def call_of(schedule: Schedule) -> tuple[list[Any], dict[str, Any]]:
     """The stored arguments as the task gets them. Raises BrokenSchedule."""
     try:
-        return codec.decode_call(orjson.dumps([schedule.args, schedule.kwargs]).decode())
-    except (PayloadError, TypeError, ValueError) as error:
+        # Not by orjson, which writes null for a number beyond all floats.
+        return codec.decode_call(json.dumps([schedule.args, schedule.kwargs], allow_nan=False))
+    except (PayloadError, TypeError, ValueError, RecursionError) as error:
         raise BrokenSchedule(f"Its arguments cannot be read: {error}") from error
 
 

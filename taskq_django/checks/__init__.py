@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import databases  # noqa: F401 - registers its checks
-from .configuration import has_framework, refuse_misspelt_backends
+from .configuration import has_framework, has_misspelt_backend
 from .messages import CHECKS, TAG
 
-__all__ = ["CHECKS", "TAG", "has_framework", "refuse_misspelt_backends"]
+__all__ = ["CHECKS", "TAG", "has_framework", "has_misspelt_backend"]

@@ -14,7 +14,6 @@ from django.utils.module_loading import import_string
 
 from ..conf import option_problems, problems, queue_name_problem
 from ..declaration import Problem, described, nearest
-from ..exceptions import ConfigurationError
 from .messages import TAG, message_of
 
 BACKEND = "taskq_django.TaskqBackend"
@@ -73,6 +72,23 @@ def check_tasks(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMess
 
 
 @register(TAG)
+def check_queues(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    """A task must wait in a queue that its backend offers."""
+    if not has_framework() or check_backends():
+        return []
+    from ..backend import OFFER, not_offered, our_backends
+    from ..compat import task_backends
+    from ..registry import registry
+
+    ours: dict[str, Any] = {alias: task_backends[alias] for alias in our_backends()}
+    return [
+        message_of(Problem(f"The task {task.module_path}", not_offered(task.queue_name, backend), OFFER, "E017"))
+        for task in registry.all()
+        if (backend := ours.get(task.backend)) and backend.queues and task.queue_name not in backend.queues
+    ]
+
+
+@register(TAG)
 def check_schedules(**kwargs: Any) -> list[CheckMessage]:
     if not has_framework() or check_backends():  # then schedules cannot be judged
         return []
@@ -85,14 +101,9 @@ def check_schedules(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-def refuse_misspelt_backends() -> None:
-    """For the start of the app: Django itself builds every backend at the first @task, and says less about it.
-
-    Raises ConfigurationError.
-    """
-    for message in check_backends():
-        if message.id == "taskq_django.E008":
-            raise ConfigurationError(message.msg)
+def has_misspelt_backend() -> bool:
+    """For the start of the app."""
+    return any(message.id == f"{TAG}.E008" for message in check_backends())
 
 
 def _backend_problems(alias: str, params: Mapping[str, Any]) -> Iterator[Problem]:

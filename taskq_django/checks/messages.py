@@ -38,6 +38,7 @@ CHECKS = {
         "A schedule that is declared in code is wrong: its arguments do not fit the task, a value is out of range, or "
         "another one has its name."
     ),
+    "E017": "A task waits in a queue that ``QUEUES`` of its backend does not have.",
     "W001": (
         "A backend keeps its jobs in a database where the ORM, and so the admin, does not look. The jobs run all "
         "the same; ``DatabaseRouter`` lets you see them."

@@ -11,6 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, OperationalError, connections
 
+from ..backend import our_backends
 from ..brokers import Broker
 from ..declaration import Option, options
 from ..exceptions import BrokerError, BrokerUnavailable
@@ -37,6 +38,15 @@ def chosen_values(settings: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         option.name: getattr(settings, option.name) if given.get(option.name) is None else given[option.name]
         for option in options(type(settings))
     }
+
+
+def ask_checks_why_none(command: BaseCommand) -> None:
+    """Where TASKS has no backend of ours our checks may know why: its path is misspelt. They read no database.
+
+    Raises SystemCheckError.
+    """
+    if not our_backends():
+        command.check(tags=["taskq_django"])
 
 
 def get_ready(command: BaseCommand, brokers: Mapping[str, Broker], seconds: float) -> None:

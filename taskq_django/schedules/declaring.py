@@ -45,7 +45,7 @@ class DeclaredSchedule:
         for name, allowed in (("misfire", ("skip", "once", "all")), ("overlap", ("allow", "skip"))):
             if getattr(self, name) not in allowed:
                 raise SpecError(name, f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
-        if isinstance(self.args, str) or not isinstance(self.args, Sequence):
+        if isinstance(self.args, (str, bytes)) or not isinstance(self.args, Sequence):
             raise SpecError("args", f"args must be a list or a tuple, not {self.args!r}.")
         if not isinstance(self.kwargs, Mapping):
             raise SpecError("kwargs", f"kwargs must be a dict, not {self.kwargs!r}.")

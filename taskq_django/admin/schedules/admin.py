@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin import helpers
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -23,6 +23,7 @@ from ...clock import database_now
 from ...compat import AnyTask
 from ...models import Schedule, ScheduleRun
 from .. import display
+from ..lookups import FilteredAdmin
 from . import columns, verbs
 from .calls import signature_text
 from .columns import schedule_url
@@ -30,14 +31,14 @@ from .filters import EnabledFilter, StateFilter, TaskFilter
 from .form import ScheduleForm
 from .history import past_runs, with_last_run
 from .preview import preview_of
-from .schedulable import may, may_touch
+from .schedulable import may, may_clear_away, may_touch
 
 NAME = "taskq_django_schedule"
 STYLES = ["taskq_django/admin.css", "taskq_django/schedules.css"]
 
 
 @admin.register(Schedule)
-class ScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ScheduleAdmin(FilteredAdmin):
     form = ScheduleForm
     change_form_template = "admin/taskq_django/schedule/change_form.html"
     list_display: Any = (
@@ -93,16 +94,13 @@ class ScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     # Permissions
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        allowed = super().has_change_permission(request, obj)
-        return allowed and (obj is None or may_touch(request.user, obj.task_path))
+        return super().has_change_permission(request, obj) and _is_theirs(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        allowed = super().has_delete_permission(request, obj)
-        return allowed and (obj is None or may_touch(request.user, obj.task_path))
+        return super().has_delete_permission(request, obj) and _is_theirs(request, obj)
 
     def has_run_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        allowed = request.user.has_perm("taskq_django.run_schedule")
-        return allowed and (obj is None or may_touch(request.user, obj.task_path))
+        return request.user.has_perm("taskq_django.run_schedule") and _is_theirs(request, obj)
 
     # The list
 
@@ -111,6 +109,22 @@ class ScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return with_last_run(super().get_queryset(request))
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """What can be no key of a row is not chosen: Django hands it to the database."""
+        chosen: Any = request.POST.copy()
+        if helpers.ACTION_CHECKBOX_NAME in chosen:
+            keys = [text for text in chosen.getlist(helpers.ACTION_CHECKBOX_NAME) if self._is_key(text)]
+            chosen.setlist(helpers.ACTION_CHECKBOX_NAME, keys)
+            request.POST = chosen
+        return super().changelist_view(request, extra_context)
+
+    def _is_key(self, text: str) -> bool:
+        try:
+            self.opts.pk.clean(text, None)
+        except ValidationError:
+            return False
+        return True
 
     # Pages and buttons
 
@@ -211,6 +225,12 @@ class ScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         )
 
 
+def _is_theirs(request: HttpRequest, row: Schedule | None) -> bool:
+    if row is None:
+        return True
+    return may_touch(request.user, row.task_path) or may_clear_away(request.user, row.task_path)
+
+
 def _described(task: AnyTask) -> SafeString:
     """Its signature, and what its docstring begins with."""
     about = (task.func.__doc__ or "").strip().partition("\n")[0]
@@ -218,7 +238,10 @@ def _described(task: AnyTask) -> SafeString:
 
 
 def _masked(row: Schedule) -> str:
-    return display.pretty_arguments(json.dumps([row.args, row.kwargs]), row.task_path)
+    try:
+        return display.pretty_arguments(json.dumps([row.args, row.kwargs]), row.task_path)
+    except RecursionError:
+        return display.pretty_arguments("", row.task_path)
 
 
 def _moment(text: str) -> Any:

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -21,12 +20,13 @@ from ...models import Schedule
 from ...models.schedule import aware
 from ...schedules.zones import read_zone
 from .. import display
+from ..lookups import FilteredChangeList
 from .filters import OVERDUE
 from .history import states_of
 from .schedulable import may
 
 
-class ScheduleChangeList(ChangeList):
+class ScheduleChangeList(FilteredChangeList):
     """Tells its rows what their columns ask: the site, what its reader may do, and the states of their last jobs."""
 
     def get_results(self, request: HttpRequest) -> None:

@@ -13,11 +13,11 @@ from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
 from ...beat import declared
-from ...beat.firing import run_now
+from ...beat.firing import call_of, run_now, task_of
 from ...exceptions import BrokenSchedule, SpecError
 from ...models import Schedule
 from .columns import job_url, schedule_url
-from .schedulable import may
+from .schedulable import may, may_schedule
 
 MOST_ERRORS = 10  # that one page shows
 
@@ -30,6 +30,9 @@ class Refused(Exception):
 
 def run(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
     try:
+        task, _backend = task_of(row)
+        if not may_schedule(request.user, task):  # it was unknown when that was asked first
+            raise Refused(_t("You may not do this to “%s”.") % row)
         firing = run_now(row, _database())
     except BrokenSchedule as error:
         raise Refused(_t("“%(row)s” cannot run: %(why)s") % {"row": row, "why": error}) from error
@@ -52,6 +55,10 @@ def disable(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
 
 
 def duplicate(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
+    try:
+        call_of(row)
+    except BrokenSchedule as error:
+        raise Refused(_t("“%(row)s” cannot be duplicated: %(why)s") % {"row": row, "why": error}) from error
     names = [field.name for field in Schedule._meta.fields if field.editable]
     copy = Schedule(**{name: getattr(row, name) for name in names if name != "id"})
     base, number = row.name[:185], 1

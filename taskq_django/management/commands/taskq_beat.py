@@ -24,7 +24,7 @@ from ...worker.listening import listen
 from ...worker.logs import configure_logs
 from ...worker.loop import GRACE_EXPIRED
 from ...worker.process import brokers_of, databases_of
-from ..starting import UNREACHABLE, add_options, chosen_values, get_ready
+from ..starting import UNREACHABLE, add_options, ask_checks_why_none, chosen_values, get_ready
 
 MOST_HOURS = 24 * 366
 MOST_LINES = 10_000
@@ -52,6 +52,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **given: Any) -> None:
         configure_logs(given["log_format"], given["verbosity"])
+        ask_checks_why_none(self)
         if not 0 < given["hours"] <= MOST_HOURS:
             raise CommandError(f"--hours must be a number from 0 to {MOST_HOURS}.")
         try:

@@ -21,7 +21,7 @@ from ...worker.logs import configure_logs
 from ...worker.options import WorkerOptions
 from ...worker.process import brokers_of, run_here
 from ...worker.reloading import Sources, start_anew
-from ..starting import add_options, chosen_values, get_ready
+from ..starting import add_options, ask_checks_why_none, chosen_values, get_ready
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -54,6 +54,7 @@ class Command(BaseCommand):
         from ...conf import taskq_settings
 
         configure_logs(given["log_format"], given["verbosity"])
+        ask_checks_why_none(self)
         # Before anything is waited for: what changes meanwhile has been loaded already.
         sources = Sources(COMMAND) if self._reloads(given) else None
         try:

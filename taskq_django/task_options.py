@@ -1,0 +1,151 @@
+"""What the options of a task may be. Each refusal names the task, the option, what was given, and the remedy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from difflib import get_close_matches
+from inspect import Parameter
+from typing import Any
+
+from .backoff import LONGEST_DELAY, Backoff
+from .compat import InvalidTask
+from .exceptions import ArgumentError
+from .schedules.declaring import DeclaredSchedule
+
+MOST_ATTEMPTS = 1000
+LONGEST_PATH = 255  # characters of a task's path, in the tables
+
+_LISTS = {
+    "retry_on": "exception classes",
+    "give_up_on": "exception classes",
+    "sensitive": "names of parameters",
+    "aliases": "paths of tasks",
+}
+
+
+def validate(task: Any) -> None:
+    """Make the options of this task what its fields say, or raise InvalidTask."""
+    where = f"Task {task.module_path}"
+    attempts = task.max_attempts
+    if attempts is not None and (type(attempts) is not int or not 1 <= attempts <= MOST_ATTEMPTS):
+        raise InvalidTask(f"{where}: max_attempts must be a whole number from 1 to {MOST_ATTEMPTS}, not {attempts!r}.")
+    if task.backoff is not None:
+        if isinstance(task.backoff, type):
+            raise InvalidTask(
+                f"{where}: backoff is the class {task.backoff.__name__}: write {task.backoff.__name__}()."
+            )
+        if not (isinstance(task.backoff, Backoff) or callable(task.backoff)):
+            raise InvalidTask(f"{where}: backoff must be a Backoff or a function, not {task.backoff!r}.")
+    if task.metadata is not None:
+        object.__setattr__(task, "metadata", _plain_metadata(where, task.metadata))
+    for name in ("timeout", "expires", "keep_result"):
+        if (given := getattr(task, name)) is not None:
+            object.__setattr__(task, name, _positive_seconds(where, name, given))
+    for name in ("rerun_on_crash", "store_result"):
+        if type(given := getattr(task, name)) is not bool:
+            raise InvalidTask(f"{where}: {name} must be True or False, not {given!r}.")
+    if task.native and type(task.priority) is not int:
+        raise InvalidTask(f"{where}: priority must be a whole number between -100 and 100, not {task.priority!r}.")
+    for name in _LISTS:
+        given = getattr(task, name)
+        if type(given) is not tuple:
+            object.__setattr__(task, name, _as_tuple(where, name, given))
+    _validate_classes(where, task)
+    _validate_texts(where, task)
+    _validate_schedule(where, task)
+
+
+def validate_sensitive(task: Any, parameters: Mapping[str, Parameter]) -> None:
+    """Each name must be that of a parameter: a misspelt one would mask nothing. ``**kwargs`` may hold any name."""
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for name in task.sensitive:
+        if name not in parameters:
+            near = get_close_matches(name, parameters, n=1)
+            remedy = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(parameters) or 'none'}."
+            raise InvalidTask(f"Task {task.module_path}: sensitive names {name!r}, which is no parameter. {remedy}")
+
+
+def refuse_text(given: object, what: str, remedy: str) -> None:
+    """A str is an iterable of its characters, which nobody means. Raises ArgumentError."""
+    if isinstance(given, (str, bytes)):
+        raise ArgumentError(f"{what} must be a list, not a {type(given).__name__}: {remedy}.")
+
+
+def read_calls(calls: Iterable[Any]) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """What ``enqueue_many`` is given, each as positional and keyword arguments. Raises ArgumentError."""
+    example = "enqueue_many([(1,), (2,)])"
+    refuse_text(calls, "The calls", f"write {example}")
+    if isinstance(calls, Mapping) or not isinstance(calls, Iterable):
+        raise ArgumentError(f"The calls must be a list, not a {type(calls).__name__}: write {example}.")
+    return [_read_call(position, call) for position, call in enumerate(calls)]
+
+
+def _read_call(position: int, call: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if type(call) is tuple:
+        return call, {}
+    if isinstance(call, Mapping):
+        return (), dict(call)
+    if isinstance(call, (list, tuple)):
+        return tuple(call), {}
+    raise ArgumentError(
+        f"Call {position}, counted from 0, is a {type(call).__name__}. It must be a tuple of positional arguments "
+        "or a dict of keyword arguments: (value,) for a single one."
+    )
+
+
+def _as_tuple(where: str, name: str, given: Any) -> tuple[Any, ...]:
+    if isinstance(given, (str, bytes, Mapping, type)) or not isinstance(given, Iterable):
+        text = given.__name__ if isinstance(given, type) else repr(given)
+        if isinstance(given, str) and _LISTS[name] == "exception classes":
+            text = given if given.isidentifier() else "ValueError"
+        remedy = f": write {name}=[{text}]" if isinstance(given, (str, type)) else ""
+        raise InvalidTask(f"{where}: {name} must be a list of {_LISTS[name]}, not {given!r}{remedy}.")
+    return tuple(given)
+
+
+def _validate_classes(where: str, task: Any) -> None:
+    for name in ("retry_on", "give_up_on"):
+        given = getattr(task, name)
+        if not all(isinstance(each, type) and issubclass(each, BaseException) for each in given):
+            raise InvalidTask(f"{where}: {name} must hold exception classes, not {given!r}.")
+
+
+def _validate_texts(where: str, task: Any) -> None:
+    for name in ("sensitive", "aliases"):
+        for each in getattr(task, name):
+            if not isinstance(each, str) or not 0 < len(each) <= LONGEST_PATH:
+                raise InvalidTask(f"{where}: {name} must hold {_LISTS[name]}, not {each!r}.")
+
+
+def _validate_schedule(where: str, task: Any) -> None:
+    given = task.schedule
+    if type(given) is not tuple:
+        is_list = isinstance(given, Iterable) and not isinstance(given, (str, type))
+        object.__setattr__(task, "schedule", tuple(given) if is_list else (given,))
+    if not all(isinstance(each, DeclaredSchedule) for each in task.schedule):
+        raise InvalidTask(f"{where}: schedule must be cron(…) or every(…), or a list of these, not {given!r}.")
+    asked = task.schedulable
+    if not isinstance(asked, bool) and not (isinstance(asked, str) and "." in asked):
+        raise InvalidTask(
+            f"{where}: schedulable must be True, False or a permission like 'app.codename', not {asked!r}."
+        )
+
+
+def _plain_metadata(where: str, given: Any) -> Any:
+    """As it will be read back: a tuple is a list by then. json and not orjson, which takes dates for texts."""
+    if not isinstance(given, Mapping):
+        raise InvalidTask(f"{where}: metadata must be a dict, not {given!r}.")
+    try:
+        return json.loads(json.dumps(dict(given), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidTask(f"{where}: metadata must be plain JSON: {error}.") from None
+
+
+def _positive_seconds(where: str, name: str, given: object) -> float:
+    seconds = given.total_seconds() if isinstance(given, timedelta) else given
+    if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 < seconds <= LONGEST_DELAY:
+        return float(seconds)
+    raise InvalidTask(f"{where}: {name} must be a positive number of seconds or a timedelta, not {given!r}.")
