@@ -45,10 +45,6 @@ class Beat:
         self._stopping = True
         self._sleeper.wake()
 
-    @property
-    def is_stopping(self) -> bool:
-        return self._stopping
-
     def run(self) -> None:
         """Until stopped. A database that is away is waited for, and keeps no other from being served."""
         limit_own_sessions(self._databases, LONGEST_TICK)

@@ -8,7 +8,7 @@ from ..broker_url import parse_broker
 from ..exceptions import ConfigurationError
 from .base import Broker
 from .database.broker import DatabaseBroker, let_go, limit_session, own_transaction
-from .database.lines import cut_lines, limit_lines, release_lines
+from .database.lines import cut_lines, limit_lines, own_lines, release_lines
 
 _brokers: dict[tuple[str, str], Broker] = {}
 
@@ -41,6 +41,7 @@ __all__ = [
     "let_go",
     "limit_lines",
     "limit_session",
+    "own_lines",
     "own_transaction",
     "release_lines",
 ]

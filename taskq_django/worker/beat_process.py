@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -46,15 +46,16 @@ class BeatProcess:
         """Not of one that has ended: at a stop nobody starts it again, and the supervisor would not sleep any more."""
         return [self._process.sentinel] if self._process is not None and self._process.is_alive() else []
 
-    def keep(self) -> None:
-        """Start it, unless it runs or has just died."""
+    def keep(self, alone: Callable[[], AbstractContextManager[None]]) -> None:
+        """Start it, unless it runs or has just died; ``alone``: while no other thread runs here."""
         if self._process is not None and not self._process.is_alive():
             logger.error("The beat died with exit code %s", self._process.exitcode)
             self._process = None
             self._failures = 1 if monotonic() - self._started_at > HEALTHY else self._failures + 1
             self._start_at = monotonic() + min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failures - 1, 10))
         if self._process is None and monotonic() >= self._start_at:
-            self._start()
+            with alone():
+                self._start()
 
     def stop(self, is_urgent: Callable[[], bool]) -> None:
         """Let it finish its tick; not any more once it has become urgent."""

@@ -1,48 +1,86 @@
-"""How a service ends that was told twice to stop, whatever hangs in it."""
+"""How a service ends that was told twice to stop, whatever hangs in it.
+
+A driver may wait where no signal handler can run, and two signals may come before one does. So a thread counts them
+where they arrive: Python writes each as a byte into a pipe at once. It rests while its process forks.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from time import monotonic
-from typing import Any
 
-from ..brokers import cut_lines
-from .listening import listen
+from ..brokers import cut_lines, own_lines
 
 # Time to end by itself; and how often it is freed meanwhile from what it waits for.
 SECONDS, EVERY = 3.5, 0.7
+STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
+REST = b"\0"  # no signal has this number
 
-_end_by = 0.0  # monotonic; 0: it was not told twice
 
+class LastResort:
+    """Of the main thread, which makes it once it is to listen, and ends it by ``close``."""
 
-def end_soon(code: int, before: Callable[[], None] = lambda: None) -> None:
-    """For a signal handler: unless it ends by itself, this process does with ``code`` in less than five seconds.
+    def __init__(self, code: int, before: Callable[[], None] = lambda: None) -> None:
+        """In less than five seconds after the second stop signal this process ends with ``code``, ``before`` that."""
+        self._code, self._before = code, before
+        self._lines = own_lines()
+        self._stops = 0
+        self._has_ended = threading.Event()
+        self._arrived, self._arrive = os.pipe()
+        # What has come, for a loop that sleeps on it: readable after each signal, and a byte for each.
+        self.heard, self._forward = os.pipe()
+        for fd in (self._arrive, self.heard, self._forward):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(self._arrive, warn_on_full_buffer=False)
+        self._start()
 
-    ``before`` is called first. Until then a database that does not answer holds it up no longer than a second.
-    """
-    global _end_by
-    if _end_by or not hasattr(signal, "setitimer"):
-        return
-    _end_by = monotonic() + SECONDS
+    @property
+    def is_urgent(self) -> bool:
+        """Has this process been told twice to stop?"""
+        return self._stops > 1
 
-    def ring(number: int, frame: Any) -> None:
-        if monotonic() < _end_by:
-            cut_lines()
-            return
-        before()
-        # Not by the log, in the middle of which this may have come.
+    @contextmanager
+    def rests(self) -> Iterator[None]:
+        """A process with one thread only can be forked safely."""
+        self._end()
+        try:
+            yield
+        finally:
+            self._start()
+
+    def close(self) -> None:
+        self._has_ended.set()
+        signal.set_wakeup_fd(-1)
+        self._end()
+        for fd in (self._arrived, self._arrive, self.heard, self._forward):
+            os.close(fd)
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._watch, name="taskq last resort", daemon=True)
+        self._thread.start()
+
+    def _end(self) -> None:
+        os.write(self._arrive, REST)
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self.is_urgent:
+            came = os.read(self._arrived, 4096)
+            self._stops += sum(number in STOPS for number in came)
+            with suppress(BlockingIOError):
+                os.write(self._forward, came.replace(REST, b""))
+            if REST in came:
+                return
+        end_by = monotonic() + SECONDS
+        while monotonic() < end_by:
+            if self._has_ended.wait(EVERY):
+                return
+            cut_lines(self._lines)
+        self._before()
+        # Not by the log, which may be what hangs.
         os.write(2, b"Told twice to stop, it has not ended by itself; it ends now\n")
-        os._exit(code)
-
-    listen({signal.SIGALRM: ring})
-    signal.setitimer(signal.ITIMER_REAL, EVERY, EVERY)
-
-
-def is_over() -> None:
-    """It has ended by itself. Python's own end would take the handler away first, and leave the alarm."""
-    global _end_by
-    if _end_by:
-        _end_by = 0.0
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        os._exit(self._code)

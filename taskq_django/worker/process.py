@@ -20,12 +20,13 @@ from ..brokers import Broker
 from ..exceptions import BrokerUnavailable, ConfigurationError
 from ..jobs import Claim
 from ..sessions import limit_own_sessions, unlimit_sessions
-from . import last_resort, listening, stacks
+from . import listening, stacks
 from .blackboard import Blackboard
 from .executor import Executor
 from .fetcher import QueueChoice
 from .intake import most_held
 from .lanes import Surroundings
+from .last_resort import LastResort
 from .lease import Lease, new_worker_id
 from .loop import GRACE_EXPIRED, Loop
 from .maintenance import Maintenance
@@ -187,19 +188,16 @@ def _listen_to_signals(loop: Loop) -> Callable[[], None]:
         return lambda: None  # only the main thread may; whoever runs a worker in another stops it by ``stop``
 
     def asked(number: int, frame: Any) -> None:
-        if loop.is_stopping:
-            loop.stop_now()
-            last_resort.end_soon(GRACE_EXPIRED)
-        else:
-            loop.stop()
+        loop.stop_now() if loop.is_stopping or last_resort.is_urgent else loop.stop()
 
+    last_resort = LastResort(GRACE_EXPIRED)
     acts: dict[int, listening.Act] = {signal.SIGTERM: asked, signal.SIGINT: asked}
     if hasattr(signal, "SIGUSR1"):
         acts[signal.SIGUSR1] = lambda *_: _write_stacks(loop)
     listening.listen(acts)
 
     def restore() -> None:
-        last_resort.is_over()
+        last_resort.close()
         listening.stop_listening()
 
     return restore

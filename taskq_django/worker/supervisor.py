@@ -1,6 +1,8 @@
-"""Starts processes, passes signals on, renews the lease, replaces and rescues what dies. Runs no task, has no thread.
+"""Starts processes, passes signals on, renews the lease, replaces and rescues what dies. Runs no task.
 
-Signals only append to a list; the loop below acts on them.
+Its one thread, the last resort, rests while it forks.
+
+Signals only leave a note; the loop below acts on them.
 """
 
 from __future__ import annotations
@@ -22,11 +24,11 @@ from typing import Any
 from ..brokers import Broker
 from ..exceptions import BrokerUnavailable
 from ..sessions import limit_own_sessions
-from . import last_resort
 from .beat_process import BeatProcess
 from .child import Child
+from .last_resort import LastResort
 from .lease import OUTAGE, new_worker_id
-from .listening import held_back, listen
+from .listening import disregard, held_back, listen
 from .loop import GRACE_EXPIRED
 from .maintenance import Maintenance
 from .options import WorkerOptions
@@ -43,6 +45,7 @@ SOON = 0.1  # and while something is about to
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 WAIT_AFTER_SERVICE = 2.0  # at most, before one that has served, ended no job and died at once is started again
 PASSED_ON = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()
+HEARD = (signal.SIGTERM, signal.SIGINT, *PASSED_ON)
 
 
 class Supervisor:
@@ -56,8 +59,8 @@ class Supervisor:
         self._maintenance = Maintenance(self._brokers, self._lease, every=options.maintenance)
         self._children: list[Child] = []
         self._deaths: list[tuple[str, Death]] = []  # whose jobs are not rescued yet
-        self._signals: list[int] = []  # signal handlers append, the loop takes
-        self._stops_heard = self._stop_signals = 0  # and how many of them the loop has acted on
+        self._signals: list[int] = []  # that have come, and are not acted on yet
+        self._stop_signals = 0
         self._sources = sources
         self.reloads = False
         self._codes: list[int] = []
@@ -72,18 +75,14 @@ class Supervisor:
         """Until every process has ended; the exit code is the worst of theirs."""
         limit_own_sessions(databases_of(self._brokers), self._options.lease)
         self._lease.register()
-        listen(dict.fromkeys((signal.SIGTERM, signal.SIGINT, *PASSED_ON), self._hear))
-        # The wait below is cut short by a byte in here whenever a signal comes.
-        woken, wakes = os.pipe()
-        os.set_blocking(wakes, False)
-        os.set_blocking(woken, False)
-        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+        self._last_resort = LastResort(GRACE_EXPIRED, self._kill_all)
+        listen(dict.fromkeys(HEARD, disregard))  # they are read below
         self._replace()
         while self._children or self._is_short():
             beat = self._beat.sentinels if self._beat else []
-            wait([*(child.sentinel for child in self._children), *beat, woken], timeout=self._pause())
+            wait([*(child.sentinel for child in self._children), *beat, self._last_resort.heard], timeout=self._pause())
             with suppress(BlockingIOError):
-                os.read(woken, 4096)
+                self._signals.extend(number for number in os.read(self._last_resort.heard, 4096) if number in HEARD)
             self._act_on_signals()
             self._renew()
             self._collect()
@@ -93,24 +92,13 @@ class Supervisor:
             self._look_at_sources()
             self._replace()
             if self._beat and not (self._stop_signals or self.reloads):
-                self._beat.keep()
+                self._beat.keep(self._last_resort.rests)
         if self._beat:
-            self._beat.stop(self._is_urgent)
+            self._beat.stop(lambda: self._last_resort.is_urgent)
         self._rescue()
         self._lease.forget([self._lease.worker_id])
-        last_resort.is_over()
+        self._last_resort.close()
         return max(self._codes, default=0)
-
-    def _hear(self, number: int, frame: Any) -> None:
-        """Signal handler: the loop acts on it, but if it cannot, two stop signals are the end all the same."""
-        self._signals.append(number)
-        self._stops_heard += number not in PASSED_ON
-        if self._is_urgent():
-            last_resort.end_soon(GRACE_EXPIRED, self._kill_all)
-
-    def _is_urgent(self) -> bool:
-        """Has it been told twice to stop?"""
-        return self._stops_heard > 1
 
     def _kill_all(self) -> None:
         for child in self._children:
@@ -119,7 +107,7 @@ class Supervisor:
             self._beat.kill()
 
     def _pause(self) -> float:
-        if self._deaths or self._is_short() or self._is_urgent():
+        if self._deaths or self._is_short() or self._last_resort.is_urgent:
             return SOON
         return min(LOOK, self._options.heartbeat, self._maintenance.seconds_left())
 
@@ -149,7 +137,7 @@ class Supervisor:
         gc.collect()
         gc.freeze()  # what is loaded by now stays on pages that parent and children share
         # A child takes no signal before its own handlers stand; what comes until then waits for it.
-        with held_back():
+        with self._last_resort.rests(), held_back():
             begun = [self._start_one(id_) for id_ in ids]
         gc.unfreeze()
         self._children += begun

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-import signal
 import socket
 import threading
 import time
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, connections
 
-from taskq_django.brokers import cut_lines, limit_lines, release_lines
+from taskq_django.brokers import cut_lines, limit_lines, own_lines, release_lines
 from taskq_django.brokers.database.lines import Patience
 from tests.support.workers import cut_other_connections
 
@@ -62,23 +61,13 @@ def test_what_the_project_says_wins_and_its_pool_is_left_to_it(transactional_db:
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no line")
 def test_what_is_waited_for_can_be_cut(limited: Any) -> None:
-    """By a signal handler, which runs in the thread that waits."""
+    limited.ensure_connection()
     begun = time.monotonic()
-    asked = threading.Event()
-
-    def cut_soon(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        asked.set()
-        return execute(sql, params, many, context)
-
-    before = signal.signal(signal.SIGALRM, lambda *_: cut_lines())
-    signal.setitimer(signal.ITIMER_REAL, 0.5)
-    try:
-        with limited.execute_wrapper(cut_soon), pytest.raises(OperationalError), limited.cursor() as cursor:
-            cursor.execute(SLOW[limited.vendor])
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert asked.is_set()
+    timer = threading.Timer(0.5, cut_lines, [own_lines()])
+    timer.start()
+    with pytest.raises(OperationalError), limited.cursor() as cursor:
+        cursor.execute(SLOW[limited.vendor])
+    timer.join()
     assert time.monotonic() - begun < 5
     limited.close()
     with limited.cursor() as cursor:

@@ -30,8 +30,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 # So long a worker waits for a moment without readers; then it takes its turn as anybody does.
 PATIENCE = 1.0  # seconds
-# And so long it waits for a lock at a time: meanwhile no signal reaches it.
-AT_A_TIME = 0.5  # seconds
 # The pause after a transaction: at most; and on a WAL with deferred transactions, while others write.
 LONGEST_REST, LONG_REST = 0.05, 0.05  # seconds
 # For how long another's commit means that others write.
@@ -70,16 +68,8 @@ class Courtesy:
                 return
             except OperationalError:  # somebody reads or writes
                 time.sleep(random.uniform(0.0005, 0.003))  # noqa: S311 - jitter
-        deadline = monotonic() + self._timeout
-        while True:
-            left = deadline - monotonic()
-            try:
-                with self._beginning("IMMEDIATE", wait=max(0.0, min(left, AT_A_TIME))):
-                    stack.enter_context(transaction.atomic(using=self._connection.alias))
-                return
-            except OperationalError as error:
-                if left <= AT_A_TIME or "locked" not in str(error):
-                    raise
+        with self._beginning("IMMEDIATE", wait=self._timeout):
+            stack.enter_context(transaction.atomic(using=self._connection.alias))
 
     @contextmanager
     def _beginning(self, mode: str, wait: float) -> Iterator[None]:

@@ -23,7 +23,8 @@ from django.db import connections
 LEAST = 2.0  # seconds; so long a busy server may think about an answer
 LOOK = 0.1  # seconds between two looks of a wait
 
-_own = threading.local()  # its ``limited``: this thread's connections, each with its settings as they were
+Lines = list[tuple[Any, dict[str, Any]]]  # connections, each with its settings as they were
+_own = threading.local()  # its ``limited``: this thread's
 
 
 def limit_lines(databases: Collection[str], patience: float) -> None:
@@ -36,22 +37,31 @@ def limit_lines(databases: Collection[str], patience: float) -> None:
         connection: Any = connections[alias]
         if not connection.in_atomic_block:  # a test's
             connection.close()
-            _own.limited.append((connection, connection.settings_dict))
+            own_lines().append((connection, connection.settings_dict))
             _limit(connection, max(LEAST, patience))
 
 
 def release_lines() -> None:
     """The opposite, for who goes on living after having been a service."""
-    for connection, settings in getattr(_own, "limited", ()):
+    limited = own_lines()
+    for connection, settings in limited:
         connection.close()
         connection.settings_dict = settings
         connection.__dict__.pop("get_new_connection", None)
-    _own.limited = []
+    limited.clear()
 
 
-def cut_lines() -> None:
-    """What this thread waits for fails at once, as it does when a server goes away. Signal handlers may call it."""
-    for connection, _ in getattr(_own, "limited", ()):
+def own_lines() -> Lines:
+    """Those of the calling thread, now and later: for another thread, which may have to cut them."""
+    if not hasattr(_own, "limited"):
+        _own.limited = []
+    lines: Lines = _own.limited
+    return lines
+
+
+def cut_lines(lines: Lines) -> None:
+    """What their thread waits for fails at once, as it does when a server goes away."""
+    for connection, _ in list(lines):
         raw = connection.connection
         with suppress(Exception):
             end = getattr(raw, "_sock", None) or raw  # PyMySQL has no fileno of its own

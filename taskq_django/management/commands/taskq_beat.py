@@ -19,7 +19,7 @@ from ...conf import taskq_settings
 from ...exceptions import ConfigurationError
 from ...models import Schedule
 from ...schedules.preview import offset_text
-from ...worker.last_resort import end_soon, is_over
+from ...worker.last_resort import LastResort
 from ...worker.listening import listen
 from ...worker.logs import configure_logs
 from ...worker.loop import GRACE_EXPIRED
@@ -81,7 +81,8 @@ class Command(BaseCommand):
         self._serve(beat, databases, given["verbosity"])
 
     def _serve(self, beat: Beat, databases: list[str], verbosity: int) -> None:
-        listen(dict.fromkeys((signal.SIGTERM, signal.SIGINT), lambda *_: _stop(beat)))
+        last_resort = LastResort(GRACE_EXPIRED)
+        listen(dict.fromkeys((signal.SIGTERM, signal.SIGINT), lambda *_: beat.stop()))
         if verbosity > 0:
             for database in databases:
                 declared.sync(database)  # so that those in code are counted
@@ -94,7 +95,7 @@ class Command(BaseCommand):
         try:
             beat.run()
         finally:
-            is_over()
+            last_resort.close()
             connections.close_all()
 
     def _print(self, databases: list[str], span: timedelta) -> None:
@@ -111,13 +112,6 @@ class Command(BaseCommand):
                 self.stdout.write(f"… the first {MOST_LINES}")
             for schedule in broken:
                 self.stderr.write(self.style.WARNING(f"broken: {schedule.name}: {schedule.broken}"))
-
-
-def _stop(beat: Beat) -> None:
-    """After its tick; the second time at once."""
-    if beat.is_stopping:
-        end_soon(GRACE_EXPIRED)
-    beat.stop()
 
 
 def _line(local: datetime, note: str, schedule: Schedule) -> str:
