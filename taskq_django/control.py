@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F, QuerySet
 
-from .brokers import Broker
+from .brokers import Broker, replace_lost
 from .clock import DatabaseNow
 from .conf import queue_name_problem
 from .exceptions import ConfigurationError
@@ -44,6 +44,7 @@ def cancel(ids: Iterable[str], database: str, *, reason: str = "") -> Cancelled:
     asked: set[str] = set()
     ended_before: set[str] = set()
     wanted = _known_ids(ids)
+    replace_lost(database)
     for group in _groups(wanted):
         with transaction.atomic(using=database):
             rows = QueuedJob.objects.using(database).filter(id__in=group)
@@ -68,6 +69,7 @@ def retry(ids: Iterable[str], database: str) -> frozenset[str]:
     without the ``run_after`` and the expiry of their first life.
     """
     again: set[str] = set()
+    replace_lost(database)
     for group in _groups(_known_ids(ids)):
         with transaction.atomic(using=database):
             found = JobResult.objects.using(database).filter(id__in=group, status__in=REOPENED)
@@ -91,6 +93,7 @@ def retry(ids: Iterable[str], database: str) -> frozenset[str]:
 def pause(queue_name: str, broker: Broker) -> bool:
     """Let the jobs of a queue wait; what runs goes on. False: it was paused already."""
     _check(queue_name)
+    replace_lost(broker.database)
     _, made = PausedQueue.objects.using(broker.database).get_or_create(backend=broker.alias, queue_name=queue_name)
     return made
 
@@ -98,6 +101,7 @@ def pause(queue_name: str, broker: Broker) -> bool:
 def resume(queue_name: str, broker: Broker) -> bool:
     """Let workers claim from the queue again. False: it was not paused."""
     _check(queue_name)
+    replace_lost(broker.database)
     paused = PausedQueue.objects.using(broker.database).filter(backend=broker.alias, queue_name=queue_name)
     return bool(paused.delete()[0])
 
@@ -113,6 +117,7 @@ def waiting_in(queue_name: str, broker: Broker) -> QuerySet[QueuedJob]:
 def purge(queue_name: str, broker: Broker) -> int:
     """Remove the jobs of a queue that have not begun, without a trace; returns how many."""
     count = 0
+    replace_lost(broker.database)
     while ids := list(waiting_in(queue_name, broker).values_list("id", flat=True)[:AT_ONCE]):
         count += waiting_in(queue_name, broker).filter(id__in=ids).delete()[0]
     return count

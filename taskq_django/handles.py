@@ -11,7 +11,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from . import codec, compat
-from .brokers.base import Broker
+from .brokers import Broker, ask
 from .compat import TaskError, TaskResultStatus
 from .exceptions import PayloadError, TaskNotFound
 from .jobs import Claim, Job, headers_of
@@ -87,7 +87,9 @@ def record_veto(task: compat.AnyTask, job: Job, reason: str, broker: Broker) -> 
 
 def read_results(ids: Iterable[str], database: str) -> dict[str, Result[Any]]:
     """The results of these jobs by id; an unknown id is left out."""
-    return {id_: _stored_result(story) for id_, story in read_stories(ids, database).items()}
+    wanted = list(ids)
+    stories = ask(database, lambda: read_stories(wanted, database))
+    return {id_: _stored_result(story) for id_, story in stories.items()}
 
 
 def _stored_result(story: Story) -> Result[Any]:

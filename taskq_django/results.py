@@ -15,6 +15,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from . import compat, control
+from .brokers import in_transaction
 from .compat import TASK_REFRESH_ATTRS
 from .exceptions import ResultError, ResultTimeout, TaskFailed
 from .jobs import headers_of
@@ -62,7 +63,7 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
             self.refresh()
             if self.state.is_final:
                 return self._value_or_raise()
-            if connections[self._database()].in_atomic_block:
+            if in_transaction(connections[self._database()]):
                 raise ResultTimeout(
                     f"{self!r} is waited for inside a transaction, where its end cannot be seen: "
                     "call get() after the atomic block."
@@ -78,7 +79,7 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
             await self.arefresh()
             if self.state.is_final:
                 return self._value_or_raise()
-            if await sync_to_async(lambda: connections[self._database()].in_atomic_block)():
+            if await sync_to_async(lambda: in_transaction(connections[self._database()]))():
                 raise ResultTimeout(f"{self!r} is waited for inside a transaction, where its end cannot be seen.")
             self._sleep_allowed(deadline, timeout)
             await asyncio.sleep(pause)

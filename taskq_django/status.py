@@ -9,7 +9,7 @@ from time import monotonic, sleep
 
 from django.db.models import Count, Min, Q
 
-from .brokers import Broker
+from .brokers import Broker, replace_lost
 from .clock import DatabaseNow
 from .conf import taskq_settings
 from .models import JobResult, PausedQueue, QueuedJob, WorkerProcess
@@ -89,6 +89,7 @@ def read_status(brokers: Iterable[Broker]) -> Status:
     for broker in brokers:
         aliases_by_database.setdefault(broker.database, []).append(broker.alias)
     for database, aliases in aliases_by_database.items():
+        replace_lost(database)
         status.queues.extend(_queues(database, aliases))
         status.workers.extend(_workers(database))
         _add_ended(status, database, aliases)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db.models import F
 
+from ..brokers import own_transaction
 from ..clock import database_now
 from ..models import Schedule
 from ..schedules import SpecError
@@ -31,5 +32,6 @@ def adopt(database: str, limit: int, *, broken_too: bool = False) -> int:
         else:
             row.broken = reason if row.is_finished else ""
         fields = {name: getattr(row, name) for name in ("next_run_at", "is_finished", "broken")}
-        count += enabled.filter(pk=row.pk, version=row.version).update(**fields, version=F("version") + 1)
+        with own_transaction(database):
+            count += enabled.filter(pk=row.pk, version=row.version).update(**fields, version=F("version") + 1)
     return count

@@ -10,6 +10,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
+from ..brokers import own_transaction
 from ..exceptions import ArgumentError, BrokenSchedule
 from ..models import Schedule
 from ..models.schedule import given_back
@@ -89,7 +90,7 @@ def sync(database: str) -> Synced:
             logger.error("The schedule %r of %s in code is wrong: %s", key, task.module_path, problem)
             continue
         try:
-            with transaction.atomic(using=database):
+            with own_transaction(database), transaction.atomic(using=database):
                 made, is_new = _sync_one(key, task, declared, database)
         except IntegrityError:  # another process was faster
             continue
@@ -98,7 +99,8 @@ def sync(database: str) -> Synced:
     removed = 0
     for row in gone:
         row.enabled, row.disabled_reason = False, REMOVED
-        row.save(using=database)
+        with own_transaction(database):
+            row.save(using=database)
         logger.warning("Schedule %r is disabled: %s", row.name, REMOVED)
         removed += 1
     return Synced(created, changed, removed)
@@ -111,7 +113,8 @@ def restore(database: str) -> int:
     if not keys:
         return 0
     ours = [(key, task, declared) for key, task, declared, problem in judged() if key in keys and not problem]
-    return sum(_sync_one(key, task, declared, database)[0] for key, task, declared in ours)
+    with own_transaction(database):
+        return sum(_sync_one(key, task, declared, database)[0] for key, task, declared in ours)
 
 
 def fields_of(task: Task[..., Any], declared: DeclaredSchedule) -> dict[str, Any]:

@@ -283,9 +283,10 @@ class Ticker:
         following = None
         with suppress(SpecError):
             following = row.moments.next_after(max(database_now(self._database), slot))
-        self._rows.filter(pk=row.pk, version=row.version).update(
-            next_run_at=given_back(following), broken=reason, version=F("version") + 1
-        )
+        with own_transaction(self._database):
+            self._rows.filter(pk=row.pk, version=row.version).update(
+                next_run_at=given_back(following), broken=reason, version=F("version") + 1
+            )
 
 
 def _announce(firing: Firing) -> None:

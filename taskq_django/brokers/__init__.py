@@ -7,7 +7,8 @@ from django.core.signals import setting_changed
 from ..broker_url import parse_broker
 from ..exceptions import ConfigurationError
 from .base import Broker
-from .database.broker import DatabaseBroker, let_go, limit_session, own_transaction
+from .database.broker import DatabaseBroker, ask, in_transaction, let_go, own_transaction, replace_lost, welcome
+from .database.limits import Limits, is_limited, limit_transactions
 from .database.lines import cut_lines, limit_lines, own_lines, release_lines
 
 _brokers: dict[tuple[str, str], Broker] = {}
@@ -36,12 +37,18 @@ setting_changed.connect(_forget)
 
 __all__ = [
     "Broker",
+    "Limits",
+    "ask",
     "broker_for",
     "cut_lines",
+    "in_transaction",
+    "is_limited",
     "let_go",
     "limit_lines",
-    "limit_session",
+    "limit_transactions",
     "own_lines",
     "own_transaction",
     "release_lines",
+    "replace_lost",
+    "welcome",
 ]

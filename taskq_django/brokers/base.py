@@ -32,6 +32,9 @@ class Bell(ABC):
     def patience(self, idle: float) -> float:
         """Seconds after which the queues must be looked at though it did not ring."""
 
+    def close(self) -> None:  # noqa: B027 - most bells leave nothing behind
+        """Nobody will ask any more."""
+
 
 class Broker(ABC):
     """Where the jobs of one TASKS alias wait.

@@ -25,6 +25,7 @@ def check_databases(app_configs: AppConfigs = None, **kwargs: Any) -> list[Check
     """Whether jobs, results and what the admin reads are in one place that can hold them. Does not connect."""
     databases = _databases()
     vendors = [problem for alias, database in databases.items() for problem in _vendor_problems(alias, database)]
+    vendors += _commit_problems(databases)
     if vendors or not databases:
         return [message_of(problem) for problem in vendors]
     found = list(_routing_problems(databases)) or list(_advice(databases))
@@ -72,6 +73,14 @@ def _vendor_problems(alias: str, database: str) -> Iterator[Problem]:
         yield Problem(f'TASKS["{alias}"]', message, hint, "E011")
 
 
+def _commit_problems(databases: Mapping[str, str]) -> Iterator[Problem]:
+    for database in dict.fromkeys(databases.values()):
+        if not connections[database].settings_dict["AUTOCOMMIT"]:
+            message = "has AUTOCOMMIT = False: nobody would commit what workers and beats write, and no job would end."
+            hint = "Leave AUTOCOMMIT out there and write in transaction.atomic(), or keep the jobs in another database."
+            yield Problem(f'DATABASES["{database}"]', message, hint, "E018")
+
+
 def _routing_problems(databases: Mapping[str, str]) -> Iterator[Problem]:
     models = list(apps.get_app_config(TAG).get_models())
     homes = {model.__name__: router.db_for_write(model) for model in models}
@@ -98,7 +107,14 @@ def _advice(databases: Mapping[str, str]) -> Iterator[Problem]:
             hint += ", and keep the jobs of all backends in one database."
             yield Problem(f'TASKS["{alias}"]', message, hint, "W001")
     for database in dict.fromkeys(databases.values()):
-        level = connections[database].settings_dict["OPTIONS"].get("isolation_level", "read committed")
+        options = connections[database].settings_dict["OPTIONS"]
+        waits = str(options.get("transaction_mode")).upper() in {"IMMEDIATE", "EXCLUSIVE"}
+        has_wal = "wal" in str(options.get("init_command", "")).lower()
+        if connections[database].vendor == "sqlite" and has_wal and not waits:
+            message = 'has a WAL, and OPTIONS without "transaction_mode": "IMMEDIATE".'
+            hint = 'Set it: else transactions that read and then write fail with "database is locked" beside a worker.'
+            yield Problem(f'DATABASES["{database}"]', message, hint, "W010")
+        level = options.get("isolation_level", "read committed")
         if connections[database].vendor == "mysql" and str(level).lower() != "read committed":
             message = f"has the isolation level {described(level)}."
             hint = 'Claims and inserts then lock the gaps between rows and wait for each other; use "read committed".'

@@ -39,6 +39,7 @@ CHECKS = {
         "another one has its name."
     ),
     "E017": "A task waits in a queue that ``QUEUES`` of its backend does not have.",
+    "E018": "The database of the jobs has ``AUTOCOMMIT = False``: no end of a job would ever be committed.",
     "W001": (
         "A backend keeps its jobs in a database where the ORM, and so the admin, does not look. The jobs run all "
         "the same; ``DatabaseRouter`` lets you see them."
@@ -46,6 +47,10 @@ CHECKS = {
     "W002": (
         "MariaDB or MySQL with another isolation level than ``read committed``, Django's default: claims and "
         "inserts then lock the gaps between rows and wait for each other."
+    ),
+    "W010": (
+        "SQLite with a WAL but without ``transaction_mode`` ``IMMEDIATE``: a transaction that has read and then writes "
+        "fails at once where a worker has written in between, and nobody can spare it."
     ),
 }
 

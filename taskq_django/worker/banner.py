@@ -54,13 +54,22 @@ def _described(broker: Broker) -> str:
 
 
 def _advice(brokers: Mapping[str, Broker]) -> list[tuple[str, str]]:
+    rows = []
     for alias in sorted({broker.database for broker in brokers.values()}):
         connection = connections[alias]
         if connection.vendor == "sqlite" and not connection.is_in_memory_db():  # type: ignore[attr-defined]
             with connection.cursor() as cursor:
                 cursor.execute("PRAGMA journal_mode")
                 mode = cursor.fetchone()[0]
-            if mode != "wal" or connection.transaction_mode not in {"IMMEDIATE", "EXCLUSIVE"}:  # type: ignore[attr-defined]
-                text = f'faster on SQLite: DATABASES["{alias}"]["OPTIONS"] = {WAL_OPTIONS}'
-                return [("advice", text)]
-    return []
+            waits = connection.transaction_mode in {"IMMEDIATE", "EXCLUSIVE"}  # type: ignore[attr-defined]
+            if mode != "wal" or not waits:
+                rows.append(("advice", f'{_why(mode, waits)}: DATABASES["{alias}"]["OPTIONS"] = {WAL_OPTIONS}'))
+    return rows
+
+
+def _why(journal_mode: str, waits: bool) -> str:
+    if waits:
+        return "faster on SQLite"
+    if journal_mode == "wal":
+        return "needed on this SQLite, or the project's transactions fail beside tasks and workers (database is locked)"
+    return "needed on SQLite as soon as tasks write much: until then nobody can read while one writes"

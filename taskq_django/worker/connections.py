@@ -13,8 +13,9 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connections, reset_queries
+from django.db.backends.signals import connection_created
 
-from ..brokers import let_go
+from ..brokers import is_limited, let_go, welcome
 from ..jobs import Claim
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,23 @@ PATIENCE = 5.0  # seconds
 
 # For which job a coroutine works, and what it calls in other threads.
 _job: ContextVar[tuple[str, str]] = ContextVar("taskq_django_job", default=("", ""))
+
+
+GUESTS = "taskq_django.worker.connections"
+
+
+def welcome_guests() -> None:
+    """From now on, what is connected in this process for tasks leaves room for others: all but the service's own."""
+    connection_created.connect(_welcome, dispatch_uid=GUESTS)
+
+
+def no_more_guests() -> None:
+    connection_created.disconnect(dispatch_uid=GUESTS)
+
+
+def _welcome(connection: Any, **kwargs: Any) -> None:
+    if not is_limited():
+        welcome(connection)
 
 
 def _never_raises(keep: Callable[..., None]) -> Callable[..., None]:

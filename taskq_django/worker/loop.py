@@ -136,6 +136,8 @@ class Loop:
         finally:
             self.pool.close()
             self.sleeper.close()
+            for bell in self._intake.bells:
+                bell.close()
 
     def _serve(self) -> None:
         while not (self.is_stopping or self._leaving):

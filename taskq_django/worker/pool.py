@@ -14,6 +14,7 @@ from time import monotonic
 from asgiref.sync import async_to_sync
 
 from ..jobs import Claim
+from . import connections
 from .lanes import Coroutines, Lane, Surroundings, Threads
 from .seats import CoroutineSeat, Seat
 
@@ -77,6 +78,7 @@ class LanePool(Pool):
     """A lane of threads for sync tasks and a lane of coroutines, which is opened when the first one comes."""
 
     def __init__(self, given: Surroundings, threads: int, coroutines: int) -> None:
+        connections.welcome_guests()
         self._given = given
         self._coroutine_seats = coroutines
         self._threads = Threads(threads, given)
@@ -129,6 +131,7 @@ class LanePool(Pool):
     def close(self) -> None:
         for lane in self._lanes:
             lane.close()
+        connections.no_more_guests()
 
 
 class InlinePool(Pool):

@@ -294,3 +294,33 @@ def test_a_right_schedule_in_code_is_none(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(registry, "_tasks", {})
     task(schedule=every(hours=1, args=["north"], max_runs=3, backend="fast", queue_name="mail"))(planned)
     assert found() == []
+
+
+@pytest.mark.parametrize("alias", ["default", "other"])
+def test_a_database_without_autocommit_is_an_error_where_jobs_are(settings: Settings, alias: str) -> None:
+    settings.TASKS = {"default": {"BACKEND": OURS, "OPTIONS": {"broker": f"database://{alias}"}}}
+    other = "other" if alias == "default" else "default"
+    for database, expected in ((alias, ["taskq_django.E018"]), (other, [])):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(connections[database].settings_dict, "AUTOCOMMIT", False)
+            messages = [(id_, text) for id_, text in found() if not id_.endswith("W001")]
+            assert [id_ for id_, _ in messages] == expected
+            assert all(f'DATABASES["{alias}"]' in text and "atomic()" in text for _, text in messages)
+
+
+@pytest.mark.skipif(connections["default"].vendor != "sqlite", reason="about SQLite only")
+@pytest.mark.parametrize(
+    ("options", "is_warned"),
+    [
+        ({}, False),
+        ({"init_command": "PRAGMA journal_mode=WAL;"}, True),
+        ({"init_command": "pragma JOURNAL_MODE = wal", "transaction_mode": "DEFERRED"}, True),
+        ({"init_command": "PRAGMA journal_mode=WAL;", "transaction_mode": "IMMEDIATE"}, False),
+        ({"init_command": "PRAGMA journal_mode=WAL;", "transaction_mode": "exclusive"}, False),
+    ],
+)
+def test_a_wal_whose_transactions_do_not_wait_is_a_warning(
+    options: dict[str, str], is_warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", options)
+    assert [id_ for id_, _ in found()] == ["taskq_django.W010"] * is_warned

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 from django.db import ProgrammingError, connection
 
@@ -246,3 +247,17 @@ def test_a_stop_while_it_reloads_is_a_stop(start_worker: Start, tmp_path: Path) 
     assert worker.wait() == 0, worker.output
     assert worker.output.count("Ready") == 1
     assert job.get(timeout=1) == "a"
+
+
+@pytest.mark.parametrize("command", ["worker", "beat"])
+def test_a_service_refuses_a_database_that_nobody_commits(
+    command: str, start_worker: Start, start_beat: Start, settings_with: Callable[..., dict[str, str]]
+) -> None:
+    entry = {**settings.DATABASES["default"], "NAME": str(connection.settings_dict["NAME"]), "TEST": {}}
+    entry["AUTOCOMMIT"] = False
+    env = settings_with(DATABASES={"default": entry, "other": {**entry, "AUTOCOMMIT": True}})
+    service = start_worker(env=env) if command == "worker" else start_beat(env=env)
+    assert service.wait() == 1, service.output
+    assert "taskq_django.E018" in service.output
+    assert "AUTOCOMMIT = False" in service.output
+    assert "Ready" not in service.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError
@@ -25,13 +26,16 @@ class ListenBell(Bell):
         self._connection = connection
         self._channel = channel
         self._listening_on: Any = None  # the driver's connection that has our LISTEN; another after a reconnect
+        self._polls: PollBell | None = None  # instead, where a pooler hands our session to others
 
     @property
     def fd(self) -> int | None:
         raw = self._connection.connection
-        return None if raw is None or raw.closed else raw.fileno()
+        return None if self._polls or raw is None or raw.closed else raw.fileno()
 
     def patience(self, idle: float) -> float:
+        if self._polls:
+            return self._polls.patience(idle)
         return GLANCE if idle < ATTENTIVE else 1.0
 
     def rang(self) -> bool:
@@ -47,12 +51,28 @@ class ListenBell(Bell):
         self._connection.ensure_connection()
         raw: Any = self._connection.connection
         if self._listening_on is not raw:
-            with self._connection.cursor() as cursor:
-                cursor.execute(f"LISTEN {self._channel}")
-            self._listening_on = raw
+            self._listen(raw)
             return True  # what came before the LISTEN rang for nobody
+        if self._polls:
+            return False
         # A generator that is always run to its end: notifications must not stay queued.
         return len(list(raw.notifies(timeout=0))) > 0
+
+    def _listen(self, raw: Any) -> None:
+        """Unless there is a pooler: a LISTEN would stay on a session that the next transaction of anybody may get."""
+        with self._connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            # A server tells its number when it is connected to, and a pooler another: it has several sessions.
+            self._polls = None if raw.info.backend_pid == cursor.fetchone()[0] else PollBell()
+            if self._polls is None:
+                cursor.execute(f"LISTEN {self._channel}")
+        self._listening_on = raw
+
+    def close(self) -> None:
+        if self._listening_on is self._connection.connection and self._polls is None:
+            with suppress(DatabaseError, InterfaceError), self._connection.cursor() as cursor:
+                cursor.execute(f"UNLISTEN {self._channel}")
+        self._listening_on = None
 
 
 class DataVersionBell(Bell):

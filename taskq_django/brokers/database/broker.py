@@ -57,6 +57,12 @@ def own_transaction(database: str) -> AbstractContextManager[None]:
     return DIALECTS[connection.vendor].transaction(connection)
 
 
+def welcome(connection: BaseDatabaseWrapper) -> None:
+    """Have what tasks do there leave room for what the project does besides."""
+    if dialect := DIALECTS.get(connection.vendor):
+        dialect.welcome(connection)
+
+
 def let_go(connection: Any) -> None:
     """Close it, whatever Django believes of it; what was open is rolled back by the server.
 
@@ -72,14 +78,32 @@ def let_go(connection: Any) -> None:
     connection.closed_in_transaction = False
 
 
-def limit_session(connection: BaseDatabaseWrapper, *, idle: float, wait: float) -> None:
-    """Bound what a stopped process, or a host that cannot be reached, can keep others from doing by its locks."""
-    dialect = DIALECTS.get(connection.vendor)
-    statements = dialect.limits(connection, idle, wait) if dialect else ()
-    if statements:
-        with connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
+def in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Whether what is written now becomes true with a caller's commit: in its block, or with its autocommit off."""
+    return connection.in_atomic_block or (connection.connection is not None and not connection.autocommit)
+
+
+def ask(database: str, question: Callable[[], T]) -> T:
+    """Its answer; asked again on a new connection where the old one was lost, but never in a caller's transaction.
+
+    For what writes nothing.
+    """
+    connection = connections[database]
+    is_callers = in_transaction(connection)
+    try:
+        return question()
+    except (DatabaseError, InterfaceError):
+        if is_callers or (connection.connection is not None and connection.is_usable()):
+            raise
+        let_go(connection)
+        return question()
+
+
+def replace_lost(database: str) -> None:
+    """Before what cannot be asked twice: let go of a connection that was lost while nobody used it."""
+    connection = connections[database]
+    if connection.connection is not None and not in_transaction(connection) and not connection.is_usable():
+        let_go(connection)
 
 
 class DatabaseBroker(Broker):
@@ -112,7 +136,7 @@ class DatabaseBroker(Broker):
 
     def send(self, jobs: Sequence[Job]) -> datetime:
         connection = self.connection
-        is_callers = connection.in_atomic_block
+        is_callers = in_transaction(connection)
         try:
             return self._insert(jobs)
         except (DatabaseError, InterfaceError) as error:
@@ -130,7 +154,7 @@ class DatabaseBroker(Broker):
 
     def _insert(self, jobs: Sequence[Job]) -> datetime:
         connection, dialect = self.connection, self.dialect
-        alone = len(jobs) == 1 or "insert" in dialect.one_statement or connection.in_atomic_block
+        alone = len(jobs) == 1 or "insert" in dialect.one_statement or in_transaction(connection)
         with nullcontext() if alone else transaction.atomic(using=self.database), connection.cursor() as cursor:
             return dialect.insert(cursor, jobs, ring=self._may_ring(connection))
 
@@ -204,7 +228,7 @@ class DatabaseBroker(Broker):
         NOTIFY serialises commits, so a burst rings once per RING_PAUSE; a worker that heard it looks by itself for
         longer than that. Inside a transaction it always rings: the commit may be seconds away.
         """
-        if connection.in_atomic_block:
+        if in_transaction(connection):
             return True
         now = time.monotonic()
         if now - self._rang_at < RING_PAUSE:

@@ -21,6 +21,7 @@ from ...jobs import Claim, Discarded, Ended, Failed, Job, Retried, Returned, Suc
 from ...models import JobAttempt, JobResult, PausedQueue, QueuedJob
 from ...states import State
 from ..base import Bell
+from .limits import Limits, limits_of
 
 JOB = QueuedJob._meta.db_table
 RESULT = JobResult._meta.db_table
@@ -55,14 +56,19 @@ class Dialect(ABC):
         return ""
 
     def transaction(self, connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
-        """For the loop's writes; the lock may be waited for."""
-        return transaction.atomic(using=connection.alias)
+        """For the loop's writes; the lock may be waited for, within the limits of the thread."""
+        limits = limits_of(connection)
+        return self.limited(connection, limits) if limits else transaction.atomic(using=connection.alias)
 
-    def limits(self, connection: BaseDatabaseWrapper, idle: float, wait: float) -> Sequence[str]:
-        """Statements for a connection of our own: the server ends it when it has been idle in a transaction for
-        ``idle`` seconds, and it waits for a lock no longer than ``wait`` seconds.
+    def welcome(self, connection: BaseDatabaseWrapper) -> None:
+        """A connection for tasks, which must not fail what others do on this database because it is a worker's."""
+        return  # servers let everybody in
+
+    def limited(self, connection: BaseDatabaseWrapper, limits: Limits) -> AbstractContextManager[None]:
+        """A transaction that the server ends when it stands still for too long, and that waits for no lock for longer
+        than it may: bounds what a stopped process, or a host that cannot be reached, keeps others from doing.
         """
-        return ()
+        return transaction.atomic(using=connection.alias)
 
     @abstractmethod
     def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime: ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -32,6 +33,7 @@ from .dialect import (
     job_record,
     put_back_record,
 )
+from .limits import Limits, by_variables
 
 NOW = "UTC_TIMESTAMP(6)"  # NOW() would be in the time zone of the session
 # Said wherever it matters: after a crash InnoDB takes a table for as small as it was when it last counted, a queue for
@@ -147,12 +149,8 @@ class MySQL(Dialect):
         version = connection.mysql_version
         return "" if version >= wanted else f"{name} {_dotted(wanted)} (it is {_dotted(version)})"
 
-    def limits(self, connection: Any, idle: float, wait: float) -> Sequence[str]:
-        seconds = [max(1, round(number)) for number in (idle, wait)]
-        statements = [f"SET SESSION innodb_lock_wait_timeout = {seconds[1]}"]
-        if connection.mysql_is_mariadb:  # MySQL has no such limit
-            statements.append(f"SET SESSION idle_transaction_timeout = {seconds[0]}")
-        return statements
+    def limited(self, connection: BaseDatabaseWrapper, limits: Limits) -> AbstractContextManager[None]:
+        return by_variables(connection, limits)
 
     def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime:
         job = jobs[0]

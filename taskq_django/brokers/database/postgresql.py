@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
@@ -25,6 +27,7 @@ from .dialect import (
     job_record,
     put_back_record,
 )
+from .limits import Limits, limits_of
 
 CHANNEL = "taskq_django"
 NOW = "statement_timestamp()"  # now() would be the start of the caller's transaction
@@ -82,6 +85,9 @@ kept AS (
   FROM gone WHERE keep)
 SELECT id::text FROM gone"""
 
+# The same with a limit for its locks, which ends with this statement's own transaction: the parameter is read first.
+END_LIMITED = END.replace("(%s)", "(CASE WHEN set_config('lock_timeout', %s, true) <> '' THEN %s::json END)", 1)
+
 PUT_BACK = f"""
 WITH o AS MATERIALIZED (
   SELECT * FROM json_to_recordset(%s) AS o(id uuid, token uuid, tried int, crashed int, lost int, began int,
@@ -105,6 +111,10 @@ FROM json_to_recordset(%s) AS o(id uuid, number int, worker text, began bigint, 
 NEXT_DUE = f"""
 SELECT EXTRACT(EPOCH FROM MIN(available_at) - {NOW})::float8 FROM {JOB} WHERE backend = %s AND status = 'SCHEDULED'"""
 
+# Until the end of the transaction. In one statement: each is a round trip.
+SET_LOCAL = """
+SELECT set_config('idle_in_transaction_session_timeout', %s, true), set_config('lock_timeout', %s, true)"""
+
 PROMOTE = f"""
 UPDATE {JOB} SET status = 'READY', available_at = {NOW} WHERE id = ANY(ARRAY(
   SELECT id FROM {JOB} WHERE backend = %s AND status = 'SCHEDULED' AND available_at <= {NOW}
@@ -114,11 +124,12 @@ UPDATE {JOB} SET status = 'READY', available_at = {NOW} WHERE id = ANY(ARRAY(
 class PostgreSQL(Dialect):
     one_statement = frozenset({"insert", "claim", "promote", "end"})
 
-    def limits(self, connection: BaseDatabaseWrapper, idle: float, wait: float) -> Sequence[str]:
-        return (
-            f"SET idle_in_transaction_session_timeout = {int(idle * 1000)}",
-            f"SET lock_timeout = {int(wait * 1000)}",
-        )
+    @contextmanager
+    def limited(self, connection: BaseDatabaseWrapper, limits: Limits) -> Iterator[None]:
+        with transaction.atomic(using=connection.alias):
+            with connection.cursor() as cursor:
+                cursor.execute(SET_LOCAL, (_milliseconds(limits.idle), _milliseconds(limits.wait)))
+            yield
 
     def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime:
         job = jobs[0]
@@ -164,7 +175,12 @@ class PostgreSQL(Dialect):
 
     def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended]) -> set[str]:
         now = monotonic()
-        cursor.execute(END, [as_json([ended_record(outcome, now) for outcome in outcomes])])
+        records = as_json([ended_record(outcome, now) for outcome in outcomes])
+        # As one statement it begins no transaction in which the limits could be set, and a row may be locked.
+        if limits := limits_of(cursor.db):
+            cursor.execute(END_LIMITED, (_milliseconds(limits.wait), records))
+        else:
+            cursor.execute(END, (records,))
         return {id_ for (id_,) in cursor.fetchall()}
 
     def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Returned]) -> set[str]:
@@ -187,6 +203,10 @@ class PostgreSQL(Dialect):
         # psycopg2 keeps notifications elsewhere; such projects poll.
         driver: str = connection.Database.__name__  # type: ignore[attr-defined]
         return ListenBell(connection, CHANNEL) if driver == "psycopg" else PollBell()
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(max(1, int(seconds * 1000)))  # 0 would be no limit
 
 
 def _claim_order(row: Any) -> tuple[int, float, str]:

@@ -17,7 +17,7 @@ from django.db.backends.utils import CursorWrapper
 from ...jobs import Claim, Ended, Failed, Job, Outcome, Retried, Returned
 from ..base import Bell
 from .bells import DataVersionBell
-from .courtesy import Courtesy
+from .courtesy import Courtesy, Guest
 from .dialect import (
     ATTEMPT,
     JOB,
@@ -89,6 +89,9 @@ class SQLite(Dialect):
         if courtesy is None:
             courtesy = self._courtesies[connection] = Courtesy(connection)
         return courtesy.transaction()
+
+    def welcome(self, connection: BaseDatabaseWrapper) -> None:
+        Guest.welcome(connection)
 
     def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime:
         now = datetime.now(UTC)

@@ -1,0 +1,164 @@
+"""How the connections of one process take turns at an SQLite file, and leave it to others in between.
+
+Where transactions begin without a lock (Django's default), one that has read and then wants to write fails at once if
+anybody else is writing: waiting could not help it. So whoever is a guest here begins with the lock that it needs, and
+
+- on a rollback journal (SQLite's default) locks the whole file, while nobody reads: who reads might be about to write;
+- on a WAL, where nobody can be kept from reading, begins at least while nobody does.
+
+SQLite cannot be asked who reads without a first lock, which fails others already. The system can: it knows of each
+lock on the file that other processes hold. Within the process a lock of its own decides who is next.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+from time import monotonic
+
+from django.db import OperationalError
+
+try:
+    import fcntl
+except ImportError:  # Windows; there SQLite is asked only
+    fcntl = None  # type: ignore[assignment]
+
+# So long a moment is waited for in which nobody reads; then it is our turn as it is anybody's. On a WAL, where that
+# helps some and not all, a moment only.
+PATIENCE, PATIENCE_ON_WAL = 5.0, 0.1  # seconds
+# A wait is made of such pieces: an interrupt of a task comes in between.
+SLICE = 0.5  # seconds
+# The pause after a transaction, at most.
+LONGEST_REST = 0.05  # seconds
+# For how long another's commit means that others write.
+OTHERS_WRITE = 2.0  # seconds
+
+# Of SQLite's file format: where readers and writers lock a file (bytes), and where it counts its commits.
+JOURNAL_LOCKS, JOURNAL_COUNT = (0x40000000, 512), 24
+# The same of the index beside a WAL ("-shm").
+WAL_LOCKS, WAL_COUNT = (123, 5), 8
+
+_FLOCK = "qqihh" if sys.platform == "darwin" else "hhqqi"
+
+Begin = Callable[[str, float], None]  # the mode, and for how many seconds the lock is waited for
+
+
+class Watched:
+    """What the system knows of a file that SQLite locks."""
+
+    def __init__(self, path: str, locks: tuple[int, int], count_at: int) -> None:
+        self._path, self._locks, self._count_at = path, locks, count_at
+        self._fd = -1
+
+    def is_locked(self) -> bool:
+        """Does another process hold a lock? False too where that cannot be known."""
+        if fcntl is None or not self._is_open():
+            return False
+        start, length = self._locks
+        if sys.platform == "darwin":
+            asked = struct.pack(_FLOCK, start, length, 0, fcntl.F_WRLCK, os.SEEK_SET)
+        else:
+            asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+        try:
+            answer = struct.unpack(_FLOCK, fcntl.fcntl(self._fd, fcntl.F_GETLK, asked)[: struct.calcsize(_FLOCK)])
+        except OSError:
+            return False
+        return bool(answer[3 if sys.platform == "darwin" else 0] != fcntl.F_UNLCK)
+
+    def count(self) -> bytes:
+        """Changes with each commit."""
+        return os.pread(self._fd, 4, self._count_at) if fcntl is not None and self._is_open() else os.urandom(4)
+
+    def _is_open(self) -> bool:
+        if self._fd < 0:
+            try:
+                # Never closed: a process that closes any of its files loses all its locks on it, those of SQLite too.
+                self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                return False
+        return True
+
+
+class Turn:
+    """Of one file. One thread at a time has it."""
+
+    def __init__(self, path: str) -> None:
+        self._lock = threading.RLock()
+        self._journal = Watched(path, JOURNAL_LOCKS, JOURNAL_COUNT)
+        self._wal = Watched(f"{path}-shm", WAL_LOCKS, WAL_COUNT)
+        self._seen: bytes | None = None  # the count of commits when we had finished last
+        self._begun = self._rest_until = 0.0
+        self._others_at = float("-inf")
+
+    def take(self, begin: Begin, *, is_deferred: bool, has_wal: bool, wait: float) -> None:
+        """Begin a transaction when it is our turn; ``wait``: seconds to wait for who has the file.
+
+        ``is_deferred``: the project's transactions begin without a lock. Raises OperationalError.
+        """
+        deadline = monotonic() + wait
+        while not self._lock.acquire(timeout=SLICE):
+            if monotonic() > deadline:
+                raise OperationalError("database is locked")
+        try:
+            time.sleep(max(0.0, self._rest_until - monotonic()))
+            file = self._wal if has_wal else self._journal
+            if self._seen not in (None, file.count()):
+                self._others_at = monotonic()
+            self._begin(begin, file, is_deferred=is_deferred, has_wal=has_wal, wait=wait)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._begun = monotonic()
+
+    def leave(self, *, has_wal: bool) -> None:
+        """The transaction has ended; rest, twice as long as it took while others write. May be called twice.
+
+        Then the file is free most of the time. Alone we rest a quarter of it, so that who comes first finds a gap.
+        """
+        if not self._lock._is_owned():  # type: ignore[attr-defined]
+            return
+        now = monotonic()
+        self._seen = (self._wal if has_wal else self._journal).count()
+        took = now - self._begun
+        self._rest_until = now + min(LONGEST_REST, 2 * took if now - self._others_at < OTHERS_WRITE else took / 4)
+        self._lock.release()
+
+    def rest(self, seconds: float) -> None:
+        """Longer, while others write."""
+        if monotonic() - self._others_at < OTHERS_WRITE:
+            self._rest_until = max(self._rest_until, monotonic() + seconds)
+
+    @staticmethod
+    def _begin(begin: Begin, file: Watched, *, is_deferred: bool, has_wal: bool, wait: float) -> None:
+        mode = "EXCLUSIVE" if is_deferred and not has_wal else "IMMEDIATE"
+        deadline = monotonic() + (PATIENCE_ON_WAL if has_wal else PATIENCE)
+        while is_deferred and monotonic() < deadline:
+            if not file.is_locked():
+                try:
+                    begin(mode, 0)
+                    return
+                except OperationalError as error:  # somebody came first, or reads in this process
+                    if "locked" not in str(error):
+                        raise
+            time.sleep(random.uniform(0.0003, 0.0015))  # noqa: S311 - jitter
+        deadline = monotonic() + wait
+        while True:
+            try:
+                begin(mode, min(wait, SLICE))
+                return
+            except OperationalError as error:
+                if "locked" not in str(error) or monotonic() > deadline:
+                    raise
+
+
+_turns: dict[str, Turn] = {}
+
+
+def turn_at(path: str) -> Turn:
+    """The one of this file in this process."""
+    return _turns.get(path) or _turns.setdefault(path, Turn(path))

@@ -1,0 +1,192 @@
+"""A service's transactions hold nobody up for long, and leave a session as they have found it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+
+from taskq_django.brokers import let_go, own_transaction
+from taskq_django.brokers.base import Broker
+from taskq_django.compat import task_backends
+from taskq_django.exceptions import BrokerUnavailable
+from taskq_django.jobs import Succeeded
+from taskq_django.models import PausedQueue, QueuedJob
+from taskq_django.sessions import limit_own_sessions, unlimit_sessions
+from tests.app import tasks
+
+pytestmark = [
+    pytest.mark.django_db(databases=["default", "other"], transaction=True),
+    pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no sessions"),
+]
+
+LEASE = 2.0  # seconds; half of it a lock is waited for
+SETTINGS = {
+    "postgresql": ["lock_timeout", "idle_in_transaction_session_timeout"],
+    "mysql": ["innodb_lock_wait_timeout", "idle_transaction_timeout"],
+}
+# What a project has set for its own sessions.
+THEIRS = {"postgresql": ["77s", "1h"], "mysql": [77, 3600]}
+
+
+@pytest.fixture
+def limited() -> Iterator[None]:
+    """This thread is a service."""
+    limit_own_sessions(["default"], LEASE)
+    yield
+    unlimit_sessions()
+    let_go(connection)
+
+
+@pytest.fixture
+def queue() -> PausedQueue:
+    return PausedQueue.objects.create(backend="default", queue_name="q")
+
+
+def rows() -> Any:
+    return PausedQueue.objects.filter(queue_name="q")
+
+
+def in_force() -> list[Any]:
+    found = []
+    with connection.cursor() as cursor:
+        for name in SETTINGS[connection.vendor]:
+            cursor.execute(f"SHOW {name}" if connection.vendor == "postgresql" else f"SELECT @@{name}")
+            found.append(cursor.fetchone()[0])
+    return found
+
+
+def set_theirs() -> None:
+    with connection.cursor() as cursor:
+        for name, value in zip(SETTINGS[connection.vendor], THEIRS[connection.vendor], strict=True):
+            cursor.execute(f"SET SESSION {name} = %s", [value])
+
+
+def commit() -> None:
+    with own_transaction("default"):
+        rows().update(backend="other")
+
+
+def fail() -> None:
+    with pytest.raises(ValueError, match="ours"), own_transaction("default"):  # noqa: PT012 - one story
+        rows().update(backend="other")
+        raise ValueError("ours")
+
+
+def fail_in_the_database() -> None:
+    with suppress(DatabaseError), own_transaction("default"), connection.cursor() as cursor:
+        cursor.execute("SELECT nothing")
+
+
+def roll_back() -> None:
+    with own_transaction("default"):
+        rows().update(backend="other")
+        transaction.set_rollback(True)
+
+
+def end_a_job() -> None:
+    broker: Broker = task_backends["default"].broker  # type: ignore[attr-defined]
+    tasks.add.enqueue(1)
+    (claim,) = broker.claim("default", 1, "w1")
+    now = time.monotonic()
+    assert broker.settle([Succeeded(claim, now, now, "3")], "w1")
+
+
+@pytest.mark.parametrize("act", [commit, fail, fail_in_the_database, roll_back, end_a_job])
+@pytest.mark.usefixtures("limited", "queue")
+def test_a_transaction_leaves_its_session_as_the_project_has_set_it(act: Callable[[], None]) -> None:
+    let_go(connection)
+    set_theirs()
+    before = in_force()
+    act()
+    assert in_force() == before
+    assert PausedQueue.objects.filter(backend="other").exists() == (act is commit)
+
+
+@pytest.mark.usefixtures("limited", "queue")
+def test_limits_are_for_a_services_own_transactions_only() -> None:
+    set_theirs()
+    before = in_force()
+    with transaction.atomic():
+        with own_transaction("default"):
+            assert in_force() == before, "within one of a caller's"
+        tasks.add.enqueue(1)
+        assert in_force() == before
+    with own_transaction("default"):
+        assert in_force() != before
+
+
+@pytest.mark.usefixtures("limited", "queue")
+def test_what_is_stopped_in_the_middle_of_a_transaction_frees_its_locks_within_a_lease() -> None:
+    with pytest.raises((DatabaseError, InterfaceError)), own_transaction("default"):  # noqa: PT012 - one story
+        rows().update(backend="stopped")
+        waited: list[float] = []
+
+        def others() -> None:
+            began = time.monotonic()
+            rows().update(backend="others")
+            waited.append(time.monotonic() - began)
+            connection.close()
+
+        thread = threading.Thread(target=others)
+        thread.start()
+        thread.join(LEASE * 5)  # this thread stands still meanwhile
+        assert waited, "others still wait for it"
+        rows().update(backend="too late")
+    let_go(connection)
+    assert waited[0] < LEASE * 2
+    assert rows().get().backend == "others"
+
+
+@pytest.mark.usefixtures("limited", "queue")
+@pytest.mark.parametrize("act", ["a transaction", "the end of a job"])
+def test_a_lock_of_others_is_waited_for_no_longer_than_a_loop_may_be_silent(act: str) -> None:
+    broker: Broker = task_backends["default"].broker  # type: ignore[attr-defined]
+    tasks.add.enqueue(1)
+    (claim,) = broker.claim("default", 1, "w1")
+    locked, over = threading.Event(), threading.Event()
+
+    def others() -> None:
+        with transaction.atomic():
+            rows().update(backend="others")
+            QueuedJob.objects.update(rank=1)
+            locked.set()
+            over.wait(60)
+        connection.close()
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    locked.wait()
+    now = time.monotonic()
+    try:
+        if act == "a transaction":
+            with pytest.raises(OperationalError), own_transaction("default"):
+                rows().update(backend="ours")
+        elif connection.vendor == "postgresql":  # the others lock first what they end, in a transaction
+            with pytest.raises(BrokerUnavailable):
+                broker.settle([Succeeded(claim, now, now, "3")], "w1")
+        waited = time.monotonic() - now
+    finally:
+        over.set()
+        thread.join()
+    assert waited < LEASE * 3
+    assert broker.settle([Succeeded(claim, now, now, "3")], "w1")
+
+
+def test_a_worker_in_a_process_that_goes_on_leaves_its_session_as_it_was() -> None:
+    set_theirs()
+    before = in_force()
+    job = tasks.add.enqueue(1)
+    call_command("taskq_worker", processes=0, max_tasks=1, verbosity=0)
+    assert job.get() == 3
+    assert in_force() == before
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_listening_channels()")
+            assert cursor.fetchone()[0] == 0
