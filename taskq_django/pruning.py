@@ -58,8 +58,8 @@ def prune_batch(database: str) -> int:
         ids = list(rows.values_list("id", flat=True)[:AT_ONCE])
         if ids:
             with own_transaction(database):
-                JobAttempt.objects.using(database).filter(job_id__in=ids).delete()
-                JobResult.objects.using(database).filter(id__in=ids).delete()
+                JobAttempt.objects.using(database).filter(job_id__in=ids).only("id").delete()
+                JobResult.objects.using(database).filter(id__in=ids).only("id").delete()
             return len(ids)
     return _prune_runs(database) or _prune_attempts(database)
 
@@ -121,7 +121,7 @@ def _prune_attempts(database: str) -> int:
     if not gone:
         return 0
     with own_transaction(database):
-        return JobAttempt.objects.using(database).filter(job_id__in=gone).delete()[0]
+        return JobAttempt.objects.using(database).filter(job_id__in=gone).only("id").delete()[0]
 
 
 def _with_story(database: str, ids: set[UUID]) -> set[UUID]:

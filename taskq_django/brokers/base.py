@@ -62,7 +62,10 @@ class Broker(ABC):
 
     @abstractmethod
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
-        """Take up to ``limit`` ready jobs of one queue, highest priority first, oldest first within one."""
+        """Take up to ``limit`` ready jobs of one queue, highest priority first, oldest first within one.
+
+        Fewer where their texts are large: the one that makes it HEAVIEST bytes is the last.
+        """
 
     @abstractmethod
     def note_begun(self, claim: Claim) -> bool:

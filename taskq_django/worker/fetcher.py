@@ -9,9 +9,12 @@ from time import monotonic
 
 from ..brokers import Broker
 from ..jobs import Claim
+from ..weights import HEAVIEST
 
 # While queues are busy, how often to look whether another one has got jobs.
 LOOK_AGAIN = 0.25  # seconds
+# A claim that weighs so much may have been cut short: brokers count bytes, of which a character has up to four.
+FULL = HEAVIEST // 4
 # Held jobs are looked for at least so often; their due time shortens the wait.
 PROMOTE_AGAIN = 0.5
 
@@ -37,6 +40,7 @@ class Fetcher:
         self._turn: deque[tuple[Broker, str]] = deque()  # queues that had ready jobs when last looked at
         self._looked_at = float("-inf")
         self._promote_at = float("-inf")
+        self.weight = 0  # of what was fetched last
 
     @property
     def has_candidates(self) -> bool:
@@ -79,15 +83,20 @@ class Fetcher:
         self._looked_at = monotonic()
 
     def fetch(self, limit: int) -> list[Claim]:
-        """Claim up to ``limit`` jobs: from the queue whose turn it is, and on to the next while it gives fewer."""
+        """Claim up to ``limit`` jobs, or fewer that are heavy: from the queue whose turn it is, and on to the next
+        while it gives fewer.
+        """
         if self._turn and monotonic() - self._looked_at > LOOK_AGAIN:
             self.look()
         claims: list[Claim] = []
-        while self._turn and len(claims) < limit:
+        self.weight = 0
+        while self._turn and len(claims) < limit and self.weight < FULL:
             broker, name = self._turn.popleft()
             wanted = limit - len(claims)
             got = broker.claim(name, wanted, self._worker_id)
             claims += got
-            if len(got) == wanted:  # there may be more: its turn comes again after the others
+            weight = sum([len(claim.job.payload) for claim in got])
+            self.weight += weight
+            if len(got) == wanted or weight >= FULL:  # there may be more: its turn comes again after the others
                 self._turn.append((broker, name))
         return claims

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Mapping
 from itertools import groupby
@@ -13,10 +14,14 @@ from .. import signals
 from ..brokers import Broker
 from ..jobs import Discarded, Failed, Outcome, Retried, Returned, Succeeded, log_fields
 from ..registry import registry
+from ..weights import HEAVIEST, LIGHT, MOST_KEPT, cut
 from .failures import failure_of
 from .held import Held
 
 logger = logging.getLogger("taskq_django.task")
+
+# By these a store says that it will never take what it was given; the others are of the driver, before it asks.
+REFUSALS = (DataError, IntegrityError, ProgrammingError, OverflowError, TypeError, ValueError)
 
 
 class Finisher:
@@ -26,20 +31,49 @@ class Finisher:
         self._brokers = brokers
         self._worker_id = worker_id
         self.inbox: deque[Outcome] = deque()
+        self._lock = threading.Lock()
+        self._waiting = 0  # the weight of the inbox, but for what is light
+        self.mean_weight = 0.0  # of what comes of a job, of late
         self.ended = 0  # jobs that this process has ended
+        self.unrun = 0  # claims that went back before they had begun
         self._unsure: set[str] = set()  # ids whose settle was not answered
         self.stale = 0  # outcomes that came after their claim was lost
         self.mean_run = 1.0  # seconds, of late; a first guess that asks for little
         self._log_ends = logger.isEnabledFor(logging.INFO)
 
+    def take(self, outcome: Outcome) -> None:
+        """An outcome has come. Any thread may call it."""
+        self.inbox.append(outcome)
+        if type(outcome) is not Succeeded or len(outcome.value or "") > LIGHT:
+            with self._lock:
+                self._waiting += _weight(outcome)
+
+    @property
+    def is_full(self) -> bool:
+        """Do so many results wait for the store that nothing more should be begun?"""
+        return self._waiting >= MOST_KEPT
+
+    @property
+    def has_a_group(self) -> bool:
+        """Does what waits fill a group by its weight?"""
+        return self._waiting >= HEAVIEST
+
     def flush(self, held: Held, group: int) -> bool:
-        """Settle up to ``group`` outcomes and forget their claims; says whether there was any.
+        """Settle up to ``group`` outcomes, or fewer that are heavy, and forget their claims; was there any?
 
         When the broker is unavailable they stay in the inbox, and the error goes to the loop.
         """
         outcomes = [self.inbox.popleft() for _ in range(min(len(self.inbox), group))]
         if not outcomes:
             return False
+        weights = [len(o.value or "-") if type(o) is Succeeded else _weight(o) for o in outcomes]
+        first = next(cut(outcomes, weights))
+        if len(first) < len(outcomes):
+            self.inbox.extendleft(reversed(outcomes[len(first) :]))
+            outcomes, weights = list(first), weights[: len(first)]
+        if ran := len(weights) - weights.count(0):
+            self.mean_weight += (sum(weights) / ran - self.mean_weight) * 0.5
+        gone = outcomes
         counted: list[Outcome] = []
         try:
             for alias, theirs in groupby(sorted(outcomes, key=_alias), key=_alias):
@@ -48,9 +82,11 @@ class Finisher:
             self._unsure.update(outcome.claim.job.id for outcome in outcomes)
             done = {outcome.claim.job.id for outcome in counted}
             self.inbox.extendleft(outcome for outcome in reversed(outcomes) if outcome.claim.job.id not in done)
+            gone = counted
             raise
         finally:
             self._forget(counted, held)
+            self._put_down(gone)
         if len(counted) < len(outcomes):
             self._note_stale(outcomes, held)
         return True
@@ -68,15 +104,17 @@ class Finisher:
     def _settle(self, broker: Broker, group: list[Outcome]) -> list[Outcome]:
         try:
             return broker.settle(group, self._worker_id)
-        except (DataError, IntegrityError, ProgrammingError) as error:
+        except REFUSALS as error:
             # One outcome that the store refuses must neither take the others with it nor be tried for ever.
             if len(group) > 1:
-                return [settled for outcome in group for settled in self._settle(broker, [outcome])]
-            logger.exception("The store refused what came of job %s", group[0].claim.job.id)
-            if isinstance(group[0], Succeeded | Retried | Discarded):
-                said = failure_of(error)
-                return self._settle(broker, [Failed(group[0].claim, group[0].started, group[0].ended, said)])
-            return []
+                half = len(group) // 2
+                return self._settle(broker, group[:half]) + self._settle(broker, group[half:])
+            refused = group[0]
+            logger.exception("The store refused what came of job %s", refused.claim.job.id)
+            said = failure_of(error)
+            if isinstance(refused, Returned) or (isinstance(refused, Failed) and refused.failure == said):
+                return []
+            return self._settle(broker, [Failed(refused.claim, refused.started, refused.ended, said)])
 
     def _forget(self, counted: list[Outcome], held: Held) -> None:
         held.drop([outcome.claim for outcome in counted])
@@ -86,10 +124,18 @@ class Finisher:
                 self.mean_run += (outcome.ended - outcome.started - self.mean_run) * 0.05
                 if not isinstance(outcome, Retried):
                     self.ended += 1
+            elif not outcome.began:
+                self.unrun += 1
             if self._log_ends:
                 log_end(outcome)
             if hears_results:
                 signals.result_recorded.announce(_function_of(outcome), outcome=outcome)
+
+    def _put_down(self, gone: list[Outcome]) -> None:
+        if self._waiting:
+            weight = sum(_weight(o) for o in gone if type(o) is not Succeeded or len(o.value or "") > LIGHT)
+            with self._lock:
+                self._waiting -= weight
 
     def _note_stale(self, outcomes: list[Outcome], held: Held) -> None:
         for outcome in outcomes:
@@ -125,6 +171,14 @@ def log_end(outcome: Outcome) -> None:
         case Failed():
             failure = outcome.failure
             logger.error("failed %s error=%r\n%s", facts, str(failure), failure.traceback.rstrip(), extra=fields)
+
+
+def _weight(outcome: Outcome) -> int:
+    if isinstance(outcome, Succeeded):
+        return len(outcome.value or "-")
+    if isinstance(outcome, Failed | Retried):
+        return len(outcome.failure.message) + len(outcome.failure.traceback) + 1
+    return 0 if isinstance(outcome, Returned) else 1
 
 
 def _alias(outcome: Outcome) -> str:

@@ -7,6 +7,7 @@ from time import monotonic
 
 from ..brokers.base import Bell
 from ..jobs import Claim
+from ..weights import MOST_KEPT
 from .fetcher import Fetcher
 from .finisher import Finisher
 from .held import Held
@@ -56,7 +57,11 @@ class Intake:
     @property
     def is_worn(self) -> bool:
         """Has this process claimed as many jobs as it may?"""
-        return self._claimed == self._options.max_tasks_per_child
+        return self._taken == self._options.max_tasks_per_child
+
+    @property
+    def _taken(self) -> int:
+        return self._claimed - self._finisher.unrun
 
     def promote(self) -> None:
         """Make jobs ready whose time has come, when it is time to look."""
@@ -89,10 +94,6 @@ class Intake:
         rejected, self._rejected = self._rejected, []
         return rejected
 
-    def gave_back(self, count: int) -> None:
-        """So many claims have gone back un-run: they do not count as claimed."""
-        self._claimed -= count
-
     def withdraw(self) -> list[Claim]:
         """Take back what has not reached the pool."""
         suspects, self._suspects = self._suspects, []
@@ -102,7 +103,7 @@ class Intake:
         """Is there nothing left to do for a worker that ends by itself?"""
         if self._held:
             return False
-        if self._claimed in (self._options.max_tasks, self._options.max_tasks_per_child):
+        if self._taken in (self._options.max_tasks, self._options.max_tasks_per_child):
             return True
         if self._options.burst and not self._fetcher.has_candidates:
             self._fetcher.look()
@@ -124,7 +125,7 @@ class Intake:
         wanted = min(self._pool.seats + ahead - len(self._held), group, self._held.room)
         for limit in (self._options.max_tasks, self._options.max_tasks_per_child):
             if limit is not None:
-                wanted = min(wanted, limit - self._claimed)
+                wanted = min(wanted, limit - self._taken)
         # While a backlog keeps the seats busy, half of it is waited for: a claim of ten costs what one of fifty does.
         return 0 if wanted < min(ahead, group) // 2 and self._pool.waiting() > 0 else wanted
 
@@ -132,7 +133,13 @@ class Intake:
         if not self._pool.has_backlog:
             return 0
         mean, group = self._finisher.mean_run, self.group
-        return group * AHEAD if mean < SHORT else group // 2 if mean < MIDDLING else 0
+        return min(self._room(), group * AHEAD if mean < SHORT else group // 2 if mean < MIDDLING else 0)
+
+    def _room(self) -> int:
+        """For how many jobs there is memory beyond the seats, by what those held bring and those of late have left."""
+        held = self._held.weight
+        each = held / max(1, len(self._held)) + self._finisher.mean_weight
+        return 0 if held >= MOST_KEPT else int(MOST_KEPT / max(1.0, each))
 
     def _may_look(self, idle: float) -> bool:
         if self._options.burst:

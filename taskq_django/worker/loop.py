@@ -82,9 +82,8 @@ class Loop:
 
     def done(self, outcome: Outcome) -> None:
         """The pool has an outcome."""
-        inbox = self._finisher.inbox
-        inbox.append(outcome)
-        if self.sleeper.is_asleep and len(inbox) >= self._wake_at:
+        self._finisher.take(outcome)
+        if self.sleeper.is_asleep and len(self._finisher.inbox) >= self._wake_at:
             self.sleeper.wake()
 
     def again(self, claim: Claim) -> None:
@@ -99,8 +98,11 @@ class Loop:
             self.sleeper.wake()
 
     def _may_begin(self) -> bool:
-        """Are the jobs that are held still ours, for certain? Asked before each of them."""
-        return self._board.lease_age() < self._options.lease * SAFE
+        """Are the jobs that are held still ours, for certain, and is there room for what comes of them?
+
+        Asked before each of them; what may not begin goes back un-run.
+        """
+        return self._board.lease_age() < self._options.lease * SAFE and not self._finisher.is_full
 
     def stop(self) -> None:
         """Claim no more, finish what runs within the grace, give the rest back. Signal handlers may call it."""
@@ -188,7 +190,7 @@ class Loop:
         ready = len(self._finisher.inbox)
         if ready == 0:
             return False
-        alone = self.pool.waiting() == 0
+        alone = self.pool.waiting() == 0 or self._finisher.has_a_group
         return alone or ready >= self._intake.group // 2 or monotonic() - self._flushed_at >= COMPANY
 
     def _flush(self) -> bool:
@@ -243,8 +245,6 @@ class Loop:
 
     def _give_back(self, claims: Sequence[Claim], *, began: bool) -> None:
         self._finisher.inbox.extend(Returned(claim, began) for claim in claims)
-        if not began:
-            self._intake.gave_back(len(claims))
 
     def _drain(self) -> int:
         """Finish what runs within the grace and give the rest back."""

@@ -496,3 +496,23 @@ async def activate(language: str) -> str:
 def note_and_retry(context: TaskContext) -> None:
     if context.attempt == 1:
         raise ConnectionError
+
+
+@task
+def repeat(text: str, times: int) -> str:
+    return text * times
+
+
+@task
+async def aecho(value: Any) -> Any:
+    return value
+
+
+@task
+def length_of(text: str) -> int:
+    return len(text)
+
+
+@task(max_attempts=2, backoff=Backoff(first=0, jitter=False))
+def fail_at_length(text: str, times: int) -> None:
+    raise ValueError(text * times)

@@ -6,44 +6,114 @@ import logging
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import DataError, OperationalError, transaction
 from django.test import override_settings
 
 from taskq_django.compat import FRAMEWORK, task_backends
-from taskq_django.exceptions import TaskNotFound
+from taskq_django.exceptions import BrokerError, TaskNotFound
 from taskq_django.jobs import Outcome, Succeeded
+from taskq_django.models import JobResult
 from taskq_django.registry import registry
 from taskq_django.states import State
 from taskq_django.testing import run_all
+from taskq_django.worker.finisher import Finisher
 from taskq_django.worker.logs import configure_logs
 from tests.app import tasks
 
 ROOT = Path(__file__).parents[2]
 
 
+def of_postgresql(state: str) -> OperationalError:
+    error = OperationalError("the server says no")
+    error.__cause__ = type("DriversError", (Exception,), {"sqlstate": state})()
+    return error
+
+
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("code", [1153, 4035], ids=["too big a packet", "broken JSON"])
-def test_an_outcome_that_mariadb_refuses_is_no_outage(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    # MariaDB raises for these what it raises for a server that is gone.
+@pytest.mark.parametrize(
+    "error",
+    [
+        # MariaDB raises for these what it raises for a server that is gone.
+        OperationalError(1153, "the server says no"),
+        OperationalError(4035, "the server says no"),
+        of_postgresql("54000"),  # over a limit of the server
+        of_postgresql("53200"),  # over its memory
+        of_postgresql("XX000"),  # over the size of one allocation
+        DataError("the server says no"),
+        OverflowError("the server says no"),
+        UnicodeEncodeError("utf-8", "\ud800", 0, 1, "the server says no"),
+    ],
+    ids=["packet", "JSON", "limit", "memory", "allocation", "data", "number", "surrogate"],
+)
+def test_an_outcome_that_a_database_refuses_is_no_outage(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     dialect = type(task_backends["default"].broker.dialect)  # type: ignore[attr-defined]
     real = dialect.end
+    sizes = []
 
     def end(self: Any, cursor: Any, outcomes: Sequence[Outcome]) -> set[str]:
+        sizes.append(len(outcomes))
         if any(isinstance(outcome, Succeeded) and outcome.value == '"refused"' for outcome in outcomes):
-            raise OperationalError(code, "the server says no")
+            raise error
         done: set[str] = real(self, cursor, outcomes)
         return done
 
     monkeypatch.setattr(dialect, "end", end)
-    refused, others = tasks.echo.enqueue("refused"), [tasks.echo.enqueue(str(n)) for n in range(3)]
-    assert run_all() == 4
+    broker = task_backends["default"].broker  # type: ignore[attr-defined]
+    finisher = Finisher({"default": broker}, "w1")
+    tasks.echo.enqueue_many([(str(number),) for number in range(64)])
+    refused, *others = broker.claim("default", 64, "w1")
+    held = {claim.job.id: claim for claim in (refused, *others)}
+    finisher.take(Succeeded(refused, 0.0, 0.0, '"refused"'))
+    for claim in others:
+        finisher.take(Succeeded(claim, 0.0, 0.0, '"kept"'))
+    assert finisher.flush(held, 100)
+
+    assert (held, finisher.stale) == ({}, 0)
+    ended = {str(row.pk): row for row in JobResult.objects.all()}
+    assert ended[refused.job.id].status == State.FAILED
+    assert "the server says no" in ended[refused.job.id].message
+    assert {ended[claim.job.id].return_value for claim in others} == {'"kept"'}
+    assert len(sizes) < 20  # halves, and not each alone
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_failure_that_a_database_refuses_ends_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    dialect = type(task_backends["default"].broker.dialect)  # type: ignore[attr-defined]
+    real = dialect.record_attempts
+
+    def record_attempts(self: Any, cursor: Any, outcomes: Sequence[Any], worker_id: str) -> None:
+        if any(outcome.failure.message == "'missing'" for outcome in outcomes):
+            raise DataError("the server says no")
+        real(self, cursor, outcomes, worker_id)
+
+    monkeypatch.setattr(dialect, "record_attempts", record_attempts)
+    refused, other = tasks.explode.enqueue(), tasks.add.enqueue(1)
+    assert run_all() == 2
     refused.refresh()
-    assert (refused.state, f"{code}" in refused.reason) == (State.FAILED, True)
-    assert [other.get() for other in others] == ["0", "1", "2"]
+    assert (refused.state, "the server says no" in refused.reason) == (State.FAILED, True)
+    assert other.get() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("in_transaction", [False, True])
+@pytest.mark.parametrize("error", [of_postgresql("54000"), OperationalError(1153, "the server says no")], ids=str)
+def test_jobs_that_a_database_refuses_are_refused_at_the_caller(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, in_transaction: bool
+) -> None:
+    def insert(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(type(task_backends["default"].broker.dialect), "insert", insert)  # type: ignore[attr-defined]
+    with (
+        transaction.atomic() if in_transaction else nullcontext(),
+        pytest.raises(BrokerError, match=r"the server says no.*pass a key"),
+    ):
+        tasks.echo.enqueue_many([("x",), ("y",)])
 
 
 def test_a_module_that_exits_is_a_task_that_is_not_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

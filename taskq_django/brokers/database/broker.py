@@ -29,8 +29,9 @@ from ...clock import DatabaseNow
 from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError
 from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Retried, Returned, Succeeded
 from ...models import QueuedJob
-from ...models.story import Story, read_stories
+from ...models.story import Standing, read_standings
 from ...states import State
+from ...weights import LIGHT, cut
 from ..base import Bell, Broker
 from . import holders
 from .bells import RING_PAUSE
@@ -43,9 +44,12 @@ T = TypeVar("T")
 
 DIALECTS: dict[str, Dialect] = {"mysql": MySQL(), "postgresql": PostgreSQL(), "sqlite": SQLite()}
 
-# MariaDB and MySQL raise these as OperationalError: broken or refused text in JSON (4035 to 4042, 3140, 3141), a packet
-# over max_allowed_packet (1153), a character that the connection's set lacks (1366), text that is too long (1406).
-DATA_AT_FAULT = frozenset({1153, 1366, 1406, 3140, 3141, *range(4035, 4043)})
+# What the data is at fault for, though it is raised as what an outage is.
+# MariaDB and MySQL: broken or refused text in JSON (4035 to 4042, 3140, 3141), a packet over max_allowed_packet (1153;
+# 2020 by the driver), a character that the connection's set lacks (1366), text that is too long (1406).
+# PostgreSQL: too large for one of its limits (54…) or for its memory (53200), or for one allocation (XX000).
+DATA_AT_FAULT = frozenset({1153, 1366, 1406, 2020, 3140, 3141, *range(4035, 4043)})
+DATA_AT_FAULT_STATES = ("54", "53200", "XX000")
 
 # Our own short transactions that lost against another's are tried again; sixteen with jitter are some seconds.
 TRIES = 16
@@ -141,11 +145,16 @@ class DatabaseBroker(Broker):
             return self._insert(jobs)
         except (DatabaseError, InterfaceError) as error:
             self._explain_missing_table(error)
+            if isinstance(error, DataError) or _is_the_datas_fault(error):
+                raise BrokerError(
+                    f"DATABASES[{self.database!r}] refuses {'this job' if len(jobs) == 1 else 'one of these jobs'}: "
+                    f"{_one_line(error)}. Store what is large, and pass a key."
+                ) from error
             if is_callers or (connection.connection is not None and connection.is_usable()):
                 raise
             let_go(connection)
         # Cut off, and perhaps after the commit. The ids are ours, so the database can be asked.
-        stored = read_stories([job.id for job in jobs], self.database)
+        stored = read_standings([job.id for job in jobs], self.database)
         left = [job for job in jobs if job.id not in stored]
         if left:
             return self._insert(left)
@@ -154,9 +163,14 @@ class DatabaseBroker(Broker):
 
     def _insert(self, jobs: Sequence[Job]) -> datetime:
         connection, dialect = self.connection, self.dialect
-        alone = len(jobs) == 1 or "insert" in dialect.one_statement or in_transaction(connection)
+        weights = [len(job.payload) + len(job.headers) for job in jobs]
+        groups = list(cut(jobs, weights))
+        # Of what is heavy a dialect may write a row in two statements.
+        light = (len(jobs) == 1 or in_transaction(connection)) and max(weights) <= LIGHT
+        alone = len(groups) == 1 and (light or "insert" in dialect.one_statement)
         with nullcontext() if alone else transaction.atomic(using=self.database), connection.cursor() as cursor:
-            return dialect.insert(cursor, jobs, ring=self._may_ring(connection))
+            moments = [dialect.insert(cursor, group, ring=self._may_ring(connection)) for group in groups]
+            return moments[0]
 
     def ready_queues(self) -> list[str]:
         return self._own(lambda cursor: self.dialect.ready_queues(cursor, self.alias))
@@ -191,8 +205,8 @@ class DatabaseBroker(Broker):
         return self._own(write, writes=not succeeded or "end" not in self.dialect.one_statement)
 
     def already_settled(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        stories = self._own(lambda _: read_stories([o.claim.job.id for o in outcomes], self.database))
-        return [o for o in outcomes if _is_the_end_of(stories.get(o.claim.job.id), o)]
+        found = self._own(lambda _: read_standings([o.claim.job.id for o in outcomes], self.database))
+        return [o for o in outcomes if _is_the_end_of(found.get(o.claim.job.id), o)]
 
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
         jobs = QueuedJob.objects.using(self.database).filter(backend=self.alias, status="RUNNING", worker_id=worker_id)
@@ -249,7 +263,7 @@ class DatabaseBroker(Broker):
                     return act(cursor)
             except (DatabaseError, InterfaceError) as error:
                 self._explain_missing_table(error)
-                if not is_callers and _code(error) in DATA_AT_FAULT:
+                if not is_callers and _is_the_datas_fault(error):
                     let_go(connection)  # after a packet that was too big the server has closed it
                     raise DataError(*error.args) from error
                 # What the data is at fault for would fail on any connection: it is not an outage.
@@ -272,8 +286,8 @@ class DatabaseBroker(Broker):
             ) from error
 
 
-def _is_the_end_of(story: Story | None, outcome: Outcome) -> bool:
-    """Whether this is the story that the outcome has written."""
+def _is_the_end_of(story: Standing | None, outcome: Outcome) -> bool:
+    """Whether this is how a job stands that the outcome has written."""
     if story is None:  # a success that keeps no result
         return isinstance(outcome, Succeeded) and outcome.value is None
     if isinstance(outcome, Returned | Retried):
@@ -291,6 +305,11 @@ def _code(error: Exception) -> str | int | None:
     if error.args and isinstance(error.args[0], int):
         return error.args[0]
     return getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
+
+
+def _is_the_datas_fault(error: Exception) -> bool:
+    code = _code(error)
+    return code in DATA_AT_FAULT or (isinstance(code, str) and code.startswith(DATA_AT_FAULT_STATES))
 
 
 def _lost_a_race(error: Exception) -> bool:

@@ -104,7 +104,10 @@ class Dialect(ABC):
 
 
 def job_record(job: Job) -> dict[str, Any]:
-    """A job as the JSON object that ``insert`` statements read."""
+    """A job as the JSON object that ``insert`` statements read.
+
+    In all of these what may be large is last: MariaDB looks for each key from the beginning of its object.
+    """
     return {
         "id": job.id,
         "task_path": job.task_path,
@@ -114,9 +117,9 @@ def job_record(job: Job) -> dict[str, Any]:
         "run_after": job.run_after,
         "delay": job.delay_us,
         "expires": job.expires_us,
-        "payload": job.payload,
         "headers": job.headers,
         "tries": job.tries,
+        "payload": job.payload,
     }
 
 
@@ -132,9 +135,9 @@ def ended_record(outcome: Ended, now: float) -> dict[str, Any]:
         "tried": 0,
         "crashed": 0,
         "keep": value is not None or type(outcome) is not Succeeded,
-        "value": value,
         "class": "",
         "message": "",
+        "value": value,
     }
     match outcome:
         case Succeeded():  # as most do: it is all said

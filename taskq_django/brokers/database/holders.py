@@ -27,20 +27,20 @@ def stranded(jobs: QuerySet[QueuedJob]) -> QuerySet[QueuedJob]:
 def claims_by_worker(jobs: QuerySet[QueuedJob]) -> dict[str, list[tuple[Claim, float]]]:
     """By worker id, the claims with their age in seconds; RESCUED_AT_ONCE at most.
 
+    Without their arguments, which a rescue has no use for: five hundred may be more than there is memory.
     Whoever settles them carries the token that was seen here, so a claim that has moved on meanwhile is left alone.
     """
     found: dict[str, list[tuple[Claim, float]]] = {}
-    for row in jobs.annotate(now=DatabaseNow(output_field=MomentField()))[:RESCUED_AT_ONCE]:
+    for row in jobs.defer("payload", "headers").annotate(now=DatabaseNow(output_field=MomentField()))[:RESCUED_AT_ONCE]:
         if row.token is None or row.claimed_at is None:
             continue
         job = Job(
             id=str(row.id),
             task_path=row.task_path,
-            payload=row.payload,
+            payload="",
             backend=row.backend,
             queue_name=row.queue_name,
             priority=row.priority,
-            headers=row.headers,
             tries=row.tries,
         )
         claim = Claim(

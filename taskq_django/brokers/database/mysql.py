@@ -7,18 +7,17 @@ native type of MariaDB ≥ 10.7 and the CHAR(32) of the others both take; what c
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
-import orjson
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from ...jobs import Claim, Ended, Failed, Job, Outcome, Retried, Returned
+from ...weights import LIGHT, what_fits
 from ..base import Bell
 from .bells import PollBell
 from .dialect import (
@@ -34,6 +33,7 @@ from .dialect import (
     put_back_record,
 )
 from .limits import Limits, by_variables
+from .packets import as_json, json_groups, taken_out, write_heavy
 
 NOW = "UTC_TIMESTAMP(6)"  # NOW() would be in the time zone of the session
 # Said wherever it matters: after a crash InnoDB takes a table for as small as it was when it last counted, a queue for
@@ -72,13 +72,17 @@ FROM (SELECT o.*, CAST(%s AS DATETIME(6)) AS sent_at,
              COALESCE(CAST(run_after AS DATETIME(6)), CAST(%s AS DATETIME(6)) + INTERVAL delay MICROSECOND) AS due
       FROM {_JOBS}) AS o"""
 
+# Who claims a thousand jobs must not get a thousand large ones at once: what is heavy is read for those that are taken.
+WEIGHT = "OCTET_LENGTH(payload) + OCTET_LENGTH(headers)"
 CLAIMABLE = f"""
-SELECT id, task_path, payload, `rank`, headers, tries, attempts + 1, crashes,
+SELECT {WEIGHT}, id, task_path, IF({WEIGHT} > {LIGHT}, NULL, payload), `rank`, headers, tries, attempts + 1, crashes,
        TIMESTAMPDIFF(MICROSECOND, '1970-01-01', enqueued_at), TIMESTAMPDIFF(MICROSECOND, available_at, {NOW}),
        CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELLED'
             WHEN expires_at <= {NOW} AND started_at IS NULL THEN 'EXPIRED' ELSE '' END
 FROM {JOB} FORCE INDEX (taskq_queued_claim) WHERE backend = %s AND status = 'READY' AND queue_name = %s
 ORDER BY `rank`, available_at, id LIMIT %s FOR UPDATE SKIP LOCKED"""
+
+HEAVY = f"SELECT id, payload FROM {JOB} {BY_KEY} WHERE id IN "
 
 CLAIM = f"""
 UPDATE {JOB} {BY_KEY} SET status = 'RUNNING', attempts = attempts + 1, token = %s, worker_id = %s, claimed_at = {NOW}
@@ -139,9 +143,6 @@ PROMOTE = f"UPDATE {JOB} {BY_KEY} SET status = 'READY', available_at = {NOW} WHE
 NEXT_QUEUE = f"SELECT MIN(queue_name) FROM {JOB} WHERE backend = %s AND status = 'READY' AND queue_name > %s"
 PAUSED_QUEUES = f"SELECT queue_name FROM {PAUSED} WHERE backend = %s"
 
-# Bytes of one JSON parameter; a statement must fit into max_allowed_packet (16 MiB by default) after quoting.
-GROUP_SIZE = 4 * 1024 * 1024
-
 
 class MySQL(Dialect):
     def needs(self, connection: Any) -> str:
@@ -155,28 +156,49 @@ class MySQL(Dialect):
     def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime:
         job = jobs[0]
         plain = len(jobs) == 1 and job.run_after is None and job.delay_us is None and job.expires_us is None
-        if plain and cursor.db.mysql_is_mariadb:
+        if plain and len(job.payload) + len(job.headers) <= LIGHT and cursor.db.mysql_is_mariadb:
             record = _hex(job_record(job))
             cursor.execute(INSERT_ONE, [record[name] for name in _PLAIN])
             at: datetime = cursor.fetchone()[0]
             return at.replace(tzinfo=UTC)
         cursor.execute(f"SELECT {NOW}")
         sent_at: datetime = cursor.fetchone()[0]
-        for text in _groups([_hex(job_record(job)) for job in jobs]):
+        records = [_hex(job_record(job)) for job in jobs]
+        heavy = {name: taken_out(records, name, "") for name in ("payload", "headers")}
+        for text in json_groups(records):
             cursor.execute(INSERT, [sent_at, sent_at, text])
+        for name, texts in heavy.items():
+            write_heavy(cursor, JOB, name, texts)
         return sent_at.replace(tzinfo=UTC)
 
     def claim(
         self, cursor: CursorWrapper, backend: str, queue_name: str, limit: int, worker_id: str, token: str
     ) -> list[Claim]:
         cursor.execute(CLAIMABLE, [backend, queue_name, limit])
-        rows = cursor.fetchall()
+        found = cursor.fetchall()
+        rows = found[: what_fits([row[0] for row in found])]
         if rows:
-            ids = [row[0] for row in rows]
+            ids = [row[1] for row in rows]
             cursor.execute(CLAIM + _places(ids), [token, worker_id, *ids])
+        heavy: dict[Any, str] = {}
+        if left := [row[1] for row in rows if row[3] is None]:
+            cursor.execute(HEAVY + _places(left), left)
+            heavy = dict(cursor.fetchall())
         return [
             Claim(
-                Job(_dashed(id_), path, payload, backend, queue_name, -rank, None, None, None, headers, tries),
+                Job(
+                    _dashed(id_),
+                    path,
+                    heavy[id_] if payload is None else payload,
+                    backend,
+                    queue_name,
+                    -rank,
+                    None,
+                    None,
+                    None,
+                    headers,
+                    tries,
+                ),
                 token,
                 attempt,
                 crashes,
@@ -184,14 +206,16 @@ class MySQL(Dialect):
                 waited / 1e6,
                 verdict,
             )
-            for id_, path, payload, rank, headers, tries, attempt, crashes, enqueued, waited, verdict in rows
+            for _, id_, path, payload, rank, headers, tries, attempt, crashes, enqueued, waited, verdict in rows
         ]
 
     def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended]) -> set[str]:
         held = self._held(cursor, outcomes)
         records = [_hex(ended_record(outcome, monotonic())) for outcome in outcomes if outcome.claim.job.id in held]
-        for text in _groups([record for record in records if record["keep"]]):
+        heavy = taken_out(records, "value", None)
+        for text in json_groups(record for record in records if record["keep"]):
             cursor.execute(KEEP, [text])
+        write_heavy(cursor, RESULT, "return_value", heavy)
         if records:
             cursor.execute(REMOVE, [as_json([{"id": record["id"]} for record in records])])
         return held
@@ -204,7 +228,8 @@ class MySQL(Dialect):
         return held
 
     def record_attempts(self, cursor: CursorWrapper, outcomes: Sequence[Failed | Retried], worker_id: str) -> None:
-        for text in _groups([_hex(attempt_record(outcome, worker_id, monotonic())) for outcome in outcomes]):
+        records = [_hex(attempt_record(outcome, worker_id, monotonic())) for outcome in outcomes]
+        for text in json_groups(records):
             cursor.execute(RECORD_ATTEMPTS, [text])
 
     def next_due(self, cursor: CursorWrapper, backend: str) -> float | None:
@@ -260,27 +285,6 @@ def _hex(record: dict[str, Any]) -> dict[str, Any]:
     if record.get("run_after") is not None:
         record["run_after"] = str(record["run_after"].astimezone(UTC).replace(tzinfo=None))
     return record
-
-
-def _groups(records: Sequence[dict[str, Any]]) -> Iterable[str]:
-    """The records as JSON texts of bounded size; nothing for none."""
-    group: list[str] = []
-    size = 0
-    for record in records:
-        text = as_json(record)
-        if group and size + len(text) > GROUP_SIZE:
-            yield f"[{','.join(group)}]"
-            group, size = [], 0
-        group.append(text)
-        size += len(text)
-    if group:
-        yield f"[{','.join(group)}]"
-
-
-def as_json(records: Sequence[dict[str, Any]] | dict[str, Any]) -> str:
-    """In ASCII: what the connection's character set lacks must reach the server all the same."""
-    text = orjson.dumps(records).decode()
-    return text if text.isascii() else json.dumps(orjson.loads(text))
 
 
 def _dotted(version: Iterable[int]) -> str:
