@@ -7,7 +7,8 @@ from django.core.signals import setting_changed
 from ..broker_url import parse_broker
 from ..exceptions import ConfigurationError
 from .base import Broker
-from .database.broker import DatabaseBroker, ask, in_transaction, let_go, own_transaction, replace_lost, welcome
+from .database.broker import DatabaseBroker
+from .database.connections import ask, in_transaction, let_go, own_transaction, replace_lost, welcome
 from .database.limits import Limits, is_limited, limit_transactions
 from .database.lines import cut_lines, limit_lines, own_lines, release_lines
 

@@ -63,8 +63,7 @@ class Loop:
         self._again: deque[Claim] = deque()  # the pool has imported their modules: they belong in its other lane
         self.pool = make_pool(Surroundings(executor, self.done, board, self.again, self._may_begin, self._limited))
         self._fitness = Fitness(self.pool, self._deadlines, self._held, options.max_memory_per_child)
-        fetcher = Fetcher(brokers, choice, worker_id)
-        self._intake = Intake(fetcher, self.pool, self._held, self._finisher, options)
+        self._intake = Intake(Fetcher(brokers, choice, worker_id), self.pool, self._held, self._finisher, options)
         self._wake_at = 1  # how many outcomes the sleeping loop waits for; read by the pool
         self._is_orphan = False  # nobody renews the lease any more
         self.is_stopping = False
@@ -73,8 +72,7 @@ class Loop:
         self._flushed_at = monotonic()
         self._busy_at = monotonic()  # when there was work last
         self._outages = 0
-        # Called each turn (a lease to renew); must return soon.
-        self.each_turn: Callable[[], None] = lambda: None
+        self.each_turn: Callable[[], None] = lambda: None  # a lease to renew; must return soon
         # What ends the loop like a stop signal when it becomes readable (the supervisor's pipe).
         self.lifelines: Sequence[int] = ()
 
@@ -190,8 +188,8 @@ class Loop:
         ready = len(self._finisher.inbox)
         if ready == 0:
             return False
-        alone = self.pool.waiting() == 0 or self._finisher.has_a_group
-        return alone or ready >= self._intake.group // 2 or monotonic() - self._flushed_at >= COMPANY
+        is_enough = self.pool.waiting() == 0 or self._finisher.has_a_group
+        return is_enough or ready >= self._intake.group // 2 or monotonic() - self._flushed_at >= COMPANY
 
     def _flush(self) -> bool:
         worked = self._finisher.flush(self._held, self._intake.group)

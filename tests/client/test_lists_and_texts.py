@@ -87,7 +87,7 @@ def test_an_option_that_is_no_list_is_refused_with_the_remedy(options: dict[str,
         {"aliases": ["old", "old.path"]},
         {"schedule": (every(hours=1, args=("a", "b")) for _ in "1")},
     ],
-    ids=str,
+    ids=["tuple", "set", "generator", "set of classes", "two", "list", "schedules"],
 )
 def test_any_other_iterable_is_a_list(options: dict[str, Any]) -> None:
     made = task(**options)(charge)

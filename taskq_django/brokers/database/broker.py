@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 
 from django.db import (
@@ -35,14 +35,10 @@ from ...weights import LIGHT, cut
 from ..base import Bell, Broker
 from . import holders
 from .bells import RING_PAUSE
+from .connections import DIALECTS, in_transaction, let_go
 from .dialect import Dialect
-from .mysql import MySQL
-from .postgresql import PostgreSQL
-from .sqlite import SQLite
 
 T = TypeVar("T")
-
-DIALECTS: dict[str, Dialect] = {"mysql": MySQL(), "postgresql": PostgreSQL(), "sqlite": SQLite()}
 
 # What the data is at fault for, though it is raised as what an outage is.
 # MariaDB and MySQL: broken or refused text in JSON (4035 to 4042, 3140, 3141), a packet over max_allowed_packet (1153;
@@ -53,61 +49,6 @@ DATA_AT_FAULT_STATES = ("54", "53200", "XX000")
 
 # Our own short transactions that lost against another's are tried again; sixteen with jitter are some seconds.
 TRIES = 16
-
-
-def own_transaction(database: str) -> AbstractContextManager[None]:
-    """A write transaction that is a worker's own: it leaves room for those of the project."""
-    connection = connections[database]
-    return DIALECTS[connection.vendor].transaction(connection)
-
-
-def welcome(connection: BaseDatabaseWrapper) -> None:
-    """Have what tasks do there leave room for what the project does besides."""
-    if dialect := DIALECTS.get(connection.vendor):
-        dialect.welcome(connection)
-
-
-def let_go(connection: Any) -> None:
-    """Close it, whatever Django believes of it; what was open is rolled back by the server.
-
-    A connection that breaks while it is being made, or while a block is entered, stays "in an atomic block" for ever.
-    """
-    connection.in_atomic_block = False
-    connection.savepoint_ids = []
-    connection.needs_rollback = False
-    connection.run_on_commit = []
-    with suppress(Exception):
-        connection.close()
-    connection.connection = None
-    connection.closed_in_transaction = False
-
-
-def in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Whether what is written now becomes true with a caller's commit: in its block, or with its autocommit off."""
-    return connection.in_atomic_block or (connection.connection is not None and not connection.autocommit)
-
-
-def ask(database: str, question: Callable[[], T]) -> T:
-    """Its answer; asked again on a new connection where the old one was lost, but never in a caller's transaction.
-
-    For what writes nothing.
-    """
-    connection = connections[database]
-    is_callers = in_transaction(connection)
-    try:
-        return question()
-    except (DatabaseError, InterfaceError):
-        if is_callers or (connection.connection is not None and connection.is_usable()):
-            raise
-        let_go(connection)
-        return question()
-
-
-def replace_lost(database: str) -> None:
-    """Before what cannot be asked twice: let go of a connection that was lost while nobody used it."""
-    connection = connections[database]
-    if connection.connection is not None and not in_transaction(connection) and not connection.is_usable():
-        let_go(connection)
 
 
 class DatabaseBroker(Broker):
