@@ -23,6 +23,7 @@ from . import compat
 from .compat import BaseTaskBackend, InvalidTask, InvalidTaskBackend, TaskResultDoesNotExist
 from .conf import BackendOptions, queue_name_problem, read_options
 from .declaration import listed
+from .exceptions import ConfigurationError
 from .jobs import is_id
 from .registry import registry
 from .task_options import refuse_text
@@ -163,3 +164,26 @@ def our_backends() -> tuple[str, ...]:
             if isinstance(compat.task_backends[alias], TaskqBackend):
                 found.append(alias)
     return tuple(found)
+
+
+def brokers_of(aliases: tuple[str, ...]) -> dict[str, Broker]:
+    """The brokers of these aliases. Raises ConfigurationError for one that is not ours."""
+    brokers: dict[str, Broker] = {}
+    known = our_backends()
+    for alias in aliases:
+        if alias not in known:
+            raise ConfigurationError(
+                f"TASKS has no backend {alias!r} of taskq_django; it has {', '.join(map(repr, known)) or 'none'}."
+            )
+        brokers[alias] = compat.task_backends[alias].broker  # type: ignore[attr-defined]
+    if not brokers:
+        raise ConfigurationError(
+            "No alias in TASKS has a backend of taskq_django, so this worker has nothing to do: "
+            'set TASKS = {"default": {"BACKEND": "taskq_django.TaskqBackend"}}.'
+        )
+    return brokers
+
+
+def databases_of(brokers: Iterable[Broker]) -> list[str]:
+    """Each once."""
+    return list(dict.fromkeys(broker.database for broker in brokers))

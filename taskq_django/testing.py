@@ -6,8 +6,8 @@ import math
 
 from .backend import our_backends
 from .task_options import refuse_text
+from .worker.assembly import make_loop, new_board
 from .worker.options import WorkerOptions
-from .worker.process import make_loop, new_board
 
 
 def run_all(*, limit: int | None = None, queues: tuple[str, ...] = (), backends: tuple[str, ...] = ()) -> int:
@@ -22,7 +22,7 @@ def run_all(*, limit: int | None = None, queues: tuple[str, ...] = (), backends:
     options = WorkerOptions(
         name="run_all",
         backends=backends or our_backends(),
-        queues=frozenset(queues),
+        queues=queues,
         burst=True,
         max_tasks=limit,
         lease=math.inf,

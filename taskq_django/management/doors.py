@@ -6,10 +6,9 @@ from collections.abc import Iterable
 
 from django.core.management.base import CommandError, CommandParser
 
-from ..backend import our_backends
+from ..backend import brokers_of, our_backends
 from ..brokers import Broker
 from ..exceptions import ConfigurationError
-from ..worker.process import brokers_of
 
 
 def add_backend(parser: CommandParser) -> None:

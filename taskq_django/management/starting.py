@@ -11,11 +11,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, OperationalError, connections
 
-from ..backend import our_backends
+from ..backend import databases_of, our_backends
 from ..brokers import Broker
 from ..declaration import Option, options
 from ..exceptions import BrokerError, BrokerUnavailable
-from ..worker.process import databases_of
 from ..worker.readiness import pending_migrations
 
 logger = logging.getLogger("taskq_django.worker")

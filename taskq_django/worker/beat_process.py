@@ -8,18 +8,14 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict
-from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from time import monotonic
-from typing import Any
 
-from ..beat.service import Beat
-from ..conf import taskq_settings
-from . import listening
+from django.db import connections
+
+from .assembly import make_beat
 from .options import WorkerOptions
-from .process import brokers_of, close_connections, databases_of
-from .spawned import run_spawned_beat
+from .starter import Starter
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -33,10 +29,10 @@ STOPS_WITHIN = 10.0  # seconds; a tick is rolled back when it is killed in the m
 class BeatProcess:
     """Starts it, starts it again when it dies, stops it. The supervisor's loop owns it."""
 
-    def __init__(self, options: WorkerOptions, context: Any, lifeline: Connection, other_end: Connection) -> None:
-        self._options = options
-        self._context = context
-        self._ends = lifeline, other_end
+    def __init__(self, name: str, starter: Starter) -> None:
+        """``name``: of the worker."""
+        self._name = name
+        self._starter = starter
         self._process: BaseProcess | None = None
         self._started_at = self._start_at = float("-inf")
         self._failures = 0
@@ -74,14 +70,8 @@ class BeatProcess:
         self._signal(signal.SIGKILL)
 
     def _start(self) -> None:
-        close_connections()  # ours would be shared with the child
-        if self._context.get_start_method() == "fork":
-            target, arguments = run_beat, (self._options, *self._ends)
-        else:
-            target, arguments = run_spawned_beat, (asdict(self._options), self._ends[0])  # type: ignore[assignment]
-        with listening.held_back():
-            self._process = self._context.Process(target=target, args=arguments, name=f"{self._options.name}/beat")
-            self._process.start()
+        with self._starter.ready():
+            self._process = self._starter.start(f"{self._name}/beat", "run_beat")
         self._started_at = monotonic()
 
     def _signal(self, number: int) -> None:
@@ -90,27 +80,9 @@ class BeatProcess:
                 os.kill(self._process.pid, number)
 
 
-def new_beat(options: WorkerOptions) -> Beat:
-    return Beat(databases_of(brokers_of(options.backends).values()), taskq_settings().beat)
-
-
-def run_beat(options: WorkerOptions, lifeline: Connection, other_end: Connection | None) -> None:
-    """The life of that process; never returns."""
-    if other_end is not None:
-        other_end.close()  # a copy that the fork has made: it would keep the line alive
-    listening.note()
-    beat = new_beat(options)
-    acts: dict[int, listening.Act] = dict.fromkeys(listening.SENT, listening.disregard)  # Ctrl-C is the supervisor's
-    listening.listen(acts | dict.fromkeys((signal.SIGTERM, signal.SIGQUIT), lambda *_: beat.stop()))
-    beat.lifelines = (lifeline.fileno(),)
-    beat.run()
-    logging.shutdown()
-    os._exit(0)
-
-
 def beat_thread(options: WorkerOptions) -> Callable[[], None]:
     """For a worker without processes: keeps a beat in a thread; returns what stops it."""
-    beats = [new_beat(options)]
+    beats = [make_beat(options)]
     stopping = threading.Event()
 
     def run() -> None:
@@ -120,8 +92,8 @@ def beat_thread(options: WorkerOptions) -> Callable[[], None]:
             except BaseException:  # a thread that ends unseen would leave the schedules to nobody
                 logger.exception("The beat died; it is started again")
                 stopping.wait(FIRST_WAIT)
-                beats.append(new_beat(options))
-        close_connections()
+                beats.append(make_beat(options))
+        connections.close_all()
 
     thread = threading.Thread(target=run, name="taskq beat", daemon=True)
     thread.start()

@@ -1,116 +1,32 @@
-"""One worker process: builds the parts, runs the loop, and says by its exit code how it ended."""
+"""The lives of processes: a worker's, its beat's, and both in one. The exit code says how it ended."""
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from django.db import connections
-
-from .. import compat, signals
-from ..backend import our_backends
-from ..brokers import Broker
-from ..exceptions import BrokerUnavailable, ConfigurationError
-from ..jobs import Claim
+from .. import signals
+from ..backend import brokers_of, databases_of
 from ..sessions import limit_own_sessions, unlimit_sessions
 from . import listening, stacks
+from .assembly import make_beat, make_lease, make_loop, new_board
 from .blackboard import Blackboard
-from .executor import Executor
-from .fetcher import QueueChoice
-from .intake import most_held
-from .lanes import Surroundings
 from .last_resort import LastResort
-from .lease import Lease, new_worker_id
+from .lease import new_worker_id
 from .loop import GRACE_EXPIRED, Loop
 from .maintenance import Maintenance
 from .options import WorkerOptions
-from .pool import InlinePool, LanePool, Pool
 
 logger = logging.getLogger("taskq_django.worker")
 
 
-def brokers_of(aliases: tuple[str, ...]) -> dict[str, Broker]:
-    """The brokers of these aliases. Raises ConfigurationError for one that is not ours."""
-    brokers: dict[str, Broker] = {}
-    known = our_backends()
-    for alias in aliases:
-        if alias not in known:
-            raise ConfigurationError(
-                f"TASKS has no backend {alias!r} of taskq_django; it has {', '.join(map(repr, known)) or 'none'}."
-            )
-        brokers[alias] = compat.task_backends[alias].broker  # type: ignore[attr-defined]
-    if not brokers:
-        raise ConfigurationError(
-            "No alias in TASKS has a backend of taskq_django, so this worker has nothing to do: "
-            'set TASKS = {"default": {"BACKEND": "taskq_django.TaskqBackend"}}.'
-        )
-    return brokers
-
-
-def new_board(options: WorkerOptions, context: Any = multiprocessing) -> Blackboard:
-    """For one process."""
-    return Blackboard(context, most_held(options))
-
-
-def databases_of(brokers: Iterable[Broker]) -> list[str]:
-    """Each once."""
-    return list(dict.fromkeys(broker.database for broker in brokers))
-
-
-def make_lease(options: WorkerOptions, brokers: Iterable[Broker]) -> Lease:
-    return Lease(
-        options.name,
-        databases_of(brokers),
-        every=options.heartbeat,
-        lasts=options.lease,
-        described={
-            "backends": ",".join(options.backends)[:255],
-            "queues": ",".join(sorted(options.queues))[:1000],
-            "excluded": ",".join(sorted(options.exclude_queues))[:1000],
-        },
-    )
-
-
-def make_loop(options: WorkerOptions, worker_id: str, board: Blackboard, *, inline: bool = False) -> Loop:
-    """The loop with all its parts; ``inline`` runs the jobs in the calling thread."""
-    if options.processes == 0:  # no other process takes the place of this one
-        options = replace(options, max_tasks_per_child=None, max_memory_per_child=None)
-    backends = {alias: compat.task_backends[alias] for alias in options.backends}
-    limits = {alias: backend.taskq_options.max_payload for alias, backend in backends.items()}  # type: ignore[attr-defined]
-    brokers = brokers_of(options.backends)
-
-    def note_begun(claim: Claim) -> bool:
-        try:
-            return brokers[claim.job.backend].note_begun(claim)
-        except BrokerUnavailable as error:
-            logger.warning("%s; job %s goes back, because nobody could know that it has begun", error, claim.job.id)
-            return False
-
-    executor = Executor(worker_id, limits, note_begun)
-
-    def make_pool(given: Surroundings) -> Pool:
-        return InlinePool(given) if inline else LanePool(given, options.threads, options.coroutines)
-
-    return Loop(
-        brokers,
-        QueueChoice(options.queues, options.exclude_queues),
-        worker_id,
-        options,
-        executor,
-        board,
-        make_pool,
-    )
-
-
 def run_child(
-    options: WorkerOptions, worker_id: str, board: Blackboard, lifeline: Connection, other_end: Connection | None
+    options: WorkerOptions, lifeline: Connection, other_end: Connection | None, worker_id: str, board: Blackboard
 ) -> None:
     """The life of a process that a supervisor has started; never returns.
 
@@ -137,6 +53,20 @@ def run_child(
     logging.shutdown()
     # Past the interpreter's own end, which would wait for threads whose tasks did not come back.
     os._exit(code)
+
+
+def run_beat(options: WorkerOptions, lifeline: Connection, other_end: Connection | None) -> None:
+    """The life of the beat's process; never returns. ``lifeline``: as above."""
+    if other_end is not None:
+        other_end.close()
+    listening.note()
+    beat = make_beat(options)
+    acts: dict[int, listening.Act] = dict.fromkeys(listening.SENT, listening.disregard)  # Ctrl-C is the supervisor's
+    listening.listen(acts | dict.fromkeys((signal.SIGTERM, signal.SIGQUIT), lambda *_: beat.stop()))
+    beat.lifelines = (lifeline.fileno(),)
+    beat.run()
+    logging.shutdown()
+    os._exit(0)
 
 
 def run_here(options: WorkerOptions) -> int:
@@ -205,8 +135,3 @@ def _listen_to_signals(loop: Loop) -> Callable[[], None]:
 
 def _write_stacks(loop: Loop) -> None:
     stacks.write(loop.pool.running_by_thread(), loop.pool.coroutines())
-
-
-def close_connections() -> None:
-    """Before a fork: a connection that two processes share breaks for both."""
-    connections.close_all()

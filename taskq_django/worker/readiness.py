@@ -91,7 +91,7 @@ class Served:
 
 
 def _own(options: WorkerOptions) -> Served:
-    return Served(frozenset(options.backends), options.queues, options.exclude_queues)
+    return Served(*map(frozenset, (options.backends, options.queues, options.exclude_queues)))
 
 
 def _live(database: str) -> list[Served]:

@@ -9,24 +9,15 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .blackboard import Blackboard
     from .options import WorkerOptions
 
 
-def run_spawned(options: dict[str, Any], worker_id: str, board: Blackboard, lifeline: Connection) -> None:
-    """Set Django up, then live as a forked process does; never returns."""
+def run_spawned(life: str, options: dict[str, Any], lifeline: Connection, *given: Any) -> None:
+    """Set Django up, then live as a forked process does, by this function of ``process``; never returns."""
     asked = _set_up(options)
-    from .process import run_child
+    from . import process
 
-    run_child(asked, worker_id, board, lifeline, None)
-
-
-def run_spawned_beat(options: dict[str, Any], lifeline: Connection) -> None:
-    """The same for the beat."""
-    asked = _set_up(options)
-    from .beat_process import run_beat
-
-    run_beat(asked, lifeline, None)
+    getattr(process, life)(asked, lifeline, None, *given)
 
 
 def _set_up(options: dict[str, Any]) -> WorkerOptions:

@@ -7,35 +7,30 @@ Signals only leave a note; the loop below acts on them.
 
 from __future__ import annotations
 
-import gc
 import logging
-import multiprocessing
 import os
 import signal
-import sys
-import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict
 from multiprocessing.connection import wait
 from time import monotonic
-from typing import Any
 
+from ..backend import databases_of
 from ..brokers import Broker
 from ..exceptions import BrokerUnavailable
 from ..sessions import limit_own_sessions
+from .assembly import make_lease, new_board
 from .beat_process import BeatProcess
 from .child import Child
 from .last_resort import LastResort
 from .lease import OUTAGE, new_worker_id
-from .listening import disregard, held_back, listen
+from .listening import disregard, listen
 from .loop import GRACE_EXPIRED
 from .maintenance import Maintenance
 from .options import WorkerOptions
-from .process import close_connections, databases_of, make_lease, new_board, run_child
 from .reloading import Sources
 from .rescue import Death, rescue
-from .spawned import run_spawned
+from .starter import Starter
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -66,10 +61,8 @@ class Supervisor:
         self._codes: list[int] = []
         self._failures = 0  # in a row, each before it served
         self._start_at = 0.0  # monotonic; when the next replacement may start
-        # Its other end is in every process: it becomes readable there when this process is gone, however it went.
-        self._context = multiprocessing.get_context(start_method())
-        self._lifeline, self._our_end = self._context.Pipe(duplex=False)
-        self._beat = BeatProcess(options, self._context, self._lifeline, self._our_end) if options.beat else None
+        self._starter = Starter(options)
+        self._beat = BeatProcess(options.name, self._starter) if options.beat else None
 
     def run(self) -> int:
         """Until every process has ended; the exit code is the worst of theirs."""
@@ -133,31 +126,15 @@ class Supervisor:
             logger.warning("New processes could not be registered: %s", " ".join(str(error).split()))
             self._start_at = monotonic() + LOOK
             return
-        close_connections()  # ours would be shared with the child
-        gc.collect()
-        gc.freeze()  # what is loaded by now stays on pages that parent and children share
-        # A child takes no signal before its own handlers stand; what comes until then waits for it.
-        with self._last_resort.rests(), held_back():
+        with self._last_resort.rests(), self._starter.ready():
             begun = [self._start_one(id_) for id_ in ids]
-        gc.unfreeze()
         self._children += begun
         self._lease.note_pids([(child.worker_id, child.pid) for child in begun])
 
     def _start_one(self, worker_id: str) -> Child:
-        board = new_board(self._options, self._context)
+        board = new_board(self._options, self._starter.context)
         self._lease.covers(board)
-        arguments: Sequence[Any]
-        target: Any
-        if self._context.get_start_method() == "fork":
-            target, arguments = run_child, (self._options, worker_id, board, self._lifeline, self._our_end)
-        else:
-            # Its own classes cannot be sent to a process in which Django is not set up.
-            target, arguments = run_spawned, (asdict(self._options), worker_id, board, self._lifeline)
-        process = self._context.Process(  # type: ignore[attr-defined]
-            target=target, args=arguments, name=worker_id
-        )
-        process.start()
-        return Child(worker_id, process, board)
+        return Child(worker_id, self._starter.start(worker_id, "run_child", worker_id, board), board)
 
     def _act_on_signals(self) -> None:
         while self._signals:
@@ -234,10 +211,3 @@ class Supervisor:
                 return
             self._deaths.pop(0)
             self._lease.forget([worker_id])
-
-
-def start_method() -> str:
-    """Fork shares the loaded project between processes; but a fork of a process with threads can hang."""
-    if sys.platform == "linux" and threading.active_count() == 1:
-        return "fork"
-    return "spawn"

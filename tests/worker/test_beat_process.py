@@ -12,8 +12,8 @@ def nothing() -> None: ...
 
 
 def test_a_beat_that_has_ended_does_not_keep_its_supervisor_from_sleeping() -> None:
-    ends: Any = None
-    beat = BeatProcess(ends, ends, ends, ends)
+    starter: Any = None
+    beat = BeatProcess("name", starter)
     assert beat.sentinels == []
     beat._process = multiprocessing.get_context("spawn").Process(target=nothing)
     beat._process.start()

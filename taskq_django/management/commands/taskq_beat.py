@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections, transaction
 
-from ...backend import our_backends
+from ...backend import brokers_of, databases_of, our_backends
 from ...beat import declared
 from ...beat.service import OUTAGE, Beat
 from ...beat.upcoming import upcoming
@@ -23,7 +23,6 @@ from ...worker.last_resort import LastResort
 from ...worker.listening import listen
 from ...worker.logs import configure_logs
 from ...worker.loop import GRACE_EXPIRED
-from ...worker.process import brokers_of, databases_of
 from ..starting import UNREACHABLE, add_options, ask_checks_why_none, chosen_values, get_ready
 
 MOST_HOURS = 24 * 366

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import control
-from ...worker.process import databases_of
+from ...backend import databases_of
 from ..doors import add_backend, chosen_brokers
 
 

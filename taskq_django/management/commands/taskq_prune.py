@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from ... import pruning
-from ...worker.process import databases_of
+from ...backend import databases_of
 from ..doors import add_backend, chosen_brokers
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import control
+from ...backend import databases_of
 from ...models import JobResult
 from ...states import State
-from ...worker.process import databases_of
 from ..doors import add_backend, chosen_brokers
 
 

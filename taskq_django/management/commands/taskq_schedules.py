@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ...backend import our_backends
+from ...backend import databases_of, our_backends
 from ...beat import declared
 from ...beat.firing import firing_of, run_now
 from ...clock import database_now
@@ -17,7 +17,6 @@ from ...exceptions import BrokenSchedule, SpecError
 from ...models import Schedule
 from ...models.schedule import aware
 from ...schedules.preview import next_runs, offset_text
-from ...worker.process import databases_of
 from ..doors import chosen_brokers
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-from dataclasses import fields
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
-from ...backend import our_backends
+from ...backend import brokers_of, our_backends
 from ...conf import Worker
 from ...exceptions import ConfigurationError
 from ...worker.banner import banner
@@ -19,7 +18,7 @@ from ...worker.beat_process import beat_thread
 from ...worker.lease import default_name
 from ...worker.logs import configure_logs
 from ...worker.options import WorkerOptions
-from ...worker.process import brokers_of, run_here
+from ...worker.process import run_here
 from ...worker.reloading import Sources, start_anew
 from ..starting import add_options, ask_checks_why_none, chosen_values, get_ready
 
@@ -76,13 +75,8 @@ class Command(BaseCommand):
 
 
 def _worker_options(chosen: dict[str, Any], given: dict[str, Any]) -> WorkerOptions:
-    known = {field.name for field in fields(WorkerOptions)}
-    values = {name: value for name, value in chosen.items() if name in known}
-    values["name"] = chosen["name"] or default_name()
-    values["queues"] = frozenset(chosen["queues"])
-    values["exclude_queues"] = frozenset(chosen["exclude_queues"])
     return WorkerOptions(
-        **values,
+        **{**chosen, "name": chosen["name"] or default_name()},
         backends=tuple(given["backend"] or our_backends()),
         beat=given["beat"],
         burst=given["burst"],

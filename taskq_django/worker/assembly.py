@@ -1,0 +1,82 @@
+"""Builds the parts of a worker and puts them together. The one place that knows all of them."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from .. import compat
+from ..backend import brokers_of, databases_of
+from ..beat.service import Beat
+from ..brokers import Broker
+from ..conf import taskq_settings
+from ..exceptions import BrokerUnavailable
+from ..jobs import Claim
+from .blackboard import Blackboard
+from .executor import Executor
+from .fetcher import QueueChoice
+from .intake import most_held
+from .lanes import Surroundings
+from .lease import Lease
+from .loop import Loop
+from .options import WorkerOptions
+from .pool import InlinePool, LanePool, Pool
+
+logger = logging.getLogger("taskq_django.worker")
+
+
+def new_board(options: WorkerOptions, context: Any = multiprocessing) -> Blackboard:
+    """For one process."""
+    return Blackboard(context, most_held(options))
+
+
+def make_lease(options: WorkerOptions, brokers: Iterable[Broker]) -> Lease:
+    return Lease(
+        options.name,
+        databases_of(brokers),
+        every=options.heartbeat,
+        lasts=options.lease,
+        described={
+            "backends": ",".join(options.backends)[:255],
+            "queues": ",".join(sorted(options.queues))[:1000],
+            "excluded": ",".join(sorted(options.exclude_queues))[:1000],
+        },
+    )
+
+
+def make_loop(options: WorkerOptions, worker_id: str, board: Blackboard, *, inline: bool = False) -> Loop:
+    """The loop with all its parts; ``inline`` runs the jobs in the calling thread."""
+    if options.processes == 0:  # no other process takes the place of this one
+        options = replace(options, max_tasks_per_child=None, max_memory_per_child=None)
+    backends = {alias: compat.task_backends[alias] for alias in options.backends}
+    limits = {alias: backend.taskq_options.max_payload for alias, backend in backends.items()}  # type: ignore[attr-defined]
+    brokers = brokers_of(options.backends)
+
+    def note_begun(claim: Claim) -> bool:
+        try:
+            return brokers[claim.job.backend].note_begun(claim)
+        except BrokerUnavailable as error:
+            logger.warning("%s; job %s goes back, because nobody could know that it has begun", error, claim.job.id)
+            return False
+
+    executor = Executor(worker_id, limits, note_begun)
+
+    def make_pool(given: Surroundings) -> Pool:
+        return InlinePool(given) if inline else LanePool(given, options.threads, options.coroutines)
+
+    return Loop(
+        brokers,
+        QueueChoice(frozenset(options.queues), frozenset(options.exclude_queues)),
+        worker_id,
+        options,
+        executor,
+        board,
+        make_pool,
+    )
+
+
+def make_beat(options: WorkerOptions) -> Beat:
+    return Beat(databases_of(brokers_of(options.backends).values()), taskq_settings().beat)
