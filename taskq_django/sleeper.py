@@ -4,8 +4,36 @@ from __future__ import annotations
 
 import select
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+
+
+class Bell(ABC):
+    """How a sleeping worker loop learns that there may be work. A hint only: the loop looks by itself as well.
+
+    Loop thread only. ``idle`` is how many seconds ago there was work.
+    """
+
+    @property
+    def fd(self) -> int | None:
+        """A file descriptor that becomes readable when it rings; None for a bell that has to be asked."""
+        return None
+
+    def glance(self, idle: float) -> float | None:
+        """Seconds between two calls of ``rang``; None for a bell with a file descriptor, or one that never rings."""
+        return None
+
+    @abstractmethod
+    def rang(self) -> bool:
+        """Has it rung since the last call?"""
+
+    @abstractmethod
+    def patience(self, idle: float) -> float:
+        """Seconds after which the queues must be looked at though it did not ring."""
+
+    def close(self) -> None:  # noqa: B027 - most bells leave nothing behind
+        """Nobody will ask any more."""
 
 
 class Sleeper:

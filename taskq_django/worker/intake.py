@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import monotonic
 
-from ..brokers.base import Bell
 from ..jobs import Claim
+from ..sleeper import Bell
 from ..weights import MOST_KEPT
 from .fetcher import Fetcher
 from .finisher import Finisher

@@ -10,7 +10,7 @@ from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...exceptions import BrokerUnavailable
-from ..base import Bell
+from ...sleeper import Bell
 
 # After work or a ring the loop looks again every few milliseconds for so long (seconds): enqueuers ring at most
 # once per RING_PAUSE, and what they send in between must be found by looking.

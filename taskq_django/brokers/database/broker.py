@@ -30,9 +30,10 @@ from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError
 from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Retried, Returned, Succeeded
 from ...models import QueuedJob
 from ...models.story import Standing, read_standings
+from ...sleeper import Bell
 from ...states import State
 from ...weights import LIGHT, cut
-from ..base import Bell, Broker
+from ..base import Broker
 from . import holders
 from .bells import RING_PAUSE
 from .connections import DIALECTS, in_transaction, let_go

@@ -19,8 +19,8 @@ from django.db.backends.utils import CursorWrapper
 
 from ...jobs import Claim, Discarded, Ended, Failed, Job, Retried, Returned, Succeeded
 from ...models import JobAttempt, JobResult, PausedQueue, QueuedJob
+from ...sleeper import Bell
 from ...states import State
-from ..base import Bell
 from .limits import Limits, limits_of
 
 JOB = QueuedJob._meta.db_table

@@ -17,8 +17,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from ...jobs import Claim, Ended, Failed, Job, Outcome, Retried, Returned
+from ...sleeper import Bell
 from ...weights import LIGHT, what_fits
-from ..base import Bell
 from .bells import PollBell
 from .dialect import (
     ATTEMPT,

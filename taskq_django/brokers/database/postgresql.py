@@ -13,8 +13,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from ...jobs import Claim, Ended, Failed, Job, Retried, Returned
+from ...sleeper import Bell
 from ...weights import HEAVIEST
-from ..base import Bell
 from .bells import ListenBell, PollBell
 from .dialect import (
     ATTEMPT,

@@ -15,8 +15,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from ...jobs import Claim, Ended, Failed, Job, Outcome, Retried, Returned
+from ...sleeper import Bell
 from ...weights import HEAVIEST
-from ..base import Bell
 from .bells import DataVersionBell
 from .courtesy import Courtesy, Guest
 from .dialect import (
