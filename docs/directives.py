@@ -12,7 +12,7 @@ from docutils.statemachine import StringList
 
 from taskq_django import conf, signals
 from taskq_django.checks import CHECKS, TAG
-from taskq_django.declaration import options
+from taskq_django.conf.declaration import options
 
 
 class Listing(Directive):

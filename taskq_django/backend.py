@@ -22,7 +22,7 @@ from django.core.checks import CheckMessage, Error
 from . import compat
 from .compat import BaseTaskBackend, InvalidTask, InvalidTaskBackend, TaskResultDoesNotExist
 from .conf import BackendOptions, queue_name_problem, read_options
-from .declaration import listed
+from .conf.declaration import listed
 from .exceptions import ConfigurationError
 from .jobs import is_id
 from .registry import registry

@@ -13,14 +13,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Func, IntegerField, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 
-from .brokers import Broker, replace_lost
-from .clock import DatabaseNow
+from .brokers import Broker
 from .conf import queue_name_problem
 from .exceptions import ConfigurationError
 from .jobs import is_id
 from .models import JobResult, PausedQueue, QueuedJob
+from .models.moments import DatabaseNow
 from .states import State
-from .weights import cut
+from .store.connections import replace_lost
+from .store.weights import cut
 
 # Rows of one transaction, or fewer that are heavy: its locks are held for some milliseconds.
 AT_ONCE = 500

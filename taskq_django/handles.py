@@ -11,15 +11,16 @@ from django.conf import settings
 from django.utils import timezone
 
 from . import codec, compat
-from .brokers import Broker, ask
+from .brokers import Broker
 from .compat import TaskError, TaskResultStatus
 from .exceptions import PayloadError, TaskNotFound
 from .jobs import Claim, Job, headers_of
 from .models import JobResult
-from .models.story import Story, read_stories
 from .registry import registry
 from .results import Result
 from .states import FRAMEWORK_STATUS, State
+from .store.connections import ask
+from .store.stories import Story, read_stories
 from .tasks import Task
 
 

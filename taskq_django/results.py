@@ -15,11 +15,11 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from . import compat, control
-from .brokers import in_transaction
 from .compat import TASK_REFRESH_ATTRS
 from .exceptions import ResultError, ResultTimeout, TaskFailed
 from .jobs import headers_of
 from .states import State
+from .store.connections import in_transaction
 
 R = TypeVar("R")
 

@@ -10,8 +10,8 @@ from django.core.signals import setting_changed
 from django.db.models import Model
 
 from .backend import our_backends
-from .broker_url import parse_broker
 from .compat import task_backends
+from .conf.broker_url import parse_broker
 from .exceptions import ConfigurationError
 
 APP = "taskq_django"

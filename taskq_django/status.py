@@ -9,13 +9,13 @@ from time import monotonic, sleep
 
 from django.db.models import Count, Min, Q
 
-from .brokers import Broker, replace_lost
-from .clock import DatabaseNow
+from .brokers import Broker
 from .conf import taskq_settings
 from .models import JobResult, PausedQueue, QueuedJob, WorkerProcess
-from .models.moment_field import MomentField
-from .pruning import first_id
+from .models.moments import DatabaseNow, MomentField
 from .states import FINAL, State
+from .store.connections import replace_lost
+from .store.pruning import first_id
 
 MARGIN = 1.0  # seconds
 LOOK = 0.2  # seconds between two looks for signs of life

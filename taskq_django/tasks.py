@@ -19,7 +19,6 @@ from .compat import InvalidTask, InvalidTaskBackend
 from .conf import taskq_settings
 from .exceptions import ArgumentError
 from .schedules.declaring import DeclaredSchedule
-from .task_options import MOST_ATTEMPTS as MOST_ATTEMPTS
 
 if TYPE_CHECKING:
     from .results import Result, TaskContext

@@ -18,7 +18,7 @@ from django.core.management import load_command_class
 
 import taskq_django
 from taskq_django import checks, conf, exceptions, signals
-from taskq_django.declaration import options
+from taskq_django.conf.declaration import options
 from taskq_django.schedules import read_kind
 from taskq_django.schedules.preview import offset_text, slots_after
 from taskq_django.schedules.zones import change_between

@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 
 from ..jobs import headers_of
 from ..models import JobResult, QueuedJob
-from ..models.story import Attempt, Story, read_stories
 from ..states import LIVE, State
+from ..store.stories import Attempt, Story, read_stories
 from . import display
 
 if TYPE_CHECKING:

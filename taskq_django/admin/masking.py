@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..codec.writing import TAG, from_json
 from ..conf import taskq_settings
 from ..jobs import SENSITIVE, headers_of
 from ..registry import registry
 from ..tasks import spelled_parameters
-from ..values import TAG, from_json
 
 MASK = "••••"
 DEEPEST = 50  # the codec writes no deeper than 20; a text by another hand must not end in a RecursionError

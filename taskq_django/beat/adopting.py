@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from django.db.models import F
 
-from ..brokers import own_transaction
-from ..clock import database_now
 from ..models import Schedule
+from ..models.moments import database_now
 from ..schedules import SpecError
+from ..store.connections import own_transaction
 
 
 def adopt(database: str, limit: int, *, broken_too: bool = False) -> int:

@@ -10,12 +10,12 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from ..brokers import own_transaction
 from ..exceptions import ArgumentError, BrokenSchedule
 from ..models import Schedule
 from ..models.schedule import given_back
 from ..registry import registry
 from ..schedules.declaring import DeclaredSchedule
+from ..store.connections import own_transaction
 from ..tasks import Task, check_arguments
 from .firing import storable, task_of
 

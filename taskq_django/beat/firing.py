@@ -16,11 +16,11 @@ from .. import codec, compat
 from ..backend import TaskqBackend
 from ..brokers import Broker
 from ..client import ask_receivers, make_job, send
-from ..clock import database_now
 from ..exceptions import ArgumentError, BrokenSchedule, ConfigurationError, Discard, PayloadError, TaskNotFound, as_text
 from ..handles import record_veto
 from ..jobs import Job
 from ..models import Schedule, ScheduleRun
+from ..models.moments import database_now
 from ..models.schedule import given_back
 from ..registry import registry
 

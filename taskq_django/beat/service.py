@@ -9,11 +9,11 @@ from time import monotonic
 
 from django.db import DatabaseError, InterfaceError, connections
 
-from ..brokers import let_go
 from ..conf import Beat as BeatSettings
 from ..exceptions import BrokerUnavailable
-from ..sessions import limit_own_sessions, unlimit_sessions
 from ..sleeper import Sleeper
+from ..store.connections import let_go
+from ..store.sessions import limit_own_sessions, unlimit_sessions
 from . import declared
 from .adopting import adopt
 from .ticker import Ticker

@@ -17,15 +17,14 @@ from django.db import InterfaceError, OperationalError, connections
 from django.db.models import Case, F, OuterRef, QuerySet, Subquery, Value, When
 
 from .. import signals
-from ..brokers import let_go, own_transaction
 from ..client import send
-from ..clock import DatabaseNow, database_now
 from ..conf import Beat
 from ..exceptions import BrokenSchedule, BrokerUnavailable, SpecError
 from ..handles import record_veto
 from ..models import Overlap, QueuedJob, Schedule, ScheduleRun
-from ..models.moment_field import MomentField
+from ..models.moments import DatabaseNow, MomentField, database_now
 from ..models.schedule import aware, given_back
+from ..store.connections import let_go, own_transaction
 from .firing import Firing, firing_of, let_through
 from .plan import Plan, Policy, plan
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from django.core.signals import setting_changed
 
-from ..broker_url import parse_broker
+from ..conf.broker_url import parse_broker
 from ..exceptions import ConfigurationError
 from .base import Broker
 from .database.broker import DatabaseBroker
-from .database.connections import ask, in_transaction, let_go, own_transaction, replace_lost, welcome
-from .database.limits import Limits, is_limited, limit_transactions
-from .database.lines import cut_lines, limit_lines, own_lines, release_lines
 
 _brokers: dict[tuple[str, str], Broker] = {}
 
@@ -36,20 +33,4 @@ def _forget(*, setting: str, **kwargs: object) -> None:
 
 setting_changed.connect(_forget)
 
-__all__ = [
-    "Broker",
-    "Limits",
-    "ask",
-    "broker_for",
-    "cut_lines",
-    "in_transaction",
-    "is_limited",
-    "let_go",
-    "limit_lines",
-    "limit_transactions",
-    "own_lines",
-    "own_transaction",
-    "release_lines",
-    "replace_lost",
-    "welcome",
-]
+__all__ = ["Broker", "broker_for"]

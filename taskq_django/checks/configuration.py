@@ -13,7 +13,7 @@ from django.core.checks import CheckMessage, register
 from django.utils.module_loading import import_string
 
 from ..conf import option_problems, problems, queue_name_problem
-from ..declaration import Problem, described, nearest
+from ..conf.declaration import Problem, described, nearest
 from .messages import TAG, message_of
 
 BACKEND = "taskq_django.TaskqBackend"

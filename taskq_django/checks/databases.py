@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, Tags, register
 from django.db import connections, router
 
 from ..conf import option_problems
-from ..declaration import Problem, described, listed
+from ..conf.declaration import Problem, described, listed
 from .configuration import has_framework
 from .messages import TAG, message_of
 
@@ -37,7 +37,7 @@ def check_servers(
     app_configs: AppConfigs = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """The versions of the servers; connects, so only where Django asks for it: check --database, migrate."""
-    from ..brokers.database.connections import DIALECTS
+    from ..store.connections import DIALECTS
 
     ours = [database for database in dict.fromkeys(_databases().values()) if database in (databases or ())]
     return [
@@ -64,7 +64,7 @@ def _databases() -> dict[str, str]:
 
 
 def _vendor_problems(alias: str, database: str) -> Iterator[Problem]:
-    from ..brokers.database.connections import DIALECTS
+    from ..store.connections import DIALECTS
 
     vendor = connections[database].vendor
     if vendor not in DIALECTS:

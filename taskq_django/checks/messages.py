@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as Advice
 
-from ..declaration import Problem
+from ..conf.declaration import Problem
 
 TAG = "taskq_django"
 

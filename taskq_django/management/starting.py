@@ -13,7 +13,7 @@ from django.db import DatabaseError, OperationalError, connections
 
 from ..backend import databases_of, our_backends
 from ..brokers import Broker
-from ..declaration import Option, options
+from ..conf.declaration import Option, options
 from ..exceptions import BrokerError, BrokerUnavailable
 from ..worker.readiness import pending_migrations
 

@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..jobs import new_id
 from ..states import FINAL, State
-from .moment_field import MomentField
+from .moments import MomentField
 
 
 class JobResult(models.Model):

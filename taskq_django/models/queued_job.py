@@ -7,13 +7,13 @@ from django.utils.translation import gettext_lazy as _
 
 from ..jobs import new_id
 from ..states import LIVE, State
-from .moment_field import MomentField
+from .moments import MomentField
 
 
 class QueuedJob(models.Model):
     """A live job. It leaves for JobResult in the transaction that ends it, so this table stays small.
 
-    Written by ``brokers.database`` only, in SQL of its own.
+    Written by ``brokers.database`` and ``control`` only.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

@@ -14,12 +14,11 @@ from django.utils.timezone import is_naive, make_aware, make_naive
 from django.utils.timezone import now as django_now
 from django.utils.translation import gettext_lazy as _
 
-from ..clock import database_now
 from ..schedules import Kind, SpecError, read_kind
 from ..schedules.preview import first_slot
 from ..schedules.zones import default_timezone
 from .arguments_field import ArgumentsField
-from .moment_field import MomentField
+from .moments import MomentField, database_now
 
 LONGEST_TIME = 10 * 366 * 86_400  # seconds
 

@@ -15,8 +15,9 @@ from django.conf import settings
 from django.db import connections, reset_queries
 from django.db.backends.signals import connection_created
 
-from ..brokers import is_limited, let_go, welcome
 from ..jobs import Claim
+from ..store.connections import let_go, welcome
+from ..store.limits import is_limited
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,8 @@ from ..jobs import Claim, Discarded, Failed, Outcome, Retried, Returned, Succeed
 from ..registry import registry
 from ..results import TaskContext
 from ..states import State
-from ..tasks import MOST_ATTEMPTS, Task
+from ..task_options import MOST_ATTEMPTS
+from ..tasks import Task
 from .failures import LONGEST_MESSAGE, failure_of, storable
 from .framework import FrameworkSignals
 from .run import Run

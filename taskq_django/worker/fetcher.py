@@ -9,7 +9,7 @@ from time import monotonic
 
 from ..brokers import Broker
 from ..jobs import Claim
-from ..weights import HEAVIEST
+from ..store.weights import HEAVIEST
 
 # While queues are busy, how often to look whether another one has got jobs.
 LOOK_AGAIN = 0.25  # seconds

@@ -14,7 +14,7 @@ from .. import signals
 from ..brokers import Broker
 from ..jobs import Discarded, Failed, Outcome, Retried, Returned, Succeeded, log_fields
 from ..registry import registry
-from ..weights import HEAVIEST, LIGHT, MOST_KEPT, cut
+from ..store.weights import HEAVIEST, LIGHT, MOST_KEPT, cut
 from .failures import failure_of
 from .held import Held
 

@@ -7,7 +7,7 @@ from time import monotonic
 
 from ..jobs import Claim
 from ..sleeper import Bell
-from ..weights import MOST_KEPT
+from ..store.weights import MOST_KEPT
 from .fetcher import Fetcher
 from .finisher import Finisher
 from .held import Held

@@ -15,9 +15,9 @@ from uuid import uuid4
 from django.db import DatabaseError, InterfaceError, connections
 from django.db.models import Q
 
-from ..brokers import let_go, own_transaction
-from ..clock import DatabaseNow
 from ..models import WorkerProcess
+from ..models.moments import DatabaseNow
+from ..store.connections import let_go, own_transaction
 from .blackboard import Blackboard
 
 logger = logging.getLogger("taskq_django.worker")

@@ -10,9 +10,9 @@ import random
 from collections.abc import Iterable
 from time import monotonic
 
-from .. import pruning
 from ..brokers import Broker
 from ..exceptions import BrokerUnavailable
+from ..store import pruning
 from .lease import OUTAGE, Lease
 from .rescue import Death, settle_dead
 

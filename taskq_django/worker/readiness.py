@@ -9,9 +9,9 @@ from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
 from ..brokers import Broker
-from ..clock import DatabaseNow
 from ..conf import taskq_settings
 from ..models import QueuedJob, WorkerProcess
+from ..models.moments import DatabaseNow
 from ..states import State
 from .options import WorkerOptions
 

@@ -18,7 +18,7 @@ from time import monotonic
 from ..backend import databases_of
 from ..brokers import Broker
 from ..exceptions import BrokerUnavailable
-from ..sessions import limit_own_sessions
+from ..store.sessions import limit_own_sessions
 from .assembly import make_lease, new_board
 from .beat_process import BeatProcess
 from .child import Child

@@ -56,8 +56,8 @@ def main() -> None:
 def measure(label: str, count: int, workers: int, *, spread: bool) -> None:
     from django.db import connection
 
-    from taskq_django.clock import database_now
     from taskq_django.models import JobResult, QueuedJob, Schedule, ScheduleRun
+    from taskq_django.models.moments import database_now
     from tests.benchmarks.__main__ import Worker
 
     for model in (Schedule, ScheduleRun, QueuedJob, JobResult):

@@ -15,14 +15,15 @@ from django.db import connection, connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 
-from taskq_django import control, pruning, status
+from taskq_django import control, status
 from taskq_django.brokers.base import Broker
-from taskq_django.clock import DatabaseNow
 from taskq_django.compat import TaskResultDoesNotExist, task_backends
 from taskq_django.exceptions import ConfigurationError, ResultError
 from taskq_django.jobs import new_id
 from taskq_django.models import JobAttempt, JobResult, PausedQueue, QueuedJob, WorkerProcess
+from taskq_django.models.moments import DatabaseNow
 from taskq_django.states import State
+from taskq_django.store import pruning
 from taskq_django.testing import run_all
 from tests.app import tasks
 

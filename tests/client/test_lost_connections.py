@@ -10,11 +10,11 @@ from asgiref.sync import async_to_sync
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from taskq_django import Result, control
-from taskq_django.brokers import let_go
 from taskq_django.brokers.base import Broker
 from taskq_django.compat import task_backends
 from taskq_django.exceptions import ResultTimeout
 from taskq_django.status import read_status
+from taskq_django.store.connections import let_go
 from taskq_django.testing import run_all
 from tests.app import tasks
 

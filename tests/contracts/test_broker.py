@@ -11,10 +11,10 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from taskq_django.brokers import Broker, broker_for
-from taskq_django.brokers.database.bells import PollBell
 from taskq_django.jobs import Claim, Discarded, Failed, Failure, Job, Outcome, Retried, Returned, Succeeded, new_id
 from taskq_django.models import JobAttempt, JobResult, PausedQueue, QueuedJob
 from taskq_django.states import State
+from taskq_django.store.dialects.bells import PollBell
 from tests.support.workers import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -18,14 +18,15 @@ from django.db import connection, transaction
 from django.test import Client, override_settings
 from django.urls import reverse
 
-from taskq_django import pruning, status
+from taskq_django import status
 from taskq_django.admin.filters import NEWEST
 from taskq_django.brokers.base import Broker
-from taskq_django.brokers.database.dialect import PROMOTED_AT_ONCE
 from taskq_django.compat import task_backends
 from taskq_django.conf import taskq_settings
 from taskq_django.jobs import Succeeded
 from taskq_django.models import JobAttempt, JobResult, PausedQueue, QueuedJob
+from taskq_django.store import pruning
+from taskq_django.store.dialects.base import PROMOTED_AT_ONCE
 
 JOB, RESULT, ATTEMPT, PAUSED = (model._meta.db_table for model in (QueuedJob, JobResult, JobAttempt, PausedQueue))
 OURS = re.compile(rf"\b({JOB}|{RESULT}|{ATTEMPT})\b")

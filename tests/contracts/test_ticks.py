@@ -23,12 +23,12 @@ from taskq_django.beat.adopting import adopt
 from taskq_django.beat.firing import BrokenSchedule, firing_of, run_now
 from taskq_django.beat.service import Beat
 from taskq_django.beat.ticker import Ticked, Ticker
-from taskq_django.brokers import let_go
-from taskq_django.clock import database_now
 from taskq_django.conf import Beat as BeatSettings
 from taskq_django.models import JobResult, QueuedJob, Schedule, ScheduleRun
+from taskq_django.models.moments import database_now
 from taskq_django.registry import registry
 from taskq_django.schedules import SpecError
+from taskq_django.store.connections import let_go
 from taskq_django.testing import run_all
 from tests import app
 from tests.app import tasks

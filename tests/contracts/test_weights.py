@@ -14,13 +14,14 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models.signals import pre_delete
 from django.utils import timezone
 
-from taskq_django import control, pruning
+from taskq_django import control
 from taskq_django.brokers import Broker, broker_for
 from taskq_django.exceptions import BrokerError
 from taskq_django.jobs import Failed, Failure, Job, Succeeded
 from taskq_django.models import JobResult, QueuedJob
 from taskq_django.states import State
-from taskq_django.weights import HEAVIEST, cut
+from taskq_django.store import pruning
+from taskq_django.store.weights import HEAVIEST, cut
 from tests.contracts.test_broker import job
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -31,6 +31,7 @@ from taskq_django.codec import (
     encode_plain_value,
     encode_value,
 )
+from taskq_django.codec.tags import READERS
 from taskq_django.exceptions import (
     ArgumentError,
     PayloadError,
@@ -38,7 +39,6 @@ from taskq_django.exceptions import (
     ResultNotSerializable,
     ResultTooLarge,
 )
-from taskq_django.tags import READERS
 
 if TYPE_CHECKING:
     from nowhere import Unknown  # type: ignore[import-not-found]

@@ -13,7 +13,6 @@ import pytest
 from django.test import override_settings
 
 import taskq_django
-from taskq_django.broker_url import masked
 from taskq_django.conf import (
     SECTIONS,
     BackendOptions,
@@ -25,7 +24,8 @@ from taskq_django.conf import (
     read_options,
     taskq_settings,
 )
-from taskq_django.declaration import Option, option, options, read_section
+from taskq_django.conf.broker_url import masked
+from taskq_django.conf.declaration import Option, option, options, read_section
 from taskq_django.exceptions import ConfigurationError
 
 EVERY_SETTING = [each for section in [*SECTIONS.values(), BackendOptions] for each in options(section)]

@@ -16,8 +16,8 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from taskq_django.clock import database_now
 from taskq_django.models import JobResult, QueuedJob, Schedule, ScheduleRun, WorkerProcess
+from taskq_django.models.moments import database_now
 from tests.support.servers import Server, is_gone
 from tests.support.workers import ROOT, RealBeat, RealWorker, wait_for
 

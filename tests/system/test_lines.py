@@ -13,8 +13,8 @@ import pytest
 from django.conf import settings
 from django.db import connection, connections, transaction
 
-from taskq_django.clock import database_now
 from taskq_django.models import JobResult, WorkerProcess
+from taskq_django.models.moments import database_now
 from taskq_django.states import State
 from tests.app import tasks
 from tests.support.ledger import Ledger

@@ -17,9 +17,9 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import ProgrammingError, connection
 
-from taskq_django.clock import DatabaseNow
 from taskq_django.compat import task_backends
 from taskq_django.models import PausedQueue, WorkerProcess
+from taskq_django.models.moments import DatabaseNow
 from taskq_django.states import State
 from taskq_django.worker import readiness, stacks
 from taskq_django.worker.lease import Lease

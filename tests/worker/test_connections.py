@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connections
 
-from taskq_django.brokers import own_transaction
 from taskq_django.brokers.base import Broker
 from taskq_django.compat import task_backends
 from taskq_django.exceptions import BrokerUnavailable
+from taskq_django.store.connections import own_transaction
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, OperationalError, connection, connections, transaction
 
-from taskq_django.brokers import welcome
+from taskq_django.store.connections import welcome
 
 pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="about SQLite only")
 

@@ -12,13 +12,13 @@ import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
-from taskq_django.brokers import let_go, own_transaction
 from taskq_django.brokers.base import Broker
 from taskq_django.compat import task_backends
 from taskq_django.exceptions import BrokerUnavailable
 from taskq_django.jobs import Succeeded
 from taskq_django.models import PausedQueue, QueuedJob
-from taskq_django.sessions import limit_own_sessions, unlimit_sessions
+from taskq_django.store.connections import let_go, own_transaction
+from taskq_django.store.sessions import limit_own_sessions, unlimit_sessions
 from tests.app import tasks
 
 pytestmark = [

@@ -8,10 +8,10 @@ import pytest
 
 from taskq_django import Backoff
 from taskq_django.brokers.base import Broker
-from taskq_django.clock import DatabaseNow
 from taskq_django.compat import task_backends
 from taskq_django.jobs import Claim, Discarded, Failed, Job, Retried, Returned, Succeeded
 from taskq_django.models import JobResult, QueuedJob, WorkerProcess
+from taskq_django.models.moments import DatabaseNow
 from taskq_django.states import State
 from taskq_django.worker.maintenance import GONE
 from taskq_django.worker.rescue import Death, outcome_of, rescue, settle_dead

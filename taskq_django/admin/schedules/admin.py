@@ -19,9 +19,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
-from ...clock import database_now
 from ...compat import AnyTask
 from ...models import Schedule, ScheduleRun
+from ...models.moments import database_now
 from .. import display
 from ..lookups import FilteredAdmin
 from . import columns, verbs

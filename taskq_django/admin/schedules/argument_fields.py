@@ -19,9 +19,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _t
 
 from ... import codec
+from ...codec.rebuilding import hints_of
 from ...compat import AnyTask
 from ...exceptions import PayloadError
-from ...rebuilding import hints_of
 from ...tasks import parameters_of
 from ..masking import MASK, holds_secret, is_secret
 from .json_field import JSONField, to_stored

@@ -10,7 +10,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from ...clock import DatabaseNow
+from ...models.moments import DatabaseNow
 
 OVERDUE = timedelta(seconds=15)  # a beat would have fired it by then
 MOST_TASKS = 100

@@ -20,11 +20,11 @@ from django.utils.translation import gettext_lazy as _
 from ... import codec
 from ...backend import our_backends
 from ...beat.firing import firing_of
-from ...clock import database_now
 from ...compat import AnyTask
 from ...conf import queue_name_problem
 from ...exceptions import ArgumentError, BrokenSchedule, PayloadError
 from ...models import Schedule
+from ...models.moments import database_now
 from ...models.schedule import TIMING, aware
 from ...registry import registry
 from ...schedules import KINDS, Kind, read_kind

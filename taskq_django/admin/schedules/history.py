@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from ...models import JobResult, QueuedJob, Schedule, ScheduleRun
-from ...models.story import read_stories
+from ...store.stories import read_stories
 from .. import display
 
 SHOWN = 20

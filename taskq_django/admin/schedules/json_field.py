@@ -11,8 +11,8 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _t
 
 from ... import codec
+from ...codec.tags import from_json
 from ...exceptions import ArgumentError, PayloadError
-from ...tags import from_json
 
 LONGEST = 100_000  # characters
 

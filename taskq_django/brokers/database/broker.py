@@ -25,19 +25,19 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import F
 from django.utils import timezone
 
-from ...clock import DatabaseNow
 from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError
 from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Retried, Returned, Succeeded
 from ...models import QueuedJob
-from ...models.story import Standing, read_standings
+from ...models.moments import DatabaseNow
 from ...sleeper import Bell
 from ...states import State
-from ...weights import LIGHT, cut
+from ...store.connections import DIALECTS, in_transaction, let_go
+from ...store.dialects.base import Dialect
+from ...store.dialects.bells import RING_PAUSE
+from ...store.stories import Standing, read_standings
+from ...store.weights import LIGHT, cut
 from ..base import Broker
-from . import holders
-from .bells import RING_PAUSE
-from .connections import DIALECTS, in_transaction, let_go
-from .dialect import Dialect
+from . import rows
 
 T = TypeVar("T")
 
@@ -157,15 +157,15 @@ class DatabaseBroker(Broker):
         return self._own(lambda cursor: jobs.exclude(id__in=list(held)).update(**back), writes=True)
 
     def held_by(self, worker_id: str) -> list[tuple[Claim, float]]:
-        jobs = holders.running(self.database, self.alias).filter(worker_id=worker_id)
-        return self._own(lambda _: holders.claims_by_worker(jobs)).get(worker_id, [])
+        jobs = rows.running(self.database, self.alias).filter(worker_id=worker_id)
+        return self._own(lambda _: rows.claims_by_worker(jobs)).get(worker_id, [])
 
     def stranded(self) -> dict[str, list[tuple[Claim, float]]]:
-        jobs = holders.stranded(holders.running(self.database, self.alias))
-        return self._own(lambda _: holders.claims_by_worker(jobs))
+        jobs = rows.stranded(rows.running(self.database, self.alias))
+        return self._own(lambda _: rows.claims_by_worker(jobs))
 
     def cancelled(self, worker_id: str) -> set[str]:
-        jobs = holders.running(self.database, self.alias).filter(worker_id=worker_id, cancel_requested_at__isnull=False)
+        jobs = rows.running(self.database, self.alias).filter(worker_id=worker_id, cancel_requested_at__isnull=False)
         return self._own(lambda _: {str(id_) for id_ in jobs.values_list("id", flat=True)})
 
     def promote(self) -> float | None:

@@ -13,11 +13,11 @@ from ...backend import brokers_of, databases_of, our_backends
 from ...beat import declared
 from ...beat.service import OUTAGE, Beat
 from ...beat.upcoming import upcoming
-from ...clock import database_now
 from ...conf import Beat as Settings
 from ...conf import taskq_settings
 from ...exceptions import ConfigurationError
 from ...models import Schedule
+from ...models.moments import database_now
 from ...schedules.preview import offset_text
 from ...worker.last_resort import LastResort
 from ...worker.listening import listen

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from ... import pruning
 from ...backend import databases_of
+from ...store import pruning
 from ..doors import add_backend, chosen_brokers
 
 

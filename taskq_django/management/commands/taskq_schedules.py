@@ -12,9 +12,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from ...backend import databases_of, our_backends
 from ...beat import declared
 from ...beat.firing import firing_of, run_now
-from ...clock import database_now
 from ...exceptions import BrokenSchedule, SpecError
 from ...models import Schedule
+from ...models.moments import database_now
 from ...models.schedule import aware
 from ...schedules.preview import next_runs, offset_text
 from ..doors import chosen_brokers

@@ -16,19 +16,10 @@ from django.db.backends.utils import CursorWrapper
 
 from ...jobs import Claim, Ended, Failed, Job, Outcome, Retried, Returned
 from ...sleeper import Bell
-from ...weights import HEAVIEST
+from ..weights import HEAVIEST
+from .base import ATTEMPT, JOB, PROMOTED_AT_ONCE, RESULT, Dialect, attempt_record, ended_record, put_back_record
 from .bells import DataVersionBell
 from .courtesy import Courtesy, Guest
-from .dialect import (
-    ATTEMPT,
-    JOB,
-    PROMOTED_AT_ONCE,
-    RESULT,
-    Dialect,
-    attempt_record,
-    ended_record,
-    put_back_record,
-)
 
 INSERT = f"""
 INSERT INTO {JOB} (id, task_path, backend, queue_name, status, rank, available_at, enqueued_at, run_after, expires_at,

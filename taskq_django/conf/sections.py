@@ -15,11 +15,9 @@ from typing import Any, get_type_hints
 from django.conf import settings
 from django.core.signals import setting_changed
 
-from .broker_url import BrokerAddress as BrokerAddress
+from ..exceptions import ConfigurationError
 from .broker_url import address_problem
-from .broker_url import parse_broker as parse_broker
 from .declaration import Problem, option, options, read_section, shown, unknown_key
-from .exceptions import ConfigurationError
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}")
 

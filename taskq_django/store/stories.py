@@ -11,10 +11,10 @@ from uuid import UUID
 from django.db.models import F, IntegerField, TextField, Value
 from django.db.models.functions import Coalesce
 
+from ..models.job_attempt import JobAttempt
+from ..models.job_result import JobResult
+from ..models.queued_job import QueuedJob
 from ..states import State
-from .job_attempt import JobAttempt
-from .job_result import JobResult
-from .queued_job import QueuedJob
 
 _COMMON = (
     *("id", "task_path", "backend", "queue_name", "status", "enqueued_at", "run_after", "payload", "headers"),

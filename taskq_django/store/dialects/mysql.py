@@ -18,9 +18,9 @@ from django.db.backends.utils import CursorWrapper
 
 from ...jobs import Claim, Ended, Failed, Job, Outcome, Retried, Returned
 from ...sleeper import Bell
-from ...weights import LIGHT, what_fits
-from .bells import PollBell
-from .dialect import (
+from ..limits import Limits, by_variables
+from ..weights import LIGHT, what_fits
+from .base import (
     ATTEMPT,
     JOB,
     PAUSED,
@@ -32,7 +32,7 @@ from .dialect import (
     job_record,
     put_back_record,
 )
-from .limits import Limits, by_variables
+from .bells import PollBell
 from .packets import as_json, json_groups, taken_out, write_heavy
 
 NOW = "UTC_TIMESTAMP(6)"  # NOW() would be in the time zone of the session

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .refusal import Refused
-from .values import BASE_WRITERS, PLAIN_WRITERS, Walk, Write, write_dict, write_items, write_str
+from .writing import BASE_WRITERS, PLAIN_WRITERS, Walk, Write, write_dict, write_items, write_str
 
 
 def write_plain(value: Any, depth: int, walk: Walk) -> Any:

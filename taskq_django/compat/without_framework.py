@@ -14,7 +14,7 @@ from typing import Any
 
 from django.dispatch import Signal
 
-from .exceptions import ConfigurationError
+from ..exceptions import ConfigurationError
 
 FRAMEWORK = "django_tasks"
 TASK_REFRESH_ATTRS: set[str] = set()

@@ -14,9 +14,9 @@ from django.db.backends.utils import CursorWrapper
 
 from ...jobs import Claim, Ended, Failed, Job, Retried, Returned
 from ...sleeper import Bell
-from ...weights import HEAVIEST
-from .bells import ListenBell, PollBell
-from .dialect import (
+from ..limits import Limits, limits_of
+from ..weights import HEAVIEST
+from .base import (
     ATTEMPT,
     JOB,
     PROMOTED_AT_ONCE,
@@ -28,7 +28,7 @@ from .dialect import (
     job_record,
     put_back_record,
 )
-from .limits import Limits, limits_of
+from .bells import ListenBell, PollBell
 
 CHANNEL = "taskq_django"
 NOW = "statement_timestamp()"  # now() would be the start of the caller's transaction

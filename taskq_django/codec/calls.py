@@ -7,15 +7,15 @@ from typing import Any
 
 import orjson
 
-from . import plain_values, tags, values
-from .exceptions import ArgumentError, PayloadError, PayloadTooLarge, ResultNotSerializable, ResultTooLarge
+from ..exceptions import ArgumentError, PayloadError, PayloadTooLarge, ResultNotSerializable, ResultTooLarge
+from . import plain, tags, writing
 from .rebuilding import rebuilders_of
 from .refusal import Refused, TooLarge, in_call, in_value
-from .values import Walk, write_items, write_pairs
+from .writing import Walk, write_items, write_pairs
 
 MIB = 1 << 20
-_OURS = (values.WRITERS, values.write_other, values.write_key)
-_DJANGOS = (plain_values.WRITERS, plain_values.write_plain, plain_values.write_plain_key)
+_OURS = (writing.WRITERS, writing.write_other, writing.write_key)
+_DJANGOS = (plain.WRITERS, plain.write_plain, plain.write_plain_key)
 
 
 def encode_call(

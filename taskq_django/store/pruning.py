@@ -14,13 +14,12 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import QuerySet
 
-from .brokers import own_transaction
-from .clock import DatabaseNow
-from .conf import taskq_settings
-from .models import JobAttempt, JobResult, QueuedJob, ScheduleRun
-from .models.moment_field import MomentField
-from .registry import registry
-from .states import FINAL, State
+from ..conf import taskq_settings
+from ..models import JobAttempt, JobResult, QueuedJob, ScheduleRun
+from ..models.moments import DatabaseNow, MomentField
+from ..registry import registry
+from ..states import FINAL, State
+from .connections import own_transaction
 
 AT_ONCE = 1000  # rows of one transaction
 

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from .exceptions import PayloadError
+from ..exceptions import PayloadError
 from .refusal import brief
 
 TAG = "$t"

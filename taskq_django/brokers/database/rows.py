@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from django.db.models import Exists, OuterRef, QuerySet
 
-from ...clock import DatabaseNow
 from ...jobs import Claim, Job
 from ...models import QueuedJob, WorkerProcess
-from ...models.moment_field import MomentField
+from ...models.moments import DatabaseNow, MomentField
 from ...states import State
 
 # How many jobs are rescued in one go; the next look takes the rest.

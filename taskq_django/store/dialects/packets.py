@@ -15,7 +15,7 @@ import orjson
 from django.db import DataError
 from django.db.backends.utils import CursorWrapper
 
-from ...weights import HEAVIEST, LIGHT, cut
+from ..weights import HEAVIEST, LIGHT, cut
 
 # Bytes beside the one parameter, at most.
 STATEMENT = 4096

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .dialect import Dialect
-from .mysql import MySQL
-from .postgresql import PostgreSQL
-from .sqlite import SQLite
+from .dialects.base import Dialect
+from .dialects.mysql import MySQL
+from .dialects.postgresql import PostgreSQL
+from .dialects.sqlite import SQLite
 
 T = TypeVar("T")
 

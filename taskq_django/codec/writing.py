@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from django.utils.functional import Promise
 
-from .exceptions import PayloadError
+from ..exceptions import PayloadError
 from .refusal import Place, Refused, TooLarge, brief, located, of_key, unfit
 from .tags import TAG as TAG
 from .tags import from_json as from_json

@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from ..exceptions import ConfigurationError
 from .declaration import Problem, listed, nearest
-from .exceptions import ConfigurationError
 
 # Scheme of the URL -> the extra of ours that it needs; "" for none.
 SCHEMES = {

@@ -21,7 +21,7 @@ from ...jobs import Claim, Discarded, Ended, Failed, Job, Retried, Returned, Suc
 from ...models import JobAttempt, JobResult, PausedQueue, QueuedJob
 from ...sleeper import Bell
 from ...states import State
-from .limits import Limits, limits_of
+from ..limits import Limits, limits_of
 
 JOB = QueuedJob._meta.db_table
 RESULT = JobResult._meta.db_table

@@ -11,7 +11,7 @@ from inspect import Parameter, signature, unwrap
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from .exceptions import PayloadError
+from ..exceptions import PayloadError
 
 Rebuild = Callable[[Any], Any]
 _COLLECTIONS = (list, set, frozenset, Sequence, MutableSequence, Collection, Iterable)

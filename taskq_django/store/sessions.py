@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from .brokers import Limits, limit_lines, limit_transactions, release_lines
+from .limits import Limits, limit_transactions
+from .lines import limit_lines, release_lines
 
 LONGEST_WAIT = 5.0  # seconds for a lock: what cannot be had now is tried again
 

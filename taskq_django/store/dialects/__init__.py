@@ -1,0 +1,1 @@
+"""All SQL of ours, by database vendor."""
