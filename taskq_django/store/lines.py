@@ -16,6 +16,7 @@ import socket
 import threading
 from collections.abc import Collection, Generator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections
@@ -23,8 +24,14 @@ from django.db import connections
 LEAST = 2.0  # seconds; so long a busy server may think about an answer
 LOOK = 0.1  # seconds between two looks of a wait
 
-Lines = list[tuple[Any, dict[str, Any]]]  # connections, each with its settings as they were
-_own = threading.local()  # its ``limited``: this thread's
+_own = threading.local()  # its ``lines``: this thread's
+
+
+@dataclass(slots=True)
+class Line:
+    connection: Any
+    settings: dict[str, Any]  # of the connection, as they were
+    fd: int = -1  # some drivers tell it to no other thread
 
 
 def limit_lines(databases: Collection[str], patience: float) -> None:
@@ -37,40 +44,39 @@ def limit_lines(databases: Collection[str], patience: float) -> None:
         connection: Any = connections[alias]
         if not connection.in_atomic_block:  # a test's
             connection.close()
-            own_lines().append((connection, connection.settings_dict))
-            _limit(connection, max(LEAST, patience))
+            line = Line(connection, connection.settings_dict)
+            own_lines().append(line)
+            _limit(line, max(LEAST, patience))
 
 
 def release_lines() -> None:
     """The opposite, for who goes on living after having been a service."""
-    limited = own_lines()
-    for connection, settings in limited:
-        connection.close()
-        connection.settings_dict = settings
-        connection.__dict__.pop("get_new_connection", None)
-    limited.clear()
+    lines = own_lines()
+    for line in lines:
+        line.connection.close()
+        line.connection.settings_dict = line.settings
+        line.connection.__dict__.pop("get_new_connection", None)
+    lines.clear()
 
 
-def own_lines() -> Lines:
+def own_lines() -> list[Line]:
     """Those of the calling thread, now and later: for another thread, which may have to cut them."""
-    if not hasattr(_own, "limited"):
-        _own.limited = []
-    lines: Lines = _own.limited
+    if not hasattr(_own, "lines"):
+        _own.lines = []
+    lines: list[Line] = _own.lines
     return lines
 
 
-def cut_lines(lines: Lines) -> None:
+def cut_lines(lines: Collection[Line]) -> None:
     """What their thread waits for fails at once, as it does when a server goes away."""
-    for connection, _ in list(lines):
-        raw = connection.connection
-        with suppress(Exception):
-            end = getattr(raw, "_sock", None) or raw  # PyMySQL has no fileno of its own
-            with socket.socket(fileno=os.dup(end.fileno())) as line:
-                line.shutdown(socket.SHUT_RDWR)
+    for line in list(lines):
+        if line.connection.connection is not None:
+            with suppress(OSError), socket.socket(fileno=os.dup(line.fd)) as end:
+                end.shutdown(socket.SHUT_RDWR)
 
 
-def _limit(connection: Any, patience: float) -> None:
-    driver, seconds = connection.Database.__name__, round(patience)
+def _limit(line: Line, patience: float) -> None:
+    connection, driver, seconds = line.connection, line.connection.Database.__name__, round(patience)
     given: dict[str, Any] = connection.settings_dict["OPTIONS"]
     options = {**given}
     if driver in {"MySQLdb", "pymysql"}:
@@ -78,19 +84,22 @@ def _limit(connection: Any, patience: float) -> None:
     elif driver in {"psycopg", "psycopg2"}:
         options = {"connect_timeout": seconds, **given}
         options.pop("pool", None)  # what it lends goes to others afterwards; and it has threads
+    else:
+        return
     if driver == "psycopg2":
         alive = {"keepalives_idle": seconds, "keepalives_interval": seconds, "keepalives_count": 2}
         options = {**alive, "tcp_user_timeout": seconds * 1000, **options}
     connection.settings_dict = {**connection.settings_dict, "OPTIONS": options}
-    if driver == "psycopg" and hasattr(select, "poll"):
-        connect = connection.get_new_connection
+    connect = connection.get_new_connection
 
-        def get_new_connection(params: dict[str, Any]) -> Any:
-            raw = connect(params)
+    def get_new_connection(params: dict[str, Any]) -> Any:
+        raw = connect(params)
+        line.fd = (getattr(raw, "_sock", None) or raw).fileno()  # PyMySQL has no method of that name
+        if driver == "psycopg" and hasattr(select, "poll"):
             raw.wait = Patience(raw, patience, connection.Database.OperationalError).wait
-            return raw
+        return raw
 
-        connection.get_new_connection = get_new_connection
+    connection.get_new_connection = get_new_connection
 
 
 class Patience:
