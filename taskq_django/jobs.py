@@ -113,6 +113,15 @@ Ended = Succeeded | Failed | Discarded
 Outcome = Succeeded | Failed | Retried | Discarded | Returned
 
 
+def weight_of(outcome: Outcome) -> int:
+    """How many characters of text it carries, or a little more; 0 for what has not run."""
+    if isinstance(outcome, Succeeded):
+        return len(outcome.value or "-")
+    if isinstance(outcome, Failed | Retried):
+        return len(outcome.failure.message) + len(outcome.failure.traceback) + 1
+    return 0 if isinstance(outcome, Returned) else 1
+
+
 def new_id() -> str:
     """A UUIDv7 (RFC 9562 §5.7) whose next twelve bits are the fraction of the millisecond (§6.2, method 3).
 

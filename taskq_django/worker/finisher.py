@@ -12,7 +12,7 @@ from django.db import DataError, IntegrityError, ProgrammingError
 
 from .. import signals
 from ..brokers import Broker
-from ..jobs import Discarded, Failed, Outcome, Retried, Returned, Succeeded, log_fields
+from ..jobs import Discarded, Failed, Outcome, Retried, Returned, Succeeded, log_fields, weight_of
 from ..registry import registry
 from ..store.weights import HEAVIEST, LIGHT, MOST_KEPT, cut
 from .failures import failure_of
@@ -43,10 +43,10 @@ class Finisher:
 
     def take(self, outcome: Outcome) -> None:
         """An outcome has come. Any thread may call it."""
-        self.inbox.append(outcome)
         if type(outcome) is not Succeeded or len(outcome.value or "") > LIGHT:
             with self._lock:
-                self._waiting += _weight(outcome)
+                self._waiting += weight_of(outcome)
+        self.inbox.append(outcome)  # last: what is taken from there has been counted
 
     @property
     def is_full(self) -> bool:
@@ -66,7 +66,7 @@ class Finisher:
         outcomes = [self.inbox.popleft() for _ in range(min(len(self.inbox), group))]
         if not outcomes:
             return False
-        weights = [len(o.value or "-") if type(o) is Succeeded else _weight(o) for o in outcomes]
+        weights = [len(o.value or "-") if type(o) is Succeeded else weight_of(o) for o in outcomes]
         first = next(cut(outcomes, weights))
         if len(first) < len(outcomes):
             self.inbox.extendleft(reversed(outcomes[len(first) :]))
@@ -89,6 +89,8 @@ class Finisher:
             self._put_down(gone)
         if len(counted) < len(outcomes):
             self._note_stale(outcomes, held)
+        if not held:
+            self.held_weight = 0
         return True
 
     def _settle_surely(self, broker: Broker, group: list[Outcome]) -> list[Outcome]:
@@ -109,12 +111,19 @@ class Finisher:
             if len(group) > 1:
                 half = len(group) // 2
                 return self._settle(broker, group[:half]) + self._settle(broker, group[half:])
-            refused = group[0]
-            logger.exception("The store refused what came of job %s", refused.claim.job.id)
-            said = failure_of(error)
-            if isinstance(refused, Returned) or (isinstance(refused, Failed) and refused.failure == said):
-                return []
-            return self._settle(broker, [Failed(refused.claim, refused.started, refused.ended, said)])
+            return self._refused(broker, group[0], error)
+
+    def _refused(self, broker: Broker, outcome: Outcome, error: Exception) -> list[Outcome]:
+        """End this one job with the reason, if it can be."""
+        logger.error("The store refused what came of job %s", outcome.claim.job.id, exc_info=error)
+        if isinstance(outcome, Returned):
+            return []
+        failed = Failed(outcome.claim, outcome.started, outcome.ended, failure_of(error))
+        try:
+            return broker.settle([failed], self._worker_id)
+        except REFUSALS:
+            logger.exception("Nor can job %s end as FAILED", outcome.claim.job.id)
+            return []
 
     def _forget(self, counted: list[Outcome], held: Held) -> None:
         held.drop([outcome.claim for outcome in counted])
@@ -132,8 +141,9 @@ class Finisher:
                 signals.result_recorded.announce(_function_of(outcome), outcome=outcome)
 
     def _put_down(self, gone: list[Outcome]) -> None:
+        """They wait here no more."""
         if self._waiting:
-            weight = sum(_weight(o) for o in gone if type(o) is not Succeeded or len(o.value or "") > LIGHT)
+            weight = sum(weight_of(o) for o in gone if type(o) is not Succeeded or len(o.value or "") > LIGHT)
             with self._lock:
                 self._waiting -= weight
 
@@ -171,14 +181,6 @@ def log_end(outcome: Outcome) -> None:
         case Failed():
             failure = outcome.failure
             logger.error("failed %s error=%r\n%s", facts, str(failure), failure.traceback.rstrip(), extra=fields)
-
-
-def _weight(outcome: Outcome) -> int:
-    if isinstance(outcome, Succeeded):
-        return len(outcome.value or "-")
-    if isinstance(outcome, Failed | Retried):
-        return len(outcome.failure.message) + len(outcome.failure.traceback) + 1
-    return 0 if isinstance(outcome, Returned) else 1
 
 
 def _alias(outcome: Outcome) -> str:

@@ -48,7 +48,7 @@ def many_light_ones(transactional_db: None) -> None:
 @pytest.mark.parametrize("text", ["x", '"', "話", "🙂"])
 def test_a_worker_stays_small_whatever_its_tasks_return(start_worker: Start, text: str) -> None:
     length = 1_040_000 // {'"': 2}.get(text, len(text.encode()))
-    large = tasks.repeat.enqueue_many([(text, length)] * 160)
+    large = tasks.repeat.enqueue_many([(text, length)] * 120)
     assert drain(start_worker) < MOST
     assert JobResult.objects.filter(pk__in=large.ids, status="SUCCESSFUL").count() == len(large)
     assert large[-1].get() == text * length
@@ -87,14 +87,14 @@ def test_a_worker_stays_small_while_its_results_wait_for_the_store(
     worker = start_worker(env=there).wait_until_ready()
     tasks.add.enqueue_many([(1,)] * 2000)
     wait_for(lambda: not QueuedJob.objects.exists(), what=lambda: worker.output[-3000:])
-    jobs = tasks.ledgered_large.enqueue_many([(str(ledger.path), 0.0, 1_000_000)] * 300)
+    jobs = tasks.ledgered_large.enqueue_many([(str(ledger.path), 0.0, 1_000_000)] * 120)
     wait_for(lambda: ledger.started() >= 10, what=lambda: worker.output[-3000:])
     server.kill()
     wait_for(lambda: "(3)" in worker.output and not ledger.running(), what=lambda: worker.output[-3000:])
     held = ledger.started()
     connection.close()
     server.start()
-    wait_for(lambda: not QueuedJob.objects.exists(), timeout=60, what=lambda: worker.output[-3000:])
+    wait_for(lambda: not QueuedJob.objects.exists(), timeout=90, what=lambda: worker.output[-3000:])
     (child,) = worker.children()
     assert held < len(jobs)
     assert peak(child) < MOST

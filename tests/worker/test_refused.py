@@ -15,7 +15,7 @@ from django.db import DataError, OperationalError, transaction
 from django.test import override_settings
 
 from taskq_django.compat import FRAMEWORK, task_backends
-from taskq_django.exceptions import BrokerError, TaskNotFound
+from taskq_django.exceptions import BrokerError, BrokerUnavailable, TaskNotFound
 from taskq_django.jobs import Outcome, Succeeded
 from taskq_django.models import JobResult
 from taskq_django.registry import registry
@@ -26,6 +26,9 @@ from taskq_django.worker.logs import configure_logs
 from tests.app import tasks
 
 ROOT = Path(__file__).parents[2]
+
+
+REFUSED = f'"{"x" * 5_000}"'
 
 
 def of_postgresql(state: str) -> OperationalError:
@@ -57,7 +60,7 @@ def test_an_outcome_that_a_database_refuses_is_no_outage(monkeypatch: pytest.Mon
 
     def end(self: Any, cursor: Any, outcomes: Sequence[Outcome]) -> set[str]:
         sizes.append(len(outcomes))
-        if any(isinstance(outcome, Succeeded) and outcome.value == '"refused"' for outcome in outcomes):
+        if any(isinstance(outcome, Succeeded) and outcome.value == REFUSED for outcome in outcomes):
             raise error
         done: set[str] = real(self, cursor, outcomes)
         return done
@@ -68,7 +71,7 @@ def test_an_outcome_that_a_database_refuses_is_no_outage(monkeypatch: pytest.Mon
     tasks.echo.enqueue_many([(str(number),) for number in range(64)])
     refused, *others = broker.claim("default", 64, "w1")
     held = {claim.job.id: claim for claim in (refused, *others)}
-    finisher.take(Succeeded(refused, 0.0, 0.0, '"refused"'))
+    finisher.take(Succeeded(refused, 0.0, 0.0, REFUSED))
     for claim in others:
         finisher.take(Succeeded(claim, 0.0, 0.0, '"kept"'))
     assert finisher.flush(held, 100)
@@ -79,6 +82,27 @@ def test_an_outcome_that_a_database_refuses_is_no_outage(monkeypatch: pytest.Mon
     assert "the server says no" in ended[refused.job.id].message
     assert {ended[claim.job.id].return_value for claim in others} == {'"kept"'}
     assert len(sizes) < 20  # halves, and not each alone
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_server_that_has_no_memory_for_anything_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = task_backends["default"].broker  # type: ignore[attr-defined]
+
+    def end(*args: object) -> None:
+        raise of_postgresql("53200")
+
+    finisher = Finisher({"default": broker}, "w1")
+    tasks.echo.enqueue_many([(number,) for number in range(8)])
+    held = {claim.job.id: claim for claim in broker.claim("default", 8, "w1")}
+    for claim in held.values():
+        finisher.take(Succeeded(claim, 0.0, 0.0, REFUSED))
+    with monkeypatch.context() as patched:
+        patched.setattr(type(broker.dialect), "end", end)
+        with pytest.raises(BrokerUnavailable, match="the server says no"):
+            finisher.flush(held, 100)
+    assert len(held) == len(finisher.inbox) == 8
+    assert finisher.flush(held, 100)
+    assert (held, JobResult.objects.filter(status=State.SUCCESSFUL).count()) == ({}, 8)
 
 
 @pytest.mark.django_db(transaction=True)

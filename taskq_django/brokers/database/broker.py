@@ -26,7 +26,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError
-from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Retried, Returned, Succeeded
+from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Retried, Returned, Succeeded, weight_of
 from ...models import QueuedJob
 from ...models.moments import DatabaseNow
 from ...sleeper import Bell
@@ -44,9 +44,10 @@ T = TypeVar("T")
 # What the data is at fault for, though it is raised as what an outage is.
 # MariaDB and MySQL: broken or refused text in JSON (4035 to 4042, 3140, 3141), a packet over max_allowed_packet (1153;
 # 2020 by the driver), a character that the connection's set lacks (1366), text that is too long (1406).
-# PostgreSQL: too large for one of its limits (54…) or for its memory (53200), or for one allocation (XX000).
 DATA_AT_FAULT = frozenset({1153, 1366, 1406, 2020, 3140, 3141, *range(4035, 4043)})
-DATA_AT_FAULT_STATES = ("54", "53200", "XX000")
+OVER_A_LIMIT = "54"  # how PostgreSQL's code of what is over one of its limits begins
+# PostgreSQL: too large for its memory, or for one allocation; or there is something wrong with the server.
+TOO_LARGE_PERHAPS = frozenset({"53200", "XX000"})
 
 # Our own short transactions that lost against another's are tried again; sixteen with jitter are some seconds.
 TRIES = 16
@@ -87,7 +88,7 @@ class DatabaseBroker(Broker):
             return self._insert(jobs)
         except (DatabaseError, InterfaceError) as error:
             self._explain_missing_table(error)
-            if isinstance(error, DataError) or _is_the_datas_fault(error):
+            if isinstance(error, DataError) or _is_the_datas_fault(error) or _code(error) in TOO_LARGE_PERHAPS:
                 raise BrokerError(
                     f"DATABASES[{self.database!r}] refuses {'this job' if len(jobs) == 1 else 'one of these jobs'}: "
                     f"{_one_line(error)}. Store what is large, and pass a key."
@@ -144,7 +145,14 @@ class DatabaseBroker(Broker):
             return mine
 
         succeeded = not back and all(isinstance(o, Succeeded) for o in ended)
-        return self._own(write, writes=not succeeded or "end" not in self.dialect.one_statement)
+        try:
+            return self._own(write, writes=not succeeded or "end" not in self.dialect.one_statement)
+        except BrokerUnavailable as error:
+            # Tried with fewer, down to one: where something small is refused too, it is an outage.
+            small = len(outcomes) == 1 and weight_of(outcomes[0]) <= LIGHT
+            if small or _code(error.__cause__) not in TOO_LARGE_PERHAPS:
+                raise
+            raise DataError(str(error)) from error
 
     def already_settled(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         found = self._own(lambda _: read_standings([o.claim.job.id for o in outcomes], self.database))
@@ -242,16 +250,17 @@ def _counts(outcome: Retried | Returned) -> bool:
     return not isinstance(outcome, Returned) or outcome.began
 
 
-def _code(error: Exception) -> str | int | None:
+def _code(error: BaseException | None) -> str | int | None:
     """SQLSTATE on PostgreSQL, the error's number on MySQL and MariaDB."""
-    if error.args and isinstance(error.args[0], int):
+    if error and error.args and isinstance(error.args[0], int):
         return error.args[0]
-    return getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
+    cause = error and error.__cause__
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
 def _is_the_datas_fault(error: Exception) -> bool:
     code = _code(error)
-    return code in DATA_AT_FAULT or (isinstance(code, str) and code.startswith(DATA_AT_FAULT_STATES))
+    return code in DATA_AT_FAULT or (isinstance(code, str) and code.startswith(OVER_A_LIMIT))
 
 
 def _lost_a_race(error: Exception) -> bool:
