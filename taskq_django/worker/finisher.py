@@ -89,8 +89,6 @@ class Finisher:
             self._put_down(gone)
         if len(counted) < len(outcomes):
             self._note_stale(outcomes, held)
-        if not held:
-            self.held_weight = 0
         return True
 
     def _settle_surely(self, broker: Broker, group: list[Outcome]) -> list[Outcome]:
