@@ -24,6 +24,7 @@ from taskq_django.testing import run_all
 from taskq_django.worker.finisher import Finisher
 from taskq_django.worker.logs import configure_logs
 from tests.app import tasks
+from tests.support.holding import holding
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,7 +71,7 @@ def test_an_outcome_that_a_database_refuses_is_no_outage(monkeypatch: pytest.Mon
     finisher = Finisher({"default": broker}, "w1")
     tasks.echo.enqueue_many([(str(number),) for number in range(64)])
     refused, *others = broker.claim("default", 64, "w1")
-    held = {claim.job.id: claim for claim in (refused, *others)}
+    held = holding([refused, *others])
     finisher.take(Succeeded(refused, 0.0, 0.0, REFUSED))
     for claim in others:
         finisher.take(Succeeded(claim, 0.0, 0.0, '"kept"'))
@@ -93,7 +94,7 @@ def test_a_server_that_has_no_memory_for_anything_is_an_outage(monkeypatch: pyte
 
     finisher = Finisher({"default": broker}, "w1")
     tasks.echo.enqueue_many([(number,) for number in range(8)])
-    held = {claim.job.id: claim for claim in broker.claim("default", 8, "w1")}
+    held = holding(broker.claim("default", 8, "w1"))
     for claim in held.values():
         finisher.take(Succeeded(claim, 0.0, 0.0, REFUSED))
     with monkeypatch.context() as patched:

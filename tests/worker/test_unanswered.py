@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -14,13 +13,12 @@ from taskq_django.brokers.base import Broker
 from taskq_django.brokers.database.broker import DatabaseBroker
 from taskq_django.compat import task_backends
 from taskq_django.exceptions import BrokerUnavailable
-from taskq_django.jobs import Claim, Discarded, Failed, Failure, Outcome, Retried, Returned, Succeeded
+from taskq_django.jobs import Discarded, Failed, Failure, Outcome, Retried, Returned, Succeeded
 from taskq_django.models import JobResult, QueuedJob
 from taskq_django.states import State
-from taskq_django.worker.blackboard import Blackboard
 from taskq_django.worker.finisher import Finisher
-from taskq_django.worker.held import Held
 from tests.app import tasks
+from tests.support.holding import holding
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,12 +41,6 @@ def unanswered(monkeypatch: pytest.MonkeyPatch, method: str, error: Exception) -
         raise error
 
     monkeypatch.setattr(DatabaseBroker, method, lost)
-
-
-def holding(claim: Claim) -> Held:
-    held = Held(Blackboard(multiprocessing.get_context("spawn"), 1))
-    held.take([claim])
-    return held
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -77,7 +69,7 @@ def test_a_settle_whose_answer_is_lost_counts_once(
 ) -> None:
     tasks.add.enqueue(1)
     (claim,) = broker.claim("default", 1, "w1")
-    finisher, held = Finisher({"default": broker}, "w1"), holding(claim)
+    finisher, held = Finisher({"default": broker}, "w1"), holding([claim])
     finisher.inbox.append(ended(claim))
     unanswered(monkeypatch, "settle", BrokerUnavailable("gone"))
 
@@ -95,7 +87,7 @@ def test_what_another_worker_has_taken_over_is_not_taken_for_settled(
 ) -> None:
     tasks.add.enqueue(1)
     (claim,) = broker.claim("default", 1, "w1")
-    finisher, held = Finisher({"default": broker}, "w1"), holding(claim)
+    finisher, held = Finisher({"default": broker}, "w1"), holding([claim])
     finisher.inbox.append(Succeeded(claim, 0.0, 0.0, "3"))
     monkeypatch.setattr(DatabaseBroker, "settle", lambda *_: (_ for _ in ()).throw(BrokerUnavailable("gone")))
     with pytest.raises(BrokerUnavailable):
