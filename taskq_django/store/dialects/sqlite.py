@@ -102,9 +102,8 @@ class SQLite(Dialect):
         cursor.execute(CLAIMABLE, (backend, queue_name, limit))
         rows, weight = [], 0
         with cursor.db.wrap_database_errors:
-            for (
-                row
-            ) in cursor.cursor:  # each is read when it is asked for; Django's own iterator would close it at a break
+            # Each is read when it is asked for; Django's own iterator would close it at a break.
+            for row in cursor.cursor:
                 rows.append(row)
                 weight += len(row[2]) + len(row[4])
                 if weight >= HEAVIEST:
