@@ -16,6 +16,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._tasks: dict[str, compat.AnyTask] = {}
+        self._importing: set[str] = set()  # modules, by ``find``
         self._in_vain: dict[str, float] = {}  # by module: until when it is not asked for again
         self.duplicates: list[tuple[str, str, str]] = []  # path, first and second "file:line"
 
@@ -33,8 +34,9 @@ class Registry:
             self._tasks.setdefault(alias, task)
 
     def get(self, path: str) -> compat.AnyTask | None:
-        """The task of that path, if this process knows it already."""
-        return self._tasks.get(path)
+        """The task of that path, if this process knows it already, and all of its module."""
+        task = self._tasks.get(path)
+        return None if task is not None and self._is_half_there(task) else task
 
     def find(self, path: str) -> compat.AnyTask:
         """The task of that path; imports its module when that belongs to an installed app.
@@ -42,8 +44,8 @@ class Registry:
         Raises TaskNotFound. Nothing but a registered task can be reached by name.
         """
         task = self._tasks.get(path)
-        if task is None:
-            self._import_module_of(path)
+        if task is None or self._is_half_there(task):  # then this waits for the thread that imports it
+            self._import_module_of(path if task is None else task.module_path)
             task = self._tasks.get(path)
         if task is None:
             raise TaskNotFound(
@@ -73,15 +75,26 @@ class Registry:
         """Every task once, by path."""
         return [task for path, task in sorted(self._tasks.items()) if task.module_path == path]
 
+    def _is_half_there(self, task: compat.AnyTask) -> bool:
+        """Is its module being imported now? What stands below the task is not there yet."""
+        return bool(self._importing) and task.func.__module__ in self._importing
+
     def _import_module_of(self, path: str) -> None:
         module, _, name = path.rpartition(".")
         # A stored path must not choose what gets imported: only modules of the project's own packages.
         if module.partition(".")[0] not in {config.name.partition(".")[0] for config in apps.get_app_configs()}:
             return
+        self._importing.add(module)
         try:
             found = getattr(import_module(module), name, None)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            # What it had got to before it failed must not be run.
+            self._tasks = {path: task for path, task in self._tasks.items() if task.func.__module__ != module}
+            if not isinstance(error, Exception | SystemExit):
+                raise
             raise TaskNotFound(f"The module of task {path!r} cannot be imported: {error!r}") from error
+        finally:
+            self._importing.discard(module)
         if isinstance(found, compat.Task):  # built before this app's default for TASKS was there
             self.add(found)
 

@@ -17,6 +17,7 @@ from asgiref.sync import sync_to_async
 
 from .. import codec, signals
 from ..backoff import Backoff, in_seconds
+from ..compat import AnyTask
 from ..exceptions import ArgumentError, Discard, PayloadError, Retry, TaskNotFound, TaskTimeout, WorkerLost, as_text
 from ..jobs import Claim, Discarded, Failed, Outcome, Retried, Returned, Succeeded
 from ..registry import registry
@@ -41,10 +42,6 @@ class Unrun(Exception):
 
 class Unbegun(Exception):
     """The store does not know that this job begins now, so that it must not begin: it goes back."""
-
-
-class Elsewhere(Exception):
-    """The module is imported now, and its task turns out to be a coroutine: not for this thread."""
 
 
 def runs_once(task: object) -> bool:
@@ -73,6 +70,8 @@ class Executor:
         """None: it has not begun, for it is a coroutine, as is known now that its module is imported."""
         run = Run(claim, self._worker_id)
         try:
+            if _is_coroutine(self._find_task(run).func):
+                return None
             function, args, kwargs = self._prepare(run, seat)
             try:
                 seat.arm(run.timeout)
@@ -80,8 +79,6 @@ class Executor:
             finally:
                 seat.disarm()
             return self._succeeded(run, value)
-        except Elsewhere:
-            return None
         except BaseException as error:  # whatever a task raises ends its job, not the worker
             return self._broken(run, error, seat.reason)
 
@@ -91,7 +88,8 @@ class Executor:
         # loop.
         hears = self._framework.hears or bool(signals.before_run.receivers or signals.after_run.receivers)
         try:
-            if hears or claim.attempt > 1 or runs_once(registry.get(claim.job.task_path)):
+            self._find_task(run)
+            if hears or claim.attempt > 1 or runs_once(run.task):
                 function, args, kwargs = await sync_to_async(self._prepare)(run, seat)
             else:
                 function, args, kwargs = self._prepare(run, seat)
@@ -126,17 +124,15 @@ class Executor:
         task = registry.get(claim.job.task_path)
         return task is not None and _is_coroutine(task.func)
 
-    def _prepare(self, run: Run, seat: Seat) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
-        claim = run.claim
-        if claim.verdict:
+    def _find_task(self, run: Run) -> AnyTask:
+        """Imports its module when it must: in the seat, for that may take long, or end the process, by its fault."""
+        if run.claim.verdict:
             raise Unrun
-        task = registry.get(claim.job.task_path)
-        if task is None:
-            # In the seat, because it may take long, and may end the process: then this job is to blame.
-            task = registry.find(claim.job.task_path)
-            if _is_coroutine(task.func):
-                raise Elsewhere
-        run.task = task
+        run.task = registry.find(run.claim.job.task_path)
+        return run.task
+
+    def _prepare(self, run: Run, seat: Seat) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
+        claim, task = run.claim, run.known_task
         function = task.func
         args, kwargs = codec.decode_call(claim.job.payload, function, takes_context=task.takes_context)
         if not getattr(task, "rerun_on_crash", True) and not self._note_begun(claim):

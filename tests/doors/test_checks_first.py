@@ -16,7 +16,6 @@ from django.core.management.base import SystemCheckError
 from django.test import override_settings
 from pytest_django import Settings
 
-from taskq_django import conf
 from tests.support.wrong_settings import WRONG
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +100,7 @@ def test_no_check_of_django_reads_our_settings_where_they_could_raise(
 ) -> None:
     settings.TASKQ = {"WORKR": {}}
     asked: list[object] = []
-    monkeypatch.setattr(conf, "_refuse", asked.append)
+    monkeypatch.setattr(sections, "_refuse", asked.append)
     with pytest.raises(SystemCheckError):
         call_command("check", stdout=StringIO())
     assert asked == []

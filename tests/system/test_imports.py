@@ -111,6 +111,53 @@ def test_a_slow_import_keeps_nobody_waiting(
     assert sorted(values) == [("SUCCESSFUL", "1", 1)] * 2 + [("SUCCESSFUL", "2", 1)] * 2
 
 
+def test_no_job_runs_in_a_module_that_is_half_there(
+    start_worker: Start, late: LateApp, with_it: dict[str, str], tmp_path: Path
+) -> None:
+    gate, reached = tmp_path / "gate", tmp_path / "reached"
+    late.write(
+        "slow",
+        f"""
+        import time
+        from pathlib import Path
+
+        @task
+        def done() -> int:
+            return VALUE
+
+        @task
+        async def adone() -> int:
+            return VALUE
+
+        Path({str(reached)!r}).touch()
+        while not Path({str(gate)!r}).exists():
+            time.sleep(0.01)
+        VALUE = 1
+        """,
+    )
+    first = late.enqueue("slow.adone")
+    worker = start_worker("-t", "4", env=with_it).wait_until_ready()
+    wait_for(reached.exists, what=lambda: worker.output)
+    ids = [*first, *late.enqueue("slow.done", 10), *late.enqueue("slow.adone", 10)]
+    quick = tasks.add.enqueue(1)
+    wait_for(lambda: QueuedJob.objects.filter(status=State.RUNNING).count() > 1, what=lambda: worker.output)
+    gate.touch()
+    wait_for(lambda: ended(*ids), what=lambda: worker.output)
+    wait_for_end(worker, quick)
+    assert set(JobResult.objects.filter(id__in=ids).values_list("status", "return_value")) == {("SUCCESSFUL", "1")}
+
+
+def test_what_a_module_has_left_that_failed_is_not_run(
+    start_worker: Start, late: LateApp, with_it: dict[str, str]
+) -> None:
+    late.write("broken", "@task\ndef done() -> int:\n    return 1\n\nraise ImportError('later')\n")
+    ids = [*late.enqueue("broken.done", 3)]
+    worker = start_worker("-t", "2", env=with_it)
+    wait_for(lambda: ended(*ids), what=lambda: worker.output)
+    assert set(JobResult.objects.values_list("status", "attempts")) == {("FAILED", 1)}
+    assert all("later" in message for message in JobResult.objects.values_list("message", flat=True))
+
+
 def test_a_stop_during_an_import_gives_the_job_back(
     start_worker: Start, late: LateApp, with_it: dict[str, str], tmp_path: Path
 ) -> None:
