@@ -16,6 +16,7 @@ from django.core.management.base import SystemCheckError
 from django.test import override_settings
 from pytest_django import Settings
 
+from taskq_django.conf import sections
 from tests.support.wrong_settings import WRONG
 
 ROOT = Path(__file__).parents[2]

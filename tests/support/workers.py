@@ -20,6 +20,11 @@ from .servers import children_of
 ROOT = Path(__file__).parents[2]
 
 
+def _as_from_a_terminal() -> None:
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class RealWorker:
     """``manage.py taskq_worker`` as a user starts it."""
 
@@ -41,6 +46,8 @@ class RealWorker:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
+            # As from a terminal, though whoever runs the tests may ignore these: a shell's background job does.
+            preexec_fn=_as_from_a_terminal,
             # A group of its own, so that a signal can be sent as a terminal sends it: to all of them.
             start_new_session=True,
         )
