@@ -36,7 +36,7 @@ class Registry:
     def get(self, path: str) -> compat.AnyTask | None:
         """The task of that path, if this process knows it already, and all of its module."""
         task = self._tasks.get(path)
-        return None if task is not None and self._is_half_there(task) else task
+        return None if self._importing and task is not None and self._is_half_there(task) else task
 
     def find(self, path: str) -> compat.AnyTask:
         """The task of that path; imports its module when that belongs to an installed app.
@@ -44,7 +44,7 @@ class Registry:
         Raises TaskNotFound. Nothing but a registered task can be reached by name.
         """
         task = self._tasks.get(path)
-        if task is None or self._is_half_there(task):  # then this waits for the thread that imports it
+        if task is None or (self._importing and self._is_half_there(task)):  # this waits for who imports it
             self._import_module_of(path if task is None else task.module_path)
             task = self._tasks.get(path)
         if task is None:
@@ -77,7 +77,7 @@ class Registry:
 
     def _is_half_there(self, task: compat.AnyTask) -> bool:
         """Is its module being imported now? What stands below the task is not there yet."""
-        return bool(self._importing) and task.func.__module__ in self._importing
+        return task.func.__module__ in self._importing
 
     def _import_module_of(self, path: str) -> None:
         module, _, name = path.rpartition(".")
