@@ -101,7 +101,7 @@ def test_no_check_of_django_reads_our_settings_where_they_could_raise(
 ) -> None:
     settings.TASKQ = {"WORKR": {}}
     asked: list[object] = []
-    monkeypatch.setattr(sections, "_refuse", asked.append)
+    monkeypatch.setattr(sections, "_refuse", lambda found: asked.extend(found))
     with pytest.raises(SystemCheckError):
         call_command("check", stdout=StringIO())
     assert asked == []

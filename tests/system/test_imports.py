@@ -18,6 +18,8 @@ from tests.support.ledger import Ledger
 from tests.support.workers import RealWorker, wait_for
 from tests.system.test_crashes import LOST, wait_for_end
 
+pytestmark = pytest.mark.once
+
 Start = Callable[..., RealWorker]
 
 

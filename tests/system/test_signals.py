@@ -23,7 +23,10 @@ OF_A_SHELL: dict[str, list[int]] = {"blocked": [], "ignored": []}
 WAYS = ["forked", "alone", "spawned"]
 METHODS = ["fork", "spawn", "forkserver"]
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and calls timeout of GNU")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and calls timeout of GNU"),
+]
 
 
 @pytest.fixture(params=WAYS)

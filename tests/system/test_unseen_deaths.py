@@ -24,6 +24,7 @@ from tests.system.test_crashes import LOST, wait_for_end
 Start = Callable[..., RealWorker]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("task", "state"),
     [
@@ -44,6 +45,7 @@ def test_an_exception_that_cannot_be_told_ends_its_job_and_no_thread(
     assert "died" not in worker.output
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("what", ["exit", "interrupt", "close"])
 @pytest.mark.parametrize(
     "heard",
@@ -64,6 +66,7 @@ def test_a_receiver_that_raises_what_ends_a_thread_changes_nothing(
     assert "died" not in worker.output
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("how", ["exits", "exits in a call", "interrupts", "stops"])
 def test_what_ends_the_event_loop_from_beside_the_jobs_ends_none_of_them(start_worker: Start, how: str) -> None:
     worker = start_worker("-c", "3").wait_until_ready()
@@ -77,6 +80,7 @@ def test_what_ends_the_event_loop_from_beside_the_jobs_ends_none_of_them(start_w
     assert "died" not in worker.output
 
 
+@pytest.mark.once
 def test_a_job_that_closes_the_event_loop_is_blamed_and_ends_after_three(start_worker: Start) -> None:
     culprit = tasks.close_the_event_loop.enqueue()
     worker = start_worker("-c", "3").wait_until_ready()
@@ -88,6 +92,7 @@ def test_a_job_that_closes_the_event_loop_is_blamed_and_ends_after_three(start_w
     assert after.return_value == 3
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("what", ["object", "too large", "not a number", "surrogate"])
 def test_a_result_that_cannot_be_stored_fails_once(start_worker: Start, tmp_path: Any, what: str) -> None:
     job = tasks.note_and_return.enqueue(str(tmp_path / "notes"), what)
@@ -136,6 +141,7 @@ def test_a_call_that_outlives_its_coroutine_does_not_keep_the_orm_from_all_other
     assert {job.return_value for job in others} == {0}
 
 
+@pytest.mark.once
 def test_what_a_coroutine_activates_ends_with_it(start_worker: Start) -> None:
     jobs = [tasks.activate.enqueue(language) for language in ("de", "fr", "pl", "de")]
     worker = start_worker("-c", "1")
@@ -176,6 +182,7 @@ def test_a_worker_whose_loop_hangs_is_not_healthy_until_it_turns_again(start_wor
     wait_for(lambda: health() == "healthy", what=health)
 
 
+@pytest.mark.once
 def test_a_worker_that_has_met_all_of_this_is_still_the_same_process(start_worker: Start) -> None:
     worker = start_worker("-t", "2", "-c", "2", "--grace", "20").wait_until_ready()
     wait_for(worker.children)
