@@ -179,8 +179,8 @@ def test_a_lock_of_others_is_waited_for_no_longer_than_a_loop_may_be_silent(act:
     assert broker.settle([Succeeded(claim, now, now, "3")], "w1")
 
 
-def test_a_worker_in_a_process_that_goes_on_leaves_its_session_as_it_was() -> None:
-    set_theirs()
+def test_a_worker_in_a_process_that_goes_on_leaves_nothing_on_its_session() -> None:
+    connection.close()
     before = in_force()
     job = tasks.add.enqueue(1)
     call_command("taskq_worker", processes=0, max_tasks=1, verbosity=0)

@@ -66,7 +66,11 @@ def duplicate(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
     while Schedule.objects.filter(name=copy.name).exists():
         number += 1
         copy.name = _t("%(name)s (copy %(number)d)") % {"name": base, "number": number}
-    copy.save()
+    try:
+        copy.save()
+    except RecursionError as error:  # arguments so deep can be read, but not by every driver be written
+        why = _t("its arguments are nested too deep")
+        raise Refused(_t("“%(row)s” cannot be duplicated: %(why)s") % {"row": row, "why": why}) from error
     model_admin.log_addition(request, copy, _t("Duplicated from “%s”.") % row)
     link = format_html('<a href="{}">{}</a>', schedule_url(model_admin.admin_site.name, "change", copy.pk), copy)
     return format_html(_t("“{}” was made; it is disabled."), link)
