@@ -33,8 +33,9 @@ except ImportError:  # Windows; there SQLite is asked only
 PATIENCE, PATIENCE_ON_WAL = 5.0, 0.1  # seconds
 # A wait is made of such pieces: an interrupt of a task comes in between.
 SLICE = 0.5  # seconds
-# The pause after a transaction, at most.
-LONGEST_REST = 0.05  # seconds
+# The pause after a transaction, at most; and at least: what is due before is rested later, for a sleep of some
+# microseconds takes hundreds, in which nobody else has a use for the file.
+LONGEST_REST, SHORTEST_REST = 0.05, 0.001  # seconds
 # For how long another's commit means that others write.
 OTHERS_WRITE = 2.0  # seconds
 
@@ -92,7 +93,7 @@ class Turn:
         self._journal = Watched(path, JOURNAL_LOCKS, JOURNAL_COUNT)
         self._wal = Watched(f"{path}-shm", WAL_LOCKS, WAL_COUNT)
         self._seen: bytes | None = None  # the count of commits when we had finished last
-        self._begun = self._rest_until = 0.0
+        self._begun = self._rest_until = self._due = 0.0
         self._others_at = float("-inf")
 
     def take(self, begin: Begin, *, is_deferred: bool, has_wal: bool, wait: float) -> None:
@@ -105,7 +106,8 @@ class Turn:
             if monotonic() > deadline:
                 raise OperationalError("database is locked")
         try:
-            time.sleep(max(0.0, self._rest_until - monotonic()))
+            if (left := self._rest_until - monotonic()) > 0:
+                time.sleep(left)
             file = self._wal if has_wal else self._journal
             if self._seen not in (None, file.count()):
                 self._others_at = monotonic()
@@ -125,7 +127,9 @@ class Turn:
         now = monotonic()
         self._seen = (self._wal if has_wal else self._journal).count()
         took = now - self._begun
-        self._rest_until = now + min(LONGEST_REST, 2 * took if now - self._others_at < OTHERS_WRITE else took / 4)
+        self._due += 2 * took if now - self._others_at < OTHERS_WRITE else took / 4
+        if self._due >= SHORTEST_REST:
+            self._rest_until, self._due = now + min(LONGEST_REST, self._due), 0.0
         self._lock.release()
 
     def rest(self, seconds: float) -> None:
