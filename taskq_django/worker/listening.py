@@ -49,7 +49,8 @@ def disregard(number: int, frame: Any) -> None:
 def note() -> None:
     """First thing in a process of ours: what it is sent, also while it was held back, waits until it can act on it."""
     listen(dict.fromkeys(SENT, lambda number, _: _came.append(number)))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SENT)
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows, where nothing was held back
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SENT)
 
 
 @contextmanager

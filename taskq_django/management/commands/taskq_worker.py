@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import threading
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -13,6 +14,7 @@ from django.db import connections
 from ...backend import brokers_of, our_backends
 from ...conf import Worker
 from ...exceptions import ConfigurationError
+from ...worker import listening
 from ...worker.banner import banner
 from ...worker.beat_process import beat_thread
 from ...worker.lease import default_name
@@ -87,6 +89,8 @@ def _worker_options(chosen: dict[str, Any], given: dict[str, Any]) -> WorkerOpti
 
 
 def _run_here(asked: WorkerOptions) -> int:
+    if threading.current_thread() is threading.main_thread():
+        listening.note()  # a stop that comes before the loop is there waits for it
     stop_beat = beat_thread(asked) if asked.beat else None
     try:
         return run_here(asked)
