@@ -93,7 +93,7 @@ def stop_a_fork(number: int) -> int:
     """Which signal has ended the copy; 0: it ended by itself."""
     pid = os.fork()
     if pid == 0:
-        time.sleep(PATIENCE)
+        time.sleep(PATIENCE)  # what it does until it is stopped
         os._exit(0)
     os.kill(pid, number)
     return os.WTERMSIG(os.waitpid(pid, 0)[1])

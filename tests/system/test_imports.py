@@ -86,11 +86,9 @@ def test_a_slow_import_keeps_nobody_waiting(
     late.write(
         "slow",
         f"""
-        import time
         from pathlib import Path
 
-        while not Path({str(gate)!r}).exists():
-            time.sleep(0.01)
+        wait_at({str(gate)!r})
 
         @task
         def done() -> int:
@@ -120,7 +118,6 @@ def test_no_job_runs_in_a_module_that_is_half_there(
     late.write(
         "slow",
         f"""
-        import time
         from pathlib import Path
 
         @task
@@ -132,8 +129,7 @@ def test_no_job_runs_in_a_module_that_is_half_there(
             return VALUE
 
         Path({str(reached)!r}).touch()
-        while not Path({str(gate)!r}).exists():
-            time.sleep(0.01)
+        wait_at({str(gate)!r})
         VALUE = 1
         """,
     )
@@ -167,12 +163,10 @@ def test_a_stop_during_an_import_gives_the_job_back(
     late.write(
         "slow",
         f"""
-        import time
         from pathlib import Path
 
         Path({str(reached)!r}).touch()
-        while not Path({str(gate)!r}).exists():
-            time.sleep(0.01)
+        wait_at({str(gate)!r})
 
         @task
         async def adone() -> int:
