@@ -10,6 +10,7 @@ import os
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from sys import getsizeof
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -113,12 +114,17 @@ Ended = Succeeded | Failed | Discarded
 Outcome = Succeeded | Failed | Retried | Discarded | Returned
 
 
+def size_of(text: str) -> int:
+    """Bytes of memory, nearly: a character has one to four, as the widest of the text needs."""
+    return len(text) if text.isascii() else getsizeof(text)
+
+
 def weight_of(outcome: Outcome) -> int:
-    """How many characters of text it carries, or a little more; 0 for what has not run."""
+    """How many bytes of text it carries, or a little more; 0 for what has not run."""
     if isinstance(outcome, Succeeded):
-        return len(outcome.value or "-")
+        return size_of(outcome.value or "-")
     if isinstance(outcome, Failed | Retried):
-        return len(outcome.failure.message) + len(outcome.failure.traceback) + 1
+        return size_of(outcome.failure.message) + size_of(outcome.failure.traceback) + 1
     return 0 if isinstance(outcome, Returned) else 1
 
 

@@ -1,6 +1,6 @@
 """How much goes to a store, comes from it or is kept for it in one go: a group has a weight, and not only a count.
 
-A weight is the number of characters of text that a job, or what came of it, carries. The rest of it weighs nothing.
+A weight is how many bytes the text takes in memory that a job, or what came of it, carries. The rest weighs nothing.
 """
 
 from __future__ import annotations

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from time import monotonic
 
 from ..brokers import Broker
-from ..jobs import Claim
+from ..jobs import Claim, size_of
 from ..store.weights import HEAVIEST
 
 # While queues are busy, how often to look whether another one has got jobs.
 LOOK_AGAIN = 0.25  # seconds
-# A claim that weighs so much may have been cut short: brokers count bytes, of which a character has up to four.
+# A claim that weighs so much may have been cut short: a broker counts bytes as it stores them, and those of headers.
 FULL = HEAVIEST // 4
 # Held jobs are looked for at least so often; their due time shortens the wait.
 PROMOTE_AGAIN = 0.5
@@ -95,7 +95,7 @@ class Fetcher:
             wanted = limit - len(claims)
             got = broker.claim(name, wanted, self._worker_id)
             claims += got
-            weight = sum([len(claim.job.payload) for claim in got])
+            weight = sum([size_of(claim.job.payload) for claim in got])
             self.weight += weight
             if len(got) == wanted or weight >= FULL:  # there may be more: its turn comes again after the others
                 self._turn.append((broker, name))

@@ -66,7 +66,7 @@ class Finisher:
         outcomes = [self.inbox.popleft() for _ in range(min(len(self.inbox), group))]
         if not outcomes:
             return False
-        weights = [len(o.value or "-") if type(o) is Succeeded else weight_of(o) for o in outcomes]
+        weights = [weight_of(o) for o in outcomes]
         first = next(cut(outcomes, weights))
         if len(first) < len(outcomes):
             self.inbox.extendleft(reversed(outcomes[len(first) :]))

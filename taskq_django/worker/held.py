@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..jobs import Claim
+from ..jobs import Claim, size_of
 from .blackboard import Blackboard
 
 
@@ -17,7 +17,7 @@ class Held(dict[str, Claim]):
     def __init__(self, board: Blackboard) -> None:
         super().__init__()
         self._board = board
-        self.weight = 0  # of the arguments of all of them, in characters
+        self.weight = 0  # of the arguments of all of them
 
     @property
     def room(self) -> int:
@@ -27,11 +27,11 @@ class Held(dict[str, Claim]):
     def take(self, claims: Iterable[Claim]) -> None:
         for claim in claims:
             self[claim.job.id] = claim
-            self.weight += len(claim.job.payload)
+            self.weight += size_of(claim.job.payload)
 
     def drop(self, claims: Iterable[Claim]) -> int:
         """They are settled, or lost; returns how many were still held."""
         dropped = [claim.job.id for claim in claims if self.get(claim.job.id) is claim]
-        self.weight -= sum([len(self.pop(id_).job.payload) for id_ in dropped])
+        self.weight -= sum([size_of(self.pop(id_).job.payload) for id_ in dropped])
         self._board.settled(dropped)
         return len(dropped)

@@ -26,7 +26,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError
-from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Retried, Returned, Succeeded, weight_of
+from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Retried, Returned, Succeeded, size_of, weight_of
 from ...models import QueuedJob
 from ...models.moments import DatabaseNow
 from ...sleeper import Bell
@@ -106,7 +106,7 @@ class DatabaseBroker(Broker):
 
     def _insert(self, jobs: Sequence[Job]) -> datetime:
         connection, dialect = self.connection, self.dialect
-        weights = [len(job.payload) + len(job.headers) for job in jobs]
+        weights = [size_of(job.payload) + size_of(job.headers) for job in jobs]
         groups = list(cut(jobs, weights))
         # Of what is heavy a dialect may write a row in two statements.
         light = (len(jobs) == 1 or in_transaction(connection)) and max(weights) <= LIGHT

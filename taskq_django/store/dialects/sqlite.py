@@ -14,7 +14,7 @@ import orjson
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from ...jobs import Claim, Ended, Failed, Job, Outcome, Retried, Returned
+from ...jobs import Claim, Ended, Failed, Job, Outcome, Retried, Returned, size_of
 from ...sleeper import Bell
 from ..weights import HEAVIEST
 from .base import ATTEMPT, JOB, PROMOTED_AT_ONCE, RESULT, Dialect, attempt_record, ended_record, put_back_record
@@ -105,7 +105,7 @@ class SQLite(Dialect):
             # Each is read when it is asked for; Django's own iterator would close it at a break.
             for row in cursor.cursor:
                 rows.append(row)
-                weight += len(row[2]) + len(row[4])
+                weight += size_of(row[2]) + size_of(row[4])
                 if weight >= HEAVIEST:
                     break
         if rows:
