@@ -20,6 +20,7 @@ from django.apps import apps
 from django.core.checks import CheckMessage, Error
 
 from . import compat
+from .backoff import LONGEST_DELAY
 from .compat import BaseTaskBackend, InvalidTask, InvalidTaskBackend, TaskResultDoesNotExist
 from .conf import BackendOptions, queue_name_problem, read_options
 from .conf.declaration import listed
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from .brokers import Broker
     from .results import Result
 
-# Far enough for everybody; beyond lie the limits of the databases' date arithmetic.
-LONGEST_DELAY = timedelta(days=36_500)
 OFFER = "Add the queue there (an empty list means any queue), or name another one: @task(queue_name=…)."
 
 
@@ -79,7 +78,7 @@ class TaskqBackend(BaseTaskBackend):
         asked: Any = task
         is_relative = isinstance(task.run_after, timedelta)
         is_misplaced = bool(self.queues) and task.queue_name not in self.queues
-        if is_relative and abs(task.run_after) > LONGEST_DELAY:
+        if is_relative and abs(task.run_after).total_seconds() > LONGEST_DELAY:
             raise InvalidTask(f"run_after is {task.run_after}, more than a hundred years.")
         if is_relative or is_misplaced:
             asked = SimpleNamespace(

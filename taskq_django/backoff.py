@@ -1,4 +1,4 @@
-"""How long a failed job waits before its next try."""
+"""How long a failed job waits before its next try, and how long we do before we ask again what did not answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import random
 from dataclasses import dataclass
 from datetime import timedelta
 
-LONGEST_DELAY = 10 * 365 * 86400.0  # seconds; what is longer is taken for this
+LONGEST_PAUSE = 3.0  # seconds; so soon what was away is found to be back
+# Far enough for everybody; beyond lie the limits of the databases' date arithmetic.
+LONGEST_DELAY = 36_500 * 86400.0  # seconds; what is longer is taken for this
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,11 @@ class Backoff:
         # The exponent is bounded so that a thousand tries cannot overflow a float.
         longest = min(self.cap, self.first * self.factor ** min(tries - 1, 64))
         return random.uniform(0, longest) if self.jitter else longest  # noqa: S311 - not for secrets
+
+
+def wait_after(failures: int, first: float = 0.25, longest: float = LONGEST_PAUSE) -> float:
+    """Seconds to wait after so many failures in a row (1 or more), each time twice as long."""
+    return float(min(longest, first * 2 ** min(failures - 1, 16)))
 
 
 def in_seconds(delay: float | timedelta) -> float:

@@ -123,6 +123,11 @@ class Discard(Exception):
         self.reason = reason
 
 
+def one_line(error: Exception) -> str:
+    """What it says, for a log."""
+    return " ".join(str(error).split())
+
+
 def as_text(value: object) -> str:
     """``str`` of what a task or a receiver has raised or said. Never raises: it must not cost a job its end."""
     try:

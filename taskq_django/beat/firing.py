@@ -16,7 +16,16 @@ from .. import codec, compat
 from ..backend import TaskqBackend
 from ..brokers import Broker
 from ..client import ask_receivers, make_job, send
-from ..exceptions import ArgumentError, BrokenSchedule, ConfigurationError, Discard, PayloadError, TaskNotFound, as_text
+from ..exceptions import (
+    ArgumentError,
+    BrokenSchedule,
+    ConfigurationError,
+    Discard,
+    PayloadError,
+    TaskNotFound,
+    as_text,
+    one_line,
+)
 from ..handles import record_veto
 from ..jobs import Job
 from ..models import Schedule, ScheduleRun
@@ -46,7 +55,7 @@ def task_of(schedule: Schedule) -> tuple[compat.AnyTask, TaskqBackend]:
         task = task.using(**changes) if changes else task
         backend: Any = task.get_backend()
     except (TaskNotFound, compat.InvalidTask, compat.InvalidTaskBackend, ConfigurationError) as error:
-        raise BrokenSchedule(" ".join(str(error).split())) from error
+        raise BrokenSchedule(one_line(error)) from error
     except BaseException as error:  # raised by the task's module: it must not end the beat
         raise BrokenSchedule(f"The module of its task cannot be imported: {_told(error)}") from error
     if not isinstance(backend, TaskqBackend):
@@ -75,7 +84,7 @@ def firing_of(schedule: Schedule, slot: datetime, database: str, *, by_hand: boo
     try:
         job = make_job(task, call_of(schedule), backend.broker.alias, backend.taskq_options)
     except (ArgumentError, TypeError, ValueError, ConfigurationError) as error:
-        raise BrokenSchedule(" ".join(str(error).split())) from error
+        raise BrokenSchedule(one_line(error)) from error
     if backend.broker.database != database:
         raise BrokenSchedule(
             f"TASKS[{task.backend!r}] keeps its jobs in DATABASES[{backend.broker.database!r}], "

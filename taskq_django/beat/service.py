@@ -7,12 +7,13 @@ import random
 from collections.abc import Callable, Sequence
 from time import monotonic
 
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import connections
 
+from ..backoff import wait_after
 from ..conf import Beat as BeatSettings
-from ..exceptions import BrokerUnavailable
+from ..exceptions import BrokerUnavailable, one_line
 from ..sleeper import Sleeper
-from ..store.connections import let_go
+from ..store.connections import OUTAGE, let_go
 from ..store.sessions import limit_own_sessions, unlimit_sessions
 from . import declared
 from .adopting import adopt
@@ -20,8 +21,7 @@ from .ticker import Ticker
 
 logger = logging.getLogger("taskq_django.beat")
 
-OUTAGE = (DatabaseError, InterfaceError, BrokerUnavailable)
-LONGEST_PAUSE = 3.0  # seconds between two tries while a database is away
+AWAY = (*OUTAGE, BrokerUnavailable)
 # A beat that is stopped in the middle of a tick keeps its schedules from others no longer than this.
 LONGEST_TICK = 10.0  # seconds
 ADOPT_EVERY = 5.0  # seconds; rows that were not made by Schedule.save() have no slot until then
@@ -84,7 +84,7 @@ class Watch:
         if monotonic() >= self._turn_at:
             try:
                 pause = self._turn(is_stopping)
-            except OUTAGE as error:
+            except AWAY as error:
                 pause = self._wait_after(error)
             self._turn_at = monotonic() + pause
         return max(0.0, self._turn_at - monotonic())
@@ -146,11 +146,10 @@ class Watch:
 
     def _wait_after(self, error: Exception) -> float:
         self._failures += 1
-        pause: float = min(LONGEST_PAUSE, 0.25 * 2 ** min(self._failures - 1, 8))
-        text = " ".join(str(error).split())
+        seconds = wait_after(self._failures)
         logger.warning(
             *("Schedules in %r could not be looked at: %s; next try in %.2f s (%d)", self._database),
-            *(text, pause, self._failures),
+            *(one_line(error), seconds, self._failures),
         )
         let_go(connections[self._database])
-        return pause
+        return seconds

@@ -30,7 +30,7 @@ from .plan import Plan, Policy, plan
 
 logger = logging.getLogger("taskq_django.beat")
 
-OUTAGE = (OperationalError, InterfaceError, BrokerUnavailable)
+CUT_OFF = (OperationalError, InterfaceError, BrokerUnavailable)
 LONGEST_REASON = 2000  # characters
 
 
@@ -129,7 +129,7 @@ class Ticker:
         """
         connection = connections[self._database]
         same = connection.connection is self._session
-        return isinstance(error, OUTAGE) or not same or not connection.is_usable()
+        return isinstance(error, CUT_OFF) or not same or not connection.is_usable()
 
     def _suspect(self, tried: Sequence[Schedule], error: Exception) -> None:
         """A batch may end its own session: it is too large, or a receiver takes too long. Then smaller ones are tried,

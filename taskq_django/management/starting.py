@@ -14,7 +14,7 @@ from django.db import DatabaseError, OperationalError, connections
 from ..backend import databases_of, our_backends
 from ..brokers import Broker
 from ..conf.declaration import Option, options
-from ..exceptions import BrokerError, BrokerUnavailable
+from ..exceptions import BrokerError, BrokerUnavailable, one_line
 from ..worker.readiness import pending_migrations
 
 logger = logging.getLogger("taskq_django.worker")
@@ -57,7 +57,7 @@ def get_ready(command: BaseCommand, brokers: Mapping[str, Broker], seconds: floa
     try:
         command.check()  # what Django does before most commands
     except OperationalError as error:  # of a database that no broker of this service uses
-        logger.warning("System checks were left out: %s", _one_line(error))
+        logger.warning("System checks were left out: %s", one_line(error))
     _wait_for_tables(brokers, seconds)
 
 
@@ -101,7 +101,7 @@ def _pending(database: str) -> list[str]:
         return pending_migrations(database)
     except DatabaseError as error:  # the service's role may have rights on our tables only
         connections[database].close_if_unusable_or_obsolete()
-        logger.warning("Whether migrations are pending cannot be read: %s", _one_line(error))
+        logger.warning("Whether migrations are pending cannot be read: %s", one_line(error))
         return []
 
 
@@ -113,7 +113,3 @@ def _reader(option: Option) -> Any:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return read
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -16,6 +16,8 @@ from .dialects.sqlite import SQLite
 
 T = TypeVar("T")
 
+OUTAGE = (DatabaseError, InterfaceError)
+
 DIALECTS: dict[str, Dialect] = {"mysql": MySQL(), "postgresql": PostgreSQL(), "sqlite": SQLite()}
 
 

@@ -13,6 +13,7 @@ from time import monotonic
 
 from django.db import connections
 
+from ..backoff import wait_after
 from .assembly import make_beat
 from .options import WorkerOptions
 from .starter import Starter
@@ -48,7 +49,7 @@ class BeatProcess:
             logger.error("The beat died with exit code %s", self._process.exitcode)
             self._process = None
             self._failures = 1 if monotonic() - self._started_at > HEALTHY else self._failures + 1
-            self._start_at = monotonic() + min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failures - 1, 10))
+            self._start_at = monotonic() + wait_after(self._failures, FIRST_WAIT, LONGEST_WAIT)
         if self._process is None and monotonic() >= self._start_at:
             with alone():
                 self._start()

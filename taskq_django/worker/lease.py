@@ -12,23 +12,20 @@ from datetime import datetime
 from time import monotonic
 from uuid import uuid4
 
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import connections
 from django.db.models import Q
 
+from ..backoff import wait_after
+from ..exceptions import one_line
 from ..models import WorkerProcess
 from ..models.moments import DatabaseNow
-from ..store.connections import let_go, own_transaction
+from ..store.connections import OUTAGE, let_go, own_transaction
 from .blackboard import Blackboard
 
 logger = logging.getLogger("taskq_django.worker")
 
-# Between two tries while the store is away: its processes may begin nothing before the lease is renewed.
-LONGEST_PAUSE = 3.0  # seconds
-
 # A loop that was not seen for so long does not turn: it hangs, or a task holds the interpreter.
 STILL = 5.0  # seconds
-
-OUTAGE = (DatabaseError, InterfaceError)
 
 
 def new_worker_id(name: str) -> str:
@@ -126,10 +123,12 @@ class Lease:
                     held = held and left == len(self._children)
         except OUTAGE as error:
             self._failures += 1
-            pause = min(self._every, LONGEST_PAUSE, 0.25 * 2 ** min(self._failures, 8))
-            self._renew_at = now + pause
-            text = " ".join(str(error).split())
-            logger.warning("The lease could not be renewed: %s; next try in %.1f s (%d)", text, pause, self._failures)
+            # Not long: its processes may begin nothing before the lease is renewed.
+            seconds = min(self._every, wait_after(self._failures, first=0.5))
+            self._renew_at = now + seconds
+            logger.warning(
+                "The lease could not be renewed: %s; next try in %.1f s (%d)", one_line(error), seconds, self._failures
+            )
             self._let_go_of_connections()
             return True
         self._serving = serving
@@ -160,7 +159,7 @@ class Lease:
                 for id_ in self._silent(database):
                     self._remove(database, id_)
         except OUTAGE as error:
-            logger.warning("Silent workers could not be looked for: %s", " ".join(str(error).split()))
+            logger.warning("Silent workers could not be looked for: %s", one_line(error))
             self._let_go_of_connections()
 
     def burial_in(self) -> float:
@@ -210,7 +209,7 @@ class Lease:
                 with own_transaction(database):
                     WorkerProcess.objects.using(database).filter(id__in=list(ids))._raw_delete(database)
         except OUTAGE as error:
-            logger.warning("Rows of ended workers stay behind: %s", " ".join(str(error).split()))
+            logger.warning("Rows of ended workers stay behind: %s", one_line(error))
 
     def _hold(self, sent_at: float) -> None:
         if self._failures or sent_at - self._renewed_at > self._lasts - self._every:

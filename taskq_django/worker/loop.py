@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 
+from ..backoff import wait_after
 from ..brokers import Broker
 from ..exceptions import BrokerUnavailable
 from ..jobs import Claim, Outcome, Returned
@@ -24,7 +25,6 @@ from .fitness import Fitness
 from .held import Held
 from .intake import STALLED, Intake
 from .lanes import Surroundings
-from .lease import LONGEST_PAUSE
 from .options import WorkerOptions
 from .pool import Pool
 
@@ -225,10 +225,10 @@ class Loop:
     def _sit_out(self, error: BrokerUnavailable) -> None:
         """The store cannot be reached: keep what is held and what came of it, and try again later."""
         self._outages += 1
-        pause = min(LONGEST_PAUSE, 0.25 * 2 ** min(self._outages - 1, 8)) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
-        logger.warning("%s; next try in %.1f s (%d)", error, pause, self._outages)
+        seconds = wait_after(self._outages) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+        logger.warning("%s; next try in %.1f s (%d)", error, seconds, self._outages)
         self._wake_at = 1 << 30  # outcomes cannot be settled now, so they need not wake anybody
-        until = monotonic() + pause
+        until = monotonic() + seconds
         while not (self.is_stopping or self._leaving) and (left := until - monotonic()) > 0:
             self._say_alive()
             self.sleeper.sleep(min(left, 1.0))

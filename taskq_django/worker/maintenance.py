@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from time import monotonic
 
 from ..brokers import Broker
-from ..exceptions import BrokerUnavailable
+from ..exceptions import BrokerUnavailable, one_line
 from ..store import pruning
-from .lease import OUTAGE, Lease
+from ..store.connections import OUTAGE
+from .lease import Lease
 from .rescue import Death, settle_dead
 
 logger = logging.getLogger("taskq_django.worker")
@@ -54,7 +55,7 @@ class Maintenance:
             if now >= self._prune_at:
                 self._prune()
         except (BrokerUnavailable, *OUTAGE) as error:
-            logger.warning("Maintenance waits: %s", " ".join(str(error).split()))
+            logger.warning("Maintenance waits: %s", one_line(error))
 
     def _prune(self) -> None:
         """One batch a turn, and the next turn soon while there is more."""

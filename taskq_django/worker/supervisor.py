@@ -16,14 +16,16 @@ from multiprocessing.connection import wait
 from time import monotonic
 
 from ..backend import databases_of
+from ..backoff import wait_after
 from ..brokers import Broker
-from ..exceptions import BrokerUnavailable
+from ..exceptions import BrokerUnavailable, one_line
+from ..store.connections import OUTAGE
 from ..store.sessions import limit_own_sessions
 from .assembly import make_lease, new_board
 from .beat_process import BeatProcess
 from .child import Child
 from .last_resort import LastResort
-from .lease import OUTAGE, new_worker_id
+from .lease import new_worker_id
 from .listening import disregard, listen
 from .loop import GRACE_EXPIRED
 from .maintenance import Maintenance
@@ -123,7 +125,7 @@ class Supervisor:
         try:
             self._lease.register(ids)  # before it can claim: who is not registered counts as dead
         except OUTAGE as error:
-            logger.warning("New processes could not be registered: %s", " ".join(str(error).split()))
+            logger.warning("New processes could not be registered: %s", one_line(error))
             self._start_at = monotonic() + LOOK
             return
         with self._last_resort.rests(), self._starter.ready():
@@ -168,7 +170,7 @@ class Supervisor:
         try:
             self._lease.start_anew()
         except OUTAGE as error:
-            logger.warning("This worker could not be registered anew: %s", " ".join(str(error).split()))
+            logger.warning("This worker could not be registered anew: %s", one_line(error))
             return
         for child in self._children:
             child.stop(self._options.grace)
@@ -196,8 +198,8 @@ class Supervisor:
     def _wait_after(self, child: Child) -> float:
         """Seconds before the next one is started. One that served dies by its jobs: these have three lives each."""
         if not child.has_served:
-            return min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (self._failures - 1))
-        return min(WAIT_AFTER_SERVICE, FIRST_WAIT * 2.0 ** (self._failures - 2)) if self._failures > 1 else 0.0
+            return wait_after(self._failures, FIRST_WAIT, LONGEST_WAIT)
+        return wait_after(self._failures - 1, FIRST_WAIT, WAIT_AFTER_SERVICE) if self._failures > 1 else 0.0
 
     def _rescue(self) -> None:
         """Settle what the dead have left; what cannot be settled now is tried again."""

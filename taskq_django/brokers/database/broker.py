@@ -25,7 +25,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import F
 from django.utils import timezone
 
-from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError
+from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError, one_line
 from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Retried, Returned, Succeeded, size_of, weight_of
 from ...models import QueuedJob
 from ...models.moments import DatabaseNow
@@ -91,7 +91,7 @@ class DatabaseBroker(Broker):
             if isinstance(error, DataError) or _is_the_datas_fault(error) or _code(error) in TOO_LARGE_PERHAPS:
                 raise BrokerError(
                     f"DATABASES[{self.database!r}] refuses {'this job' if len(jobs) == 1 else 'one of these jobs'}: "
-                    f"{_one_line(error)}. Store what is large, and pass a key."
+                    f"{one_line(error)}. Store what is large, and pass a key."
                 ) from error
             if is_callers or (connection.connection is not None and connection.is_usable()):
                 raise
@@ -223,7 +223,7 @@ class DatabaseBroker(Broker):
                     time.sleep(random.uniform(0, 0.02 * tries))  # noqa: S311 - jitter
                     continue
                 let_go(connection)
-                raise BrokerUnavailable(f"DATABASES[{self.database!r}] cannot be used: {_one_line(error)}") from error
+                raise BrokerUnavailable(f"DATABASES[{self.database!r}] cannot be used: {one_line(error)}") from error
         raise AssertionError("unreachable: the last try returns or raises")
 
     def _explain_missing_table(self, error: Exception) -> None:
@@ -232,7 +232,7 @@ class DatabaseBroker(Broker):
         if missing or "no such table" in text or "no such column" in text:
             raise BrokerError(
                 f"The tables of taskq_django in DATABASES[{self.database!r}] are missing or older than the code: "
-                f"run `manage.py migrate taskq_django --database {self.database}`. ({_one_line(error)})"
+                f"run `manage.py migrate taskq_django --database {self.database}`. ({one_line(error)})"
             ) from error
 
 
@@ -266,7 +266,3 @@ def _is_the_datas_fault(error: Exception) -> bool:
 def _lost_a_race(error: Exception) -> bool:
     """A serialization failure, a deadlock, a lock that was waited for in vain, or SQLite's one writer being busy."""
     return _code(error) in {"40001", "40P01", 1213, 1205, 1020} or "database is locked" in str(error)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

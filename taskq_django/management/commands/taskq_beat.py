@@ -11,11 +11,11 @@ from django.db import connections, transaction
 
 from ...backend import brokers_of, databases_of, our_backends
 from ...beat import declared
-from ...beat.service import OUTAGE, Beat
+from ...beat.service import AWAY, Beat
 from ...beat.upcoming import upcoming
 from ...conf import Beat as Settings
 from ...conf import taskq_settings
-from ...exceptions import ConfigurationError
+from ...exceptions import ConfigurationError, one_line
 from ...models import Schedule
 from ...models.moments import database_now
 from ...schedules.preview import offset_text
@@ -74,8 +74,8 @@ class Command(BaseCommand):
                 if given["verbosity"] > 0:
                     self.stdout.write(f"{count} job{'s' * (count != 1)} enqueued")
                 return
-        except OUTAGE as error:
-            self.stderr.write(self.style.ERROR(" ".join(str(error).split())))
+        except AWAY as error:
+            self.stderr.write(self.style.ERROR(one_line(error)))
             raise SystemExit(UNREACHABLE) from error
         self._serve(beat, databases, given["verbosity"])
 
