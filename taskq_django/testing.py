@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from .backend import our_backends
 from .task_options import refuse_text
 from .worker.assembly import make_loop, new_board
@@ -25,8 +23,9 @@ def run_all(*, limit: int | None = None, queues: tuple[str, ...] = (), backends:
         queues=queues,
         burst=True,
         max_tasks=limit,
-        lease=math.inf,
     )
-    loop = make_loop(options, "run_all", new_board(options), inline=True)
+    board = new_board(options)
+    board.needs_no_lease()
+    loop = make_loop(options, "run_all", board, inline=True)
     loop.run()
     return loop.ended

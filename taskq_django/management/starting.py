@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import time
 from collections.abc import Mapping
@@ -12,14 +13,17 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, OperationalError, connections
 
 from ..backend import databases_of, our_backends
+from ..backoff import wait_after
 from ..brokers import Broker
 from ..conf.declaration import Option, options
 from ..exceptions import BrokerError, BrokerUnavailable, one_line
+from ..store.lines import limit_lines, release_lines
 from ..worker.readiness import pending_migrations
 
 logger = logging.getLogger("taskq_django.worker")
 
 UNREACHABLE = 69  # EX_UNAVAILABLE of sysexits.h
+PATIENCE = 5.0  # seconds for an answer of a database
 
 
 def add_options(parser: CommandParser, section: type[Any]) -> None:
@@ -48,37 +52,53 @@ def ask_checks_why_none(command: BaseCommand) -> None:
         command.check(tags=["taskq_django"])
 
 
-def get_ready(command: BaseCommand, brokers: Mapping[str, Broker], seconds: float) -> None:
-    """Wait for the databases, at most so long, and for their tables.
+def get_ready(command: BaseCommand, brokers: Mapping[str, Broker], seconds: float) -> dict[str, Broker]:
+    """Wait until a database answers, at most so long, and for the tables of all that do.
 
-    Exits with 69 when one does not answer; raises CommandError without the tables, SystemCheckError for a mistake.
+    Returns the brokers of these; the service goes on asking the others. Exits with 69 when none answers; raises
+    CommandError without the tables, SystemCheckError for a mistake.
     """
-    _wait_for_answers(command, brokers, seconds)
+    limit_lines(databases_of(brokers.values()), PATIENCE)
     try:
-        command.check()  # what Django does before most commands
-    except OperationalError as error:  # of a database that no broker of this service uses
-        logger.warning("System checks were left out: %s", one_line(error))
-    _wait_for_tables(brokers, seconds)
+        here = _wait_for_answers(command, brokers, seconds)
+        try:
+            command.check()  # what Django does before most commands
+        except OperationalError as error:  # of a database that is away, or that no broker of this service uses
+            logger.warning("System checks were left out: %s", one_line(error))
+        _wait_for_tables(here, seconds)
+    finally:
+        release_lines()
+    return here
 
 
-def _wait_for_answers(command: BaseCommand, brokers: Mapping[str, Broker], seconds: float) -> None:
+def _wait_for_answers(command: BaseCommand, brokers: Mapping[str, Broker], seconds: float) -> dict[str, Broker]:
     deadline = time.monotonic() + seconds
-    pause = 0.5
-    for broker in brokers.values():
-        while True:
+    for failures in itertools.count(1):
+        here: dict[str, Broker] = {}
+        errors: list[BrokerUnavailable] = []
+        for alias, broker in brokers.items():
             try:
                 broker.ready_queues()
-                break
             except BrokerUnavailable as error:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    command.stderr.write(command.style.ERROR(f"{error} Given up after {seconds:g} s."))
-                    raise SystemExit(UNREACHABLE) from error
-                logger.warning("%s; next try in %.1f s", error, min(pause, left))
-                time.sleep(min(pause, left))
-                pause = min(pause * 2, 5.0)
+                errors.append(error)
+                continue
             except BrokerError:
-                break  # its tables are missing: what is looked at next
+                pass  # its tables are missing: what is looked at next
+            here[alias] = broker
+        left = deadline - time.monotonic()
+        pause = min(wait_after(failures, 0.5, 5.0), left)
+        for each in errors:
+            if here:
+                logger.warning("%s; the others are served meanwhile", each)
+            elif left > 0:
+                logger.warning("%s; next try in %.1f s", each, pause)
+        if here:
+            break
+        if left <= 0:
+            command.stderr.write(command.style.ERROR(f"{errors[0]} Given up after {seconds:g} s."))
+            raise SystemExit(UNREACHABLE) from errors[0]
+        time.sleep(pause)
+    return here
 
 
 def _wait_for_tables(brokers: Mapping[str, Broker], seconds: float) -> None:

@@ -21,6 +21,7 @@ from .fetcher import QueueChoice
 from .intake import most_held
 from .lanes import Surroundings
 from .lease import Lease
+from .leases import Leases
 from .loop import Loop
 from .options import WorkerOptions
 from .pool import InlinePool, LanePool, Pool
@@ -30,20 +31,21 @@ logger = logging.getLogger("taskq_django.worker")
 
 def new_board(options: WorkerOptions, context: Any = multiprocessing) -> Blackboard:
     """For one process."""
-    return Blackboard(context, most_held(options))
+    return Blackboard(context, most_held(options), len(databases_of(brokers_of(options.backends).values())))
 
 
-def make_lease(options: WorkerOptions, brokers: Iterable[Broker]) -> Lease:
-    return Lease(
+def make_leases(options: WorkerOptions, brokers: Iterable[Broker]) -> Leases:
+    described = {
+        "backends": ",".join(options.backends)[:255],
+        "queues": ",".join(sorted(options.queues))[:1000],
+        "excluded": ",".join(sorted(options.exclude_queues))[:1000],
+    }
+    return Leases(
         options.name,
-        databases_of(brokers),
-        every=options.heartbeat,
-        lasts=options.lease,
-        described={
-            "backends": ",".join(options.backends)[:255],
-            "queues": ",".join(sorted(options.queues))[:1000],
-            "excluded": ",".join(sorted(options.exclude_queues))[:1000],
-        },
+        [
+            Lease(options.name, database, every=options.heartbeat, lasts=options.lease, described=described)
+            for database in databases_of(brokers)
+        ],
     )
 
 

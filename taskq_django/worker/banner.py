@@ -19,7 +19,8 @@ from .options import WorkerOptions
 WAL_OPTIONS = '{"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"}'
 
 
-def banner(options: WorkerOptions, brokers: Mapping[str, Broker]) -> str:
+def banner(options: WorkerOptions, brokers: Mapping[str, Broker], here: Mapping[str, Broker]) -> str:
+    """``here``: those brokers that answer; about the others nothing more can be said."""
     tasks = registry.all()
     apps = {task.module_path.partition(".")[0] for task in tasks}
     queues = ", ".join(sorted(options.queues)) or "all"
@@ -32,13 +33,13 @@ def banner(options: WorkerOptions, brokers: Mapping[str, Broker]) -> str:
     versions = f"Django {django.get_version()}, Python {platform.python_version()}"
     rows = [
         ("settings", f"{os.environ.get('DJANGO_SETTINGS_MODULE', 'configured in code')}{debug}"),
-        *[("broker", f"{alias} -> {_described(broker)}") for alias, broker in brokers.items()],
+        *[("broker", f"{alias} -> {_described(broker, alias in here)}") for alias, broker in brokers.items()],
         ("queues", queues),
         ("pool", f"{pool}, grace {options.grace:g} s"),
         *([("beat", "in this worker")] if options.beat else []),
         ("tasks", f"{len(tasks)} in {len(apps)} package{'s' if len(apps) != 1 else ''}"),
-        *_advice(brokers),
-        *readiness.advice(options, brokers),
+        *_advice(here),
+        *readiness.advice(options, here),
     ]
     return "\n".join(
         [
@@ -49,7 +50,9 @@ def banner(options: WorkerOptions, brokers: Mapping[str, Broker]) -> str:
     )
 
 
-def _described(broker: Broker) -> str:
+def _described(broker: Broker, answers: bool) -> str:
+    if not answers:
+        return f'database ("{broker.database}"), which does not answer'
     return f'database ({connections[broker.database].display_name}, "{broker.database}")'
 
 

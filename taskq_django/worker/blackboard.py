@@ -13,17 +13,23 @@ from time import monotonic
 from typing import Any
 
 ID = 36  # bytes of a job's id as text
-RENEWED, SERVES, WORKS, TURNED, LEAVING, ENDED, FIRST_DEADLINE = range(7)
+SERVES, WORKS, TURNED, LEAVING, ENDED, FIRST_LEASE = range(6)
 FREE, BEGUN, OVER = range(3)  # of a line
 
 
 class Blackboard:
     """Has a line for each job of the process that has begun, until what came of it is stored."""
 
-    def __init__(self, context: BaseContext, lines: int) -> None:
-        """``lines``: how many jobs the process can hold. The clock is monotonic, and one for the host."""
+    def __init__(self, context: BaseContext, lines: int, leases: int = 1) -> None:
+        """``lines``: how many jobs the process can hold; ``leases``: in how many databases its worker has one.
+
+        The clock is monotonic, and one for the host.
+        """
         self.lines = lines
-        self._numbers: Any = context.RawArray("d", [0.0] * FIRST_DEADLINE + [math.inf] * lines)
+        self._leases = range(FIRST_LEASE, FIRST_LEASE + leases)
+        self._first_deadline = FIRST_LEASE + leases
+        start = [0.0] * FIRST_LEASE + [-math.inf] * leases + [math.inf] * lines
+        self._numbers: Any = context.RawArray("d", start)
         self._shared_stages: Any = context.RawArray("B", lines)
         self._shared_ids: Any = context.RawArray("c", lines * ID)
         # Of the process only: where each of its jobs stands, and which lines are free. Any thread takes a line, the
@@ -46,9 +52,14 @@ class Blackboard:
 
     # --- the supervisor writes --------------------------------------------------------------------------------
 
-    def renewed(self, at: float) -> None:
-        """The lease holds, counted from ``at``."""
-        self._numbers[RENEWED] = at
+    def renewed(self, lease: int, at: float) -> None:
+        """This lease holds, counted from ``at``."""
+        self._numbers[FIRST_LEASE + lease] = at
+
+    def needs_no_lease(self) -> None:
+        """Nobody else could take its jobs for lost."""
+        for lease in self._leases:
+            self._numbers[lease] = math.inf
 
     # --- the process writes: its loop -------------------------------------------------------------------------
 
@@ -93,7 +104,7 @@ class Blackboard:
 
     def limit(self, line: int, deadline: float) -> None:
         """When what runs there should have ended; infinity for no limit."""
-        self._numbers[FIRST_DEADLINE + line] = deadline
+        self._numbers[self._first_deadline + line] = deadline
 
     def end(self, line: int) -> None:
         """Its run is over; what came of it is not stored yet."""
@@ -101,9 +112,14 @@ class Blackboard:
 
     # --- read -------------------------------------------------------------------------------------------------
 
-    def lease_age(self) -> float:
-        """Seconds since the lease was last known to hold."""
-        age: float = monotonic() - self._numbers[RENEWED]
+    def lease_age(self, lease: int) -> float:
+        """Seconds since this lease was last known to hold; infinity for never."""
+        age: float = monotonic() - self._numbers[FIRST_LEASE + lease]
+        return age
+
+    def youngest_lease_age(self) -> float:
+        """That of the lease which was renewed last."""
+        age: float = monotonic() - max(self._numbers[lease] for lease in self._leases)
         return age
 
     @property
@@ -138,8 +154,8 @@ class Blackboard:
 
     def overdue(self, now: float) -> dict[str, float]:
         """By job id, for how many seconds it has been running beyond its limit."""
-        deadlines = self._numbers
-        late = ((job_id, now - deadlines[FIRST_DEADLINE + line]) for line, job_id in self._in_stage(BEGUN))
+        numbers, first = self._numbers, self._first_deadline
+        late = ((job_id, now - numbers[first + line]) for line, job_id in self._in_stage(BEGUN))
         return {job_id: seconds for job_id, seconds in late if seconds > 0}
 
     def _in_stage(self, stage: int) -> Iterator[tuple[int, str]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import monotonic
 
-from ..brokers import Broker
 from ..jobs import Claim
 from ..registry import registry
+from .reach import Reach
 from .seats import Reason, Seat
 
 # How often to ask whether a running job was cancelled, once one has been running for as long.
@@ -31,10 +31,8 @@ class Stuck:
 class Deadlines:
     """Loop thread only, but for ``limited``."""
 
-    def __init__(
-        self, brokers: Mapping[str, Broker], worker_id: str, running: Callable[[], Iterable[tuple[Seat, Claim]]]
-    ) -> None:
-        self._brokers = brokers
+    def __init__(self, reach: Reach, worker_id: str, running: Callable[[], Iterable[tuple[Seat, Claim]]]) -> None:
+        self._reach = reach
         self._worker_id = worker_id
         self._running = running
         self._ask_at = 0.0
@@ -47,7 +45,6 @@ class Deadlines:
         self.next_at = 0.0
 
     def check(self) -> None:
-        """Raises BrokerUnavailable, once the limits have been looked at."""
         now = monotonic()
         if now < self.next_at:
             return
@@ -78,8 +75,12 @@ class Deadlines:
         return now + PATIENCE
 
     def _note_cancelled(self, now: float) -> None:
-        asked = {id_ for broker in self._brokers.values() for id_ in broker.cancelled(self._worker_id)}
-        self._cancel_at = {id_: at for id_, at in self._cancel_at.items() if id_ in asked}
+        asked: set[str] = set()
+        for broker in self._reach.here():
+            with self._reach.guard(broker):
+                asked |= broker.cancelled(self._worker_id)
+        running = {claim.job.id for _, claim in self._running()}
+        self._cancel_at = {id_: at for id_, at in self._cancel_at.items() if id_ in running}
         for seat, claim in self._running():
             id_ = claim.job.id
             if id_ in asked and id_ not in self._cancel_at:

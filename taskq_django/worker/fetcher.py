@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
 from ..brokers import Broker
 from ..jobs import Claim, size_of
 from ..store.weights import HEAVIEST
+from .reach import Reach
 
 # While queues are busy, how often to look whether another one has got jobs.
 LOOK_AGAIN = 0.25  # seconds
@@ -33,14 +34,17 @@ class QueueChoice:
 class Fetcher:
     """Loop thread only."""
 
-    def __init__(self, brokers: Mapping[str, Broker], choice: QueueChoice, worker_id: str) -> None:
-        self._brokers = brokers
+    def __init__(self, reach: Reach, choice: QueueChoice, worker_id: str, may_claim: Callable[[Broker], bool]) -> None:
+        """``may_claim``: is there room for jobs of this broker, and are those that are held still ours?"""
+        self._reach = reach
+        self._may_claim = may_claim
         self._choice = choice
         self._worker_id = worker_id
         self._turn: deque[tuple[Broker, str]] = deque()  # queues that had ready jobs when last looked at
         self._looked_at = float("-inf")
         self._promote_at = float("-inf")
         self.weight = 0  # of what was fetched last
+        self.saw_all = False  # by the last look: no broker was away, or may not be claimed from now
 
     @property
     def has_candidates(self) -> bool:
@@ -61,8 +65,10 @@ class Fetcher:
         if now < self._promote_at:
             return
         wait = PROMOTE_AGAIN
-        for broker in self._brokers.values():
-            due_in = broker.promote()
+        for broker in self._reach.here():
+            due_in = None
+            with self._reach.guard(broker):
+                due_in = broker.promote()
             if due_in is not None:
                 wait = min(wait, max(0.0, due_in))
                 if due_in <= 0:
@@ -71,12 +77,13 @@ class Fetcher:
 
     def look(self) -> None:
         """Ask which queues have ready jobs; one that was paused meanwhile leaves the turn."""
-        found = {
-            (broker.alias, name): (broker, name)
-            for broker in self._brokers.values()
-            for name in broker.ready_queues()
-            if self._choice.serves(name)
-        }
+        found: dict[tuple[str, str], tuple[Broker, str]] = {}
+        here = list(filter(self._may_claim, self._reach.here()))
+        for broker in here:
+            with self._reach.guard(broker):
+                names = filter(self._choice.serves, broker.ready_queues())
+                found |= {(broker.alias, name): (broker, name) for name in names}
+        self.saw_all = self._reach.is_whole and len(here) == len(self._reach.here())
         known = [(broker.alias, name) for broker, name in self._turn]
         kept = [found[key] for key in known if key in found]
         self._turn = deque(kept + [each for key, each in found.items() if key not in known])
@@ -92,8 +99,11 @@ class Fetcher:
         self.weight = 0
         while self._turn and len(claims) < limit and self.weight < FULL:
             broker, name = self._turn.popleft()
-            wanted = limit - len(claims)
-            got = broker.claim(name, wanted, self._worker_id)
+            if not (self._reach.has(broker.alias) and self._may_claim(broker)):
+                continue  # a later look finds it again
+            wanted, got = limit - len(claims), []
+            with self._reach.guard(broker):
+                got = broker.claim(name, wanted, self._worker_id)
             claims += got
             weight = sum([size_of(claim.job.payload) for claim in got])
             self.weight += weight

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping
-from itertools import groupby
+from collections.abc import Iterator, Mapping
+from itertools import chain, groupby
 
 from django.db import DataError, IntegrityError, ProgrammingError
 
@@ -17,6 +17,7 @@ from ..registry import registry
 from ..store.weights import HEAVIEST, LIGHT, MOST_KEPT, cut
 from .failures import failure_of
 from .held import Held
+from .reach import Reach
 
 logger = logging.getLogger("taskq_django.task")
 
@@ -27,12 +28,14 @@ REFUSALS = (DataError, IntegrityError, ProgrammingError, OverflowError, TypeErro
 class Finisher:
     """Outcomes come in from any thread; the loop thread writes them."""
 
-    def __init__(self, brokers: Mapping[str, Broker], worker_id: str) -> None:
+    def __init__(self, brokers: Mapping[str, Broker], reach: Reach, worker_id: str) -> None:
         self._brokers = brokers
+        self._reach = reach
         self._worker_id = worker_id
         self.inbox: deque[Outcome] = deque()
+        self._aside: dict[str, list[Outcome]] = {}  # by alias, what waits for a broker that is away
         self._lock = threading.Lock()
-        self._waiting = 0  # the weight of the inbox, but for what is light
+        self._waiting = dict.fromkeys(brokers, 0)  # by alias, the weight of all that waits, but for what is light
         self.mean_weight = 0.0  # of what comes of a job, of late
         self.ended = 0  # jobs that this process has ended
         self.unrun = 0  # claims that went back before they had begun
@@ -45,25 +48,39 @@ class Finisher:
         """An outcome has come. Any thread may call it."""
         if type(outcome) is not Succeeded or len(outcome.value or "") > LIGHT:
             with self._lock:
-                self._waiting += weight_of(outcome)
+                self._waiting[outcome.claim.job.backend] += weight_of(outcome)
         self.inbox.append(outcome)  # last: what is taken from there has been counted
 
-    @property
-    def is_full(self) -> bool:
-        """Do so many results wait for the store that nothing more should be begun?"""
-        return self._waiting >= MOST_KEPT
+    def is_full(self, alias: str) -> bool:
+        """Do so many results wait for this store that nothing more should be begun for it?"""
+        return self._waiting[alias] >= MOST_KEPT
 
     @property
     def has_a_group(self) -> bool:
-        """Does what waits fill a group by its weight?"""
-        return self._waiting >= HEAVIEST
+        """Does what can be settled fill a group by its weight?"""
+        return sum(weight for alias, weight in self._waiting.items() if alias not in self._aside) >= HEAVIEST
+
+    def pending(self) -> Iterator[Outcome]:
+        """All that is not settled."""
+        return chain(self.inbox, *self._aside.values())
+
+    @property
+    def aside(self) -> int:
+        """How many outcomes wait for brokers that are away. They need no seat any more."""
+        return sum(map(len, self._aside.values()))
+
+    def take_up(self, alias: str) -> None:
+        """This broker is to be tried: what waits for it is settled first."""
+        self.inbox.extendleft(reversed(self._aside.pop(alias, [])))
 
     def flush(self, held: Held, group: int) -> bool:
         """Settle up to ``group`` outcomes, or fewer that are heavy, and forget their claims; was there any?
 
-        When the broker is unavailable they stay in the inbox, and the error goes to the loop.
+        Those of a broker that is away are put aside.
         """
         outcomes = [self.inbox.popleft() for _ in range(min(len(self.inbox), group))]
+        if not self._reach.is_whole:
+            outcomes = self._sift(outcomes)
         if not outcomes:
             return False
         weights = [weight_of(o) for o in outcomes]
@@ -73,23 +90,27 @@ class Finisher:
             outcomes, weights = list(first), weights[: len(first)]
         if ran := len(weights) - weights.count(0):
             self.mean_weight += (sum(weights) / ran - self.mean_weight) * 0.5
-        gone = outcomes
-        counted: list[Outcome] = []
-        try:
-            for alias, theirs in groupby(sorted(outcomes, key=_alias), key=_alias):
-                counted += self._settle_surely(self._brokers[alias], list(theirs))
-        except Exception:
-            self._unsure.update(outcome.claim.job.id for outcome in outcomes)
-            done = {outcome.claim.job.id for outcome in counted}
-            self.inbox.extendleft(outcome for outcome in reversed(outcomes) if outcome.claim.job.id not in done)
-            gone = counted
-            raise
-        finally:
+        for alias, each in groupby(sorted(outcomes, key=_alias), key=_alias):
+            broker, theirs, counted = self._brokers[alias], list(each), None
+            with self._reach.guard(broker):
+                counted = self._settle_surely(broker, theirs)
+            if counted is None:
+                self._unsure.update(outcome.claim.job.id for outcome in theirs)
+                self._aside.setdefault(alias, []).extend(theirs)
+                continue
             self._forget(counted, held)
-            self._put_down(gone)
-        if len(counted) < len(outcomes):
-            self._note_stale(outcomes, held)
+            self._put_down(alias, theirs)
+            if len(counted) < len(theirs):
+                self._note_stale(theirs, held)
         return True
+
+    def _sift(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """Put aside what is for a broker that is away; returns the rest."""
+        here: list[Outcome] = []
+        for outcome in outcomes:
+            alias = _alias(outcome)
+            (here if self._reach.has(alias) else self._aside.setdefault(alias, [])).append(outcome)
+        return here
 
     def _settle_surely(self, broker: Broker, group: list[Outcome]) -> list[Outcome]:
         counted = self._settle(broker, group)
@@ -138,12 +159,12 @@ class Finisher:
             if hears_results:
                 signals.result_recorded.announce(_function_of(outcome), outcome=outcome)
 
-    def _put_down(self, gone: list[Outcome]) -> None:
+    def _put_down(self, alias: str, gone: list[Outcome]) -> None:
         """They wait here no more."""
-        if self._waiting:
+        if self._waiting[alias]:
             weight = sum(weight_of(o) for o in gone if type(o) is not Succeeded or len(o.value or "") > LIGHT)
             with self._lock:
-                self._waiting -= weight
+                self._waiting[alias] -= weight
 
     def _note_stale(self, outcomes: list[Outcome], held: Held) -> None:
         for outcome in outcomes:

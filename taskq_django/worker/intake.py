@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from time import monotonic
 
+from ..brokers import Broker
 from ..jobs import Claim
 from ..sleeper import Bell
 from ..store.weights import MOST_KEPT
@@ -13,6 +13,7 @@ from .finisher import Finisher
 from .held import Held
 from .options import WorkerOptions
 from .pool import Pool
+from .reach import Reach
 
 # A claim that waits so long for a seat is given back: another worker may have one free.
 STALLED = 1.0  # seconds
@@ -25,18 +26,22 @@ TINY, MANY = 0.001, 6
 AHEAD = 2
 # A job that was running when so many processes died runs alone: if it kills this one too, it takes no other with it.
 SUSPECT = 2
+LONGEST_PATIENCE = 1.0  # seconds between two looks at the queues of a process that has nothing to do
 SOON = 0.05  # seconds, while a suspect waits for the others to end
 
 
 def most_held(options: WorkerOptions) -> int:
-    """How many jobs one process holds at most."""
-    return options.threads + options.coroutines + options.batch * MANY * AHEAD
+    """How many jobs one process holds at most: what waits for a broker that is away takes no room from the others."""
+    return (options.threads + options.coroutines + options.batch * MANY * AHEAD) * len(options.backends)
 
 
 class Intake:
-    def __init__(self, fetcher: Fetcher, pool: Pool, held: Held, finisher: Finisher, options: WorkerOptions) -> None:
+    def __init__(
+        self, reach: Reach, fetcher: Fetcher, pool: Pool, held: Held, finisher: Finisher, options: WorkerOptions
+    ) -> None:
         """``held``: what the loop holds; claims are added to it here."""
-        self.bells: Sequence[Bell] = ()
+        self._bells: list[tuple[Broker, Bell]] = []
+        self._reach = reach
         self._fetcher = fetcher
         self._pool = pool
         self._held = held
@@ -48,6 +53,20 @@ class Intake:
         self._alone = ""  # id of the suspect in the pool
         self._rejected: list[Claim] = []
         self._is_full = False  # there was no room when it was last asked to fetch
+
+    def hang_bells(self) -> None:
+        """One a database: brokers on the same one share the loop's connection to it."""
+        brokers = {broker.database: broker for broker in self._reach.here()}
+        self._bells = [(broker, broker.bell()) for broker in brokers.values()]
+
+    @property
+    def bells(self) -> list[Bell]:
+        """Those of brokers that can be asked."""
+        return [bell for broker, bell in self._bells if self._reach.has(broker.alias)]
+
+    def close(self) -> None:
+        for _, bell in self._bells:
+            bell.close()
 
     @property
     def group(self) -> int:
@@ -107,7 +126,7 @@ class Intake:
             return True
         if self._options.burst and not self._fetcher.has_candidates:
             self._fetcher.look()
-            return not self._fetcher.has_candidates
+            return self._fetcher.saw_all and not self._fetcher.has_candidates
         return False
 
     def seconds_to_look(self, now: float, idle: float) -> float:
@@ -115,19 +134,25 @@ class Intake:
         if self._suspects:
             return SOON
         if self._is_full or self._alone:  # the next outcome wakes the loop
-            return min(self._fetcher.promote_at - now, 1.0)
-        pauses = [glance for bell in self.bells if (glance := bell.glance(idle)) is not None]
-        pauses += [self._fetcher.looked_at + bell.patience(idle) - now for bell in self.bells]
-        return min([*pauses, self._fetcher.promote_at - now, 1.0])
+            return min(self._fetcher.promote_at - now, LONGEST_PATIENCE)
+        bells = self.bells
+        pauses = [glance for bell in bells if (glance := bell.glance(idle)) is not None]
+        pauses += [self._fetcher.looked_at + bell.patience(idle) - now for bell in bells]
+        return min([*pauses, self._fetcher.promote_at - now, LONGEST_PATIENCE])
 
     def _wanted(self) -> int:
         ahead, group = self._ahead(), self.group
-        wanted = min(self._pool.seats + ahead - len(self._held), group, self._held.room)
+        wanted = min(self._pool.seats + ahead - self._in_play, group, self._held.room)
         for limit in (self._options.max_tasks, self._options.max_tasks_per_child):
             if limit is not None:
                 wanted = min(wanted, limit - self._taken)
         # While a backlog keeps the seats busy, half of it is waited for: a claim of ten costs what one of fifty does.
         return 0 if wanted < min(ahead, group) // 2 and self._pool.waiting() > 0 else wanted
+
+    @property
+    def _in_play(self) -> int:
+        """How many of those that are held wait for a seat, have one, or can be settled."""
+        return len(self._held) - self._finisher.aside
 
     def _ahead(self) -> int:
         if not self._pool.has_backlog:
@@ -144,9 +169,13 @@ class Intake:
     def _may_look(self, idle: float) -> bool:
         if self._options.burst:
             return True
-        rang = [bell.rang() for bell in self.bells]  # every one, so that none keeps an old ring
+        rang = False
+        for broker, bell in self._bells:  # every one, so that none keeps an old ring
+            if self._reach.has(broker.alias):
+                with self._reach.guard(broker):
+                    rang = bell.rang() or rang
         since = monotonic() - self._fetcher.looked_at
-        return any(rang) or any(since >= bell.patience(idle) for bell in self.bells)
+        return rang or since >= min([LONGEST_PATIENCE, *(bell.patience(idle) for bell in self.bells)])
 
     def _advance_suspects(self) -> bool:
         """Run one alone. While others run it cannot begin, and goes back: another process may have nothing to do."""
@@ -155,7 +184,7 @@ class Intake:
         self._alone = ""
         if not self._suspects:
             return True
-        if len(self._held) == len(self._suspects):
+        if self._in_play == len(self._suspects):
             suspect = self._suspects.pop()
             self._alone = suspect.job.id
             self._pool.submit([suspect])

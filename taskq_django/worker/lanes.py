@@ -46,7 +46,7 @@ class Surroundings:
     done: Callable[[Outcome], None]
     board: Blackboard
     again: Callable[[Claim], None]  # takes back a claim that has not begun, to submit it to the other lane
-    may_begin: Callable[[], bool] = lambda: True  # asked before each job
+    may_begin: Callable[[Claim], bool] = lambda claim: True  # asked before each job
     limited: Callable[[], None] = lambda: None  # told that a job with a time limit begins
 
 
@@ -151,7 +151,7 @@ class Threads(Lane):
         last_used = monotonic()
         while (claim := self._queue.get()) is not None:
             self.begun_at = monotonic()
-            if not given.may_begin():
+            if not given.may_begin(claim):
                 given.done(Returned(claim, began=False))
                 continue
             connections.before_job(last_used)
@@ -229,7 +229,7 @@ class Coroutines(Lane):
             except IndexError:
                 return
             self.begun_at = monotonic()
-            if not self._given.may_begin():
+            if not self._given.may_begin(claim):
                 self._given.done(Returned(claim, began=False))
                 continue
             seat = self._free.popleft()

@@ -6,14 +6,12 @@ It owns the brokers; nobody else in this process settles or claims.
 from __future__ import annotations
 
 import logging
-import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 
-from ..backoff import wait_after
+from ..backend import databases_of
 from ..brokers import Broker
-from ..exceptions import BrokerUnavailable
 from ..jobs import Claim, Outcome, Returned
 from ..sleeper import Sleeper
 from .blackboard import Blackboard
@@ -27,6 +25,7 @@ from .intake import STALLED, Intake
 from .lanes import Surroundings
 from .options import WorkerOptions
 from .pool import Pool
+from .reach import Reach
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -52,18 +51,21 @@ class Loop:
         make_pool: Callable[[Surroundings], Pool],
     ) -> None:
         self.worker_id = worker_id
-        self._brokers = brokers
+        self._reach = Reach(brokers)
+        databases = databases_of(brokers.values())
+        self._lease_of = {alias: databases.index(broker.database) for alias, broker in brokers.items()}
         self._options = options
         self.sleeper = Sleeper()
         self._held = Held(board)
-        self._finisher = Finisher(brokers, worker_id)
+        self._finisher = Finisher(brokers, self._reach, worker_id)
         self._executor = executor
         self._board = board
-        self._deadlines = Deadlines(brokers, worker_id, lambda: self.pool.running())
+        self._deadlines = Deadlines(self._reach, worker_id, lambda: self.pool.running())
         self._again: deque[Claim] = deque()  # the pool has imported their modules: they belong in its other lane
         self.pool = make_pool(Surroundings(executor, self.done, board, self.again, self._may_begin, self._limited))
         self._fitness = Fitness(self.pool, self._deadlines, self._held, options.max_memory_per_child)
-        self._intake = Intake(Fetcher(brokers, choice, worker_id), self.pool, self._held, self._finisher, options)
+        fetcher = Fetcher(self._reach, choice, worker_id, lambda broker: self._has_room_for(broker.alias))
+        self._intake = Intake(self._reach, fetcher, self.pool, self._held, self._finisher, options)
         self._wake_at = 1  # how many outcomes the sleeping loop waits for; read by the pool
         self._is_orphan = False  # nobody renews the lease any more
         self.is_stopping = False
@@ -71,7 +73,6 @@ class Loop:
         self._now_asked = False
         self._flushed_at = monotonic()
         self._busy_at = monotonic()  # when there was work last
-        self._outages = 0
         self.each_turn: Callable[[], None] = lambda: None  # a lease to renew; must return soon
         # What ends the loop like a stop signal when it becomes readable (the supervisor's pipe).
         self.lifelines: Sequence[int] = ()
@@ -95,12 +96,14 @@ class Loop:
         if self.sleeper.is_asleep:
             self.sleeper.wake()
 
-    def _may_begin(self) -> bool:
-        """Are the jobs that are held still ours, for certain, and is there room for what comes of them?
+    def _may_begin(self, claim: Claim) -> bool:
+        """Asked before each job; what may not begin goes back un-run."""
+        return self._has_room_for(claim.job.backend)
 
-        Asked before each of them; what may not begin goes back un-run.
-        """
-        return self._board.lease_age() < self._options.lease * SAFE and not self._finisher.is_full
+    def _has_room_for(self, alias: str) -> bool:
+        """Are this broker's jobs that are held still ours, for certain, and is there room for what comes of them?"""
+        age = self._board.lease_age(self._lease_of[alias])
+        return age < self._options.lease * SAFE and not self._finisher.is_full(alias)
 
     def stop(self) -> None:
         """Claim no more, finish what runs within the grace, give the rest back. Signal handlers may call it."""
@@ -128,31 +131,27 @@ class Loop:
     def run(self) -> int:
         """Until stopped (with ``burst``: until nothing is ready); returns the exit code."""
         if not self._options.burst:
-            # One a database: brokers on the same one share the loop's connection to it.
-            self._intake.bells = list({broker.database: broker.bell() for broker in self._brokers.values()}.values())
+            self._intake.hang_bells()
         try:
             self._serve()
             return self._drain()
         finally:
             self.pool.close()
             self.sleeper.close()
-            for bell in self._intake.bells:
-                bell.close()
+            self._intake.close()
 
     def _serve(self) -> None:
         while not (self.is_stopping or self._leaving):
-            try:
-                worked = self._come_back() if self._outages else self.step()
-                if not worked and not self._finisher.inbox and self._intake.is_finished():
-                    return
-                if not worked:
-                    self._rest()
-            except BrokerUnavailable as error:
-                self._sit_out(error)
+            worked = self.step()
+            if not worked and not self._finisher.inbox and self._intake.is_finished():
+                return
+            if not worked:
+                self._rest()
 
     def step(self) -> bool:
         """One turn; says whether there was anything to do."""
         self._say_alive()
+        self._try_who_is_away()
         if self._again:
             self.pool.submit(self._taken_again())
         self._give_back(self.pool.withdraw(STALLED), began=False)
@@ -162,6 +161,7 @@ class Loop:
             logger.warning("This process leaves: %s", fault)
             self.leave()
         fetched = self._fetch()
+        self._reach.end_trials()
         if settled or fetched:
             self._busy_at = monotonic()
         return settled or fetched
@@ -175,8 +175,6 @@ class Loop:
 
     def _fetch(self) -> bool:
         self._intake.promote()
-        if not self._may_begin():
-            return False
         fetched = self._intake.fetch(monotonic() - self._busy_at)
         self._give_back(self._intake.rejected(), began=False)
         if fetched and self._intake.is_worn:
@@ -188,7 +186,7 @@ class Loop:
         ready = len(self._finisher.inbox)
         if ready == 0:
             return False
-        is_enough = self.pool.waiting() == 0 or self._finisher.has_a_group
+        is_enough = self.pool.waiting() == 0 or self._finisher.has_a_group or self._reach.is_on_trial
         return is_enough or ready >= self._intake.group // 2 or monotonic() - self._flushed_at >= COMPANY
 
     def _flush(self) -> bool:
@@ -209,8 +207,9 @@ class Loop:
             seconds = min(self._intake.seconds_to_look(now, idle), 1.0)
             if self._held:
                 seconds = min(seconds, self._deadlines.next_at - now)
-            if self._options.burst or not self._may_begin():
+            if self._options.burst or self._is_held_up():
                 seconds = COMPANY
+        seconds = min(seconds, self._reach.next_try_at - now)
         fds = [fd for bell in self._intake.bells if (fd := bell.fd) is not None]
         # Looked at once the loop counts as asleep: what comes later wakes it.
         readable = self.sleeper.sleep(seconds, [*fds, *self.lifelines], unless=self._has_enough)
@@ -219,27 +218,19 @@ class Loop:
             self.lifelines = ()
             self._is_orphan = self.is_stopping = True
 
+    def _is_held_up(self) -> bool:
+        """Must a broker that answers wait for a lease, or until the results that wait are stored?"""
+        return not all(self._has_room_for(broker.alias) for broker in self._reach.here())
+
     def _has_enough(self) -> bool:
         return len(self._finisher.inbox) >= self._wake_at
 
-    def _sit_out(self, error: BrokerUnavailable) -> None:
-        """The store cannot be reached: keep what is held and what came of it, and try again later."""
-        self._outages += 1
-        seconds = wait_after(self._outages) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
-        logger.warning("%s; next try in %.1f s (%d)", error, seconds, self._outages)
-        self._wake_at = 1 << 30  # outcomes cannot be settled now, so they need not wake anybody
-        until = monotonic() + seconds
-        while not (self.is_stopping or self._leaving) and (left := until - monotonic()) > 0:
-            self._say_alive()
-            self.sleeper.sleep(min(left, 1.0))
-
-    def _come_back(self) -> bool:
-        """A turn that ends an outage, when all of it is done: a full disk refuses only some of the writes."""
-        unanswered = sum(broker.release_unanswered(self.worker_id, self._held) for broker in self._brokers.values())
-        worked = self.step()
-        logger.info("The broker answers again; %d claims whose answer was lost go back", unanswered)
-        self._outages = 0
-        return worked
+    def _try_who_is_away(self, *, all_of_them: bool = False) -> None:
+        for broker in self._reach.begin_trials(all_of_them=all_of_them):
+            with self._reach.guard(broker):
+                if count := broker.release_unanswered(self.worker_id, self._held):
+                    logger.info("%d claims of %r whose answer was lost go back", count, broker.alias)
+                self._finisher.take_up(broker.alias)
 
     def _give_back(self, claims: Sequence[Claim], *, began: bool) -> None:
         self._finisher.inbox.extend(Returned(claim, began) for claim in claims)
@@ -249,25 +240,22 @@ class Loop:
         self._give_back([*self.pool.withdraw(), *self._intake.withdraw()], began=False)
         grace = self._options.grace
         if self._is_orphan:
-            grace = min(grace, self._options.lease * SAFE - self._board.lease_age())
+            grace = min(grace, self._options.lease * SAFE - self._board.youngest_lease_age())
         deadline = monotonic() + grace
         self._wake_at = 1
         told = False
         while self._comes_back() and not self._now_asked and (left := deadline - monotonic()) > 0:
-            try:
-                self._say_alive()
-                self._give_back(self._taken_again(), began=False)
-                self._flush()
-                self._deadlines.check()
-            except BrokerUnavailable as error:
-                logger.warning("%s; trying again", error)
-                self.sleeper.sleep(min(1.0, left))
-                continue
+            self._say_alive()
+            self._try_who_is_away()
+            self._give_back(self._taken_again(), began=False)
+            self._flush()
+            self._deadlines.check()
+            self._reach.end_trials()
             if left := self._comes_back():
                 if not told:
                     logger.info("finishing %d job%s (%g s)…", left, "s"[: left > 1], self._options.grace)
                     told = True
-                pause = min(deadline, self._deadlines.next_at) - monotonic()
+                pause = min(deadline, self._deadlines.next_at, self._reach.next_try_at) - monotonic()
                 self.sleeper.sleep(min(pause, 1.0), unless=self._has_enough)
         return self._let_go()
 
@@ -277,7 +265,8 @@ class Loop:
 
     def _let_go(self) -> int:
         """Settle what is still held: this process ends now, and with it what runs."""
-        ended = {outcome.claim.job.id for outcome in self._finisher.inbox}
+        self._try_who_is_away(all_of_them=self._finisher.aside > 0)
+        ended = {outcome.claim.job.id for outcome in self._finisher.pending()}
         left = [claim for id_, claim in self._held.items() if id_ not in ended]
         stuck = self._deadlines.stuck
         self._finisher.inbox.extend(
@@ -292,9 +281,7 @@ class Loop:
         if back:
             logger.warning("The grace is over: %d jobs go back to their queues, or fail where they must not", len(back))
         while self._finisher.inbox:
-            try:
-                self._flush()
-            except BrokerUnavailable as error:
-                logger.error("%s; %d jobs could not be given back and stay RUNNING", error, len(self._held))
-                break
+            self._flush()
+        if self._finisher.aside:
+            logger.error("%d jobs could not be given back, or ended, and stay RUNNING", self._finisher.aside)
         return GRACE_EXPIRED if back else DONE

@@ -14,7 +14,7 @@ from .. import signals
 from ..backend import brokers_of, databases_of
 from ..store.sessions import limit_own_sessions, unlimit_sessions
 from . import listening, stacks
-from .assembly import make_beat, make_lease, make_loop, new_board
+from .assembly import make_beat, make_leases, make_loop, new_board
 from .blackboard import Blackboard
 from .last_resort import LastResort
 from .lease import new_worker_id
@@ -75,18 +75,17 @@ def run_here(options: WorkerOptions) -> int:
     A loop that must be replaced (its lease was lost, or a run does not come back) is followed by another one.
     """
     brokers = brokers_of(options.backends).values()
-    lease = make_lease(options, brokers)
+    leases = make_leases(options, brokers)
     limit_own_sessions(databases_of(brokers), options.lease)
-    lease.register()
-    maintenance = Maintenance(brokers, lease, every=options.maintenance)
+    maintenance = Maintenance(brokers, leases, every=options.maintenance)
     while True:
         board, worker_id = new_board(options), new_worker_id(options.name)
-        lease.register([worker_id])
-        lease.covers(board)
+        leases.register()
+        leases.enrol({worker_id: os.getpid()}, {worker_id: board})
         loop = make_loop(options, worker_id, board)
 
         def each_turn(loop: Loop = loop) -> None:
-            if not lease.renew():
+            if not leases.renew():
                 logger.warning("Others have counted this worker as lost; it goes on under a new id")
                 loop.leave()
             maintenance.turn()
@@ -97,11 +96,10 @@ def run_here(options: WorkerOptions) -> int:
             code = run_loop(loop)
         finally:
             restore()
-            lease.forget([worker_id, lease.worker_id])
+            leases.leave()
         if loop.is_stopping or not board.is_leaving:
             unlimit_sessions()
             return code
-        lease.start_anew()
 
 
 def run_loop(loop: Loop) -> int:

@@ -18,10 +18,9 @@ from time import monotonic
 from ..backend import databases_of
 from ..backoff import wait_after
 from ..brokers import Broker
-from ..exceptions import BrokerUnavailable, one_line
-from ..store.connections import OUTAGE
+from ..exceptions import BrokerUnavailable
 from ..store.sessions import limit_own_sessions
-from .assembly import make_lease, new_board
+from .assembly import make_leases, new_board
 from .beat_process import BeatProcess
 from .child import Child
 from .last_resort import LastResort
@@ -52,10 +51,10 @@ class Supervisor:
         """``sources``: are watched, and when one changes ``run`` ends with ``reloads`` set."""
         self._options = options
         self._brokers = list(brokers)
-        self._lease = make_lease(options, self._brokers)
-        self._maintenance = Maintenance(self._brokers, self._lease, every=options.maintenance)
+        self._leases = make_leases(options, self._brokers)
+        self._maintenance = Maintenance(self._brokers, self._leases, every=options.maintenance)
         self._children: list[Child] = []
-        self._deaths: list[tuple[str, Death]] = []  # whose jobs are not rescued yet
+        self._deaths: list[tuple[Broker, str, Death]] = []  # whose jobs there are not rescued yet
         self._signals: list[int] = []  # that have come, and are not acted on yet
         self._stop_signals = 0
         self._sources = sources
@@ -69,7 +68,7 @@ class Supervisor:
     def run(self) -> int:
         """Until every process has ended; the exit code is the worst of theirs."""
         limit_own_sessions(databases_of(self._brokers), self._options.lease)
-        self._lease.register()
+        self._leases.register()
         self._last_resort = LastResort(GRACE_EXPIRED, self._kill_all)
         listen(dict.fromkeys(HEARD, disregard))  # they are read below
         self._replace()
@@ -91,7 +90,7 @@ class Supervisor:
         if self._beat:
             self._beat.stop(lambda: self._last_resort.is_urgent)
         self._rescue()
-        self._lease.forget([self._lease.worker_id])
+        self._leases.leave()
         self._last_resort.close()
         return max(self._codes, default=0)
 
@@ -102,7 +101,7 @@ class Supervisor:
             self._beat.kill()
 
     def _pause(self) -> float:
-        if self._deaths or self._is_short() or self._last_resort.is_urgent:
+        if self._can_rescue or self._is_short() or self._last_resort.is_urgent:
             return SOON
         return min(LOOK, self._options.heartbeat, self._maintenance.seconds_left())
 
@@ -121,21 +120,15 @@ class Supervisor:
             self._start(self._options.processes - sum(not child.is_leaving for child in self._children))
 
     def _start(self, count: int) -> None:
-        ids = [new_worker_id(self._options.name) for _ in range(count)]
-        try:
-            self._lease.register(ids)  # before it can claim: who is not registered counts as dead
-        except OUTAGE as error:
-            logger.warning("New processes could not be registered: %s", one_line(error))
-            self._start_at = monotonic() + LOOK
-            return
         with self._last_resort.rests(), self._starter.ready():
-            begun = [self._start_one(id_) for id_ in ids]
+            begun = [self._start_one(new_worker_id(self._options.name)) for _ in range(count)]
         self._children += begun
-        self._lease.note_pids([(child.worker_id, child.pid) for child in begun])
+        self._leases.enrol(
+            {child.worker_id: child.pid for child in begun}, {child.worker_id: child.board for child in begun}
+        )
 
     def _start_one(self, worker_id: str) -> Child:
         board = new_board(self._options, self._starter.context)
-        self._lease.covers(board)
         return Child(worker_id, self._starter.start(worker_id, "run_child", worker_id, board), board)
 
     def _act_on_signals(self) -> None:
@@ -164,14 +157,10 @@ class Supervisor:
                 child.stop(self._options.grace)
 
     def _renew(self) -> None:
-        if self._lease.renew():
+        if self._leases.renew():
             return
         logger.warning("Others have counted this worker as lost; it goes on under a new id, with new processes")
-        try:
-            self._lease.start_anew()
-        except OUTAGE as error:
-            logger.warning("This worker could not be registered anew: %s", one_line(error))
-            return
+        self._leases.register()
         for child in self._children:
             child.stop(self._options.grace)
 
@@ -185,15 +174,15 @@ class Supervisor:
         """Note the processes that have ended, and what they leave behind."""
         for child in [child for child in self._children if not child.is_alive]:
             self._children.remove(child)
-            if child.board in self._lease.boards:
-                self._lease.boards.remove(child.board)
+            self._leases.disown(child.worker_id)
             if not child.has_ended and not child.killed:
                 logger.error("Process %s died: %s", child.worker_id, child.cause)
                 self._failures = 0 if child.has_proved_itself else self._failures + 1
                 self._start_at = monotonic() + self._wait_after(child)
             if self._stop_signals or (self._ends_by_itself and not child.has_been_replaced):
                 self._codes.append(child.exit_code)
-            self._deaths.append((child.worker_id, child.death()))
+            death = child.death()
+            self._deaths += [(broker, child.worker_id, death) for broker in self._brokers]
 
     def _wait_after(self, child: Child) -> float:
         """Seconds before the next one is started. One that served dies by its jobs: these have three lives each."""
@@ -201,15 +190,31 @@ class Supervisor:
             return wait_after(self._failures, FIRST_WAIT, LONGEST_WAIT)
         return wait_after(self._failures - 1, FIRST_WAIT, WAIT_AFTER_SERVICE) if self._failures > 1 else 0.0
 
+    @property
+    def _can_rescue(self) -> bool:
+        return any(self._leases.holds(broker.database) for broker, _, _ in self._deaths)
+
     def _rescue(self) -> None:
         """Settle what the dead have left; what cannot be settled now is tried again."""
-        while self._deaths:
-            worker_id, death = self._deaths[0]
+        away: set[Broker] = set()
+        left = []
+        for broker, worker_id, death in self._deaths:
+            if broker in away or not self._leases.holds(broker.database):
+                left.append((broker, worker_id, death))
+                continue
             try:
-                if count := sum(rescue(broker, worker_id, death) for broker in self._brokers):
+                if count := rescue(broker, worker_id, death):
                     logger.warning("%d jobs of process %s were rescued", count, worker_id)
             except BrokerUnavailable as error:
                 logger.warning("%s; the jobs of %s wait to be rescued", error, worker_id)
-                return
-            self._deaths.pop(0)
-            self._lease.forget([worker_id])
+                away.add(broker)
+                left.append((broker, worker_id, death))
+        for database in databases_of(self._brokers):
+            dead, waiting = _dead_in(database, self._deaths), _dead_in(database, left)
+            if dead - waiting:
+                self._leases.forget(database, dead - waiting)
+        self._deaths = left
+
+
+def _dead_in(database: str, deaths: Iterable[tuple[Broker, str, Death]]) -> set[str]:
+    return {worker_id for broker, worker_id, _ in deaths if broker.database == database}

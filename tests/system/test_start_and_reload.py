@@ -117,10 +117,10 @@ def test_an_unserved_queue_is_counted_no_further_than_needed(monkeypatch: pytest
 @pytest.mark.django_db
 def test_an_excluded_queue_is_unserved_until_another_worker_lives() -> None:
     tasks.add.using(queue_name="mail").enqueue(1)
-    lease = Lease("other", ["default"], every=10, lasts=30, described={"backends": "default"})
+    lease = Lease("other", "default", every=10, lasts=30, described={"backends": "default"})
 
     assert rows("unserved", exclude_queues=("mail",)) == ["default/mail (1 job): no live worker serves it"]
-    lease.register()
+    lease.register("other/1")
     assert rows("unserved", exclude_queues=("mail",)) == []
     WorkerProcess.objects.update(seen_at=DatabaseNow(-31))
     assert rows("unserved", exclude_queues=("mail",)) == ["default/mail (1 job): no live worker serves it"]

@@ -66,8 +66,8 @@ def other(transactional_db: None) -> Other:
 @pytest.fixture
 def lease(clock: Clock, other: Other) -> Lease:
     """Of a worker that has just begun to look."""
-    lease = Lease("me", ["default"], every=EVERY, lasts=LASTS, described={"backends": "default"})
-    lease.register()
+    lease = Lease("me", "default", every=EVERY, lasts=LASTS, described={"backends": "default"})
+    lease.register("me/1")
     lease.bury()
     return lease
 
@@ -76,7 +76,7 @@ def pass_time(lease: Lease, clock: Clock, seconds: float = LASTS, each: Callable
     """The worker gives signs of life meanwhile, and looks for those of others."""
     for _ in range(round(seconds / EVERY)):
         clock.now += EVERY
-        assert lease.renew()
+        assert lease.renew(0)
         each()
         lease.bury()
 
@@ -124,7 +124,7 @@ def test_who_died_before_a_step_is_counted_as_lost_a_lease_after_it_at_most(
 def test_a_worker_whose_own_row_is_written_by_a_wrong_clock_does_not_bury_itself(lease: Lease, clock: Clock) -> None:
     for _ in range(5):
         clock.now += EVERY
-        assert lease.renew()
+        assert lease.renew(0)
         WorkerProcess.objects.filter(id=lease.worker_id).update(seen_at=timezone.now() - timedelta(days=1))
         lease.bury()
     assert WorkerProcess.objects.filter(id=lease.worker_id).exists()
@@ -140,7 +140,7 @@ def test_the_next_burial_is_known_before(lease: Lease, clock: Clock, other: Othe
 
 def test_who_has_not_been_steady_for_a_lease_counts_nobody_as_lost(lease: Lease, clock: Clock, other: Other) -> None:
     clock.now += 2 * LASTS  # in which it was stopped, or the store away
-    assert lease.renew()
+    assert lease.renew(0)
     lease.bury()
     assert other.rows == 2
     pass_time(lease, clock, LASTS)
@@ -158,7 +158,7 @@ def test_an_answer_that_took_a_lease_counts_nobody_as_lost(lease: Lease, clock: 
     """A server that stalled as it was asked has taken no sign of life of anybody meanwhile."""
     pass_time(lease, clock, LASTS - EVERY)
     clock.now += EVERY
-    assert lease.renew()
+    assert lease.renew(0)
 
     def stall(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         if sql.lstrip().startswith("SELECT"):
@@ -175,9 +175,9 @@ def test_a_sign_of_life_during_a_burial_ends_it(
 ) -> None:
     remove = lease._remove
 
-    def just_before(database: str, id_: str) -> None:
+    def just_before(id_: str) -> None:
         other.renew()
-        remove(database, id_)
+        remove(id_)
 
     monkeypatch.setattr(lease, "_remove", just_before)
     pass_time(lease, clock, LASTS)

@@ -10,8 +10,8 @@ from tests.support.workers import wait_for
 
 
 def test_while_the_store_is_away_the_supervisor_sleeps_between_two_looks() -> None:
-    lease: Any = SimpleNamespace(is_held=False)
-    maintenance = Maintenance([], lease, every=0.05)
+    leases: Any = [SimpleNamespace(is_held=False)]
+    maintenance = Maintenance([], leases, every=0.05)
     wait_for(lambda: maintenance.seconds_left() == 0)
     maintenance.turn()
     assert maintenance.seconds_left() > 0

@@ -126,9 +126,9 @@ def test_the_blackboard_shows_what_has_begun_what_is_over_and_what_is_late() -> 
     assert (shared.begun(), shared.over(), shared.overdue(now=12.5)) == ({first}, {second}, {})
     shared.settled([second, "c" * 36])  # the last one had not begun
     assert (shared.begun(), shared.over()) == ({first}, set())
-    assert shared.lease_age() > 0
-    shared.renewed(time.monotonic())
-    assert shared.lease_age() < 5
+    assert shared.lease_age(0) == float("inf")
+    shared.renewed(0, time.monotonic())
+    assert shared.lease_age(0) < 5
     assert (shared.has_served, shared.is_leaving, shared.has_ended) == (False, False, False)
 
 

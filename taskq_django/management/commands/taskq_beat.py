@@ -62,7 +62,7 @@ class Command(BaseCommand):
         if not brokers:
             raise CommandError("TASKS has no backend of taskq_django.")
         patience = given["connect_timeout"]
-        get_ready(self, brokers, taskq_settings().worker.connect_timeout if patience is None else patience)
+        here = get_ready(self, brokers, taskq_settings().worker.connect_timeout if patience is None else patience)
         databases = databases_of(brokers.values())
         try:
             if given["dry_run"]:
@@ -77,9 +77,10 @@ class Command(BaseCommand):
         except AWAY as error:
             self.stderr.write(self.style.ERROR(one_line(error)))
             raise SystemExit(UNREACHABLE) from error
-        self._serve(beat, databases, given["verbosity"])
+        self._serve(beat, databases_of(here.values()), given["verbosity"])
 
     def _serve(self, beat: Beat, databases: list[str], verbosity: int) -> None:
+        """``databases``: those that answer."""
         last_resort = LastResort(GRACE_EXPIRED)
         listen(dict.fromkeys((signal.SIGTERM, signal.SIGINT), lambda *_: beat.stop()))
         if verbosity > 0:

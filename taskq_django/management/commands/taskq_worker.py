@@ -61,11 +61,11 @@ class Command(BaseCommand):
         try:
             asked = _worker_options(chosen_values(taskq_settings().worker, given), given)
             brokers = brokers_of(asked.backends)
-            get_ready(self, brokers, asked.connect_timeout)
+            here = get_ready(self, brokers, asked.connect_timeout)
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
         if given["verbosity"] > 0:
-            self.stdout.write(banner(asked, brokers))
+            self.stdout.write(banner(asked, brokers, here))
             self.stdout.flush()
         code = _run_here(asked) if asked.processes == 0 else _supervise(asked, brokers, sources)
         if code:

@@ -1,0 +1,75 @@
+"""A worker's leases, one in each database that it claims from, under one id. What it lost in one it has lost in all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from time import monotonic
+
+from .blackboard import Blackboard
+from .lease import Lease, new_worker_id
+
+# A loop that was not seen for so long does not turn: it hangs, or a task holds the interpreter.
+STILL = 5.0  # seconds
+
+
+class Leases:
+    """Tells the boards of its processes when a lease was renewed. One thread owns it."""
+
+    def __init__(self, name: str, leases: Sequence[Lease]) -> None:
+        """``leases``: numbered so on the boards too."""
+        self._name = name
+        self._leases = leases
+        self.worker_id = ""
+        self._boards: dict[str, Blackboard] = {}  # of the processes that live by these leases, by their ids
+
+    def __iter__(self) -> Iterator[Lease]:
+        return iter(self._leases)
+
+    def register(self) -> None:
+        """Under a new id, and without processes: those that run live by what has ended."""
+        self.worker_id = new_worker_id(self._name)
+        self._boards = {}
+        for lease in self._leases:
+            lease.register(self.worker_id)
+
+    def enrol(self, pids: Mapping[str, int], boards: Mapping[str, Blackboard]) -> None:
+        """Processes that have just been started, by their ids."""
+        self._boards |= boards
+        for lease in self._leases:
+            lease.enrol(pids)
+        self._tell()
+
+    def disown(self, id_: str) -> None:
+        """This process has ended. Its rows stay until its jobs are rescued."""
+        self._boards.pop(id_, None)
+
+    def renew(self) -> bool:
+        """Of each lease, when it is time to. False: others have counted this worker as lost."""
+        now = monotonic()
+        serving = sum(now - board.turned_at < STILL for board in self._boards.values())
+        before = [lease.renewed_at for lease in self._leases]
+        is_held = [lease.renew(serving) for lease in self._leases]
+        if before != [lease.renewed_at for lease in self._leases]:
+            self._tell()
+        return all(is_held)
+
+    def leave(self) -> None:
+        """This worker ends."""
+        for lease in self._leases:
+            lease.leave()
+
+    def holds(self, database: str) -> bool:
+        """Was the last renewal answered there?"""
+        return all(lease.is_held for lease in self._leases if lease.database == database)
+
+    def forget(self, database: str, ids: Iterable[str]) -> None:
+        """These processes have ended, and of what they held in this database nothing is left."""
+        for lease in self._leases:
+            if lease.database == database:
+                lease.forget(set(ids))
+
+    def _tell(self) -> None:
+        for number, lease in enumerate(self._leases):
+            for id_, board in self._boards.items():
+                if lease.covers(id_):
+                    board.renewed(number, lease.renewed_at)
