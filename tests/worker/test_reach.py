@@ -1,0 +1,100 @@
+"""Which brokers a loop asks while one of them is away."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from taskq_django.exceptions import BrokerError, BrokerUnavailable
+from taskq_django.worker import reach as reach_module
+from taskq_django.worker.reach import LONGEST_WAIT, Reach
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(reach_module, "monotonic", clock)
+    return clock
+
+
+def brokers(*aliases: str) -> dict[str, Any]:
+    return {alias: SimpleNamespace(alias=alias) for alias in aliases}
+
+
+def fail(reach: Reach, broker: Any, error: Exception) -> None:
+    with reach.guard(broker):
+        raise error
+
+
+def here(reach: Reach) -> list[str]:
+    return [broker.alias for broker in reach.here()]
+
+
+def test_one_that_fails_is_away_until_it_is_tried_and_back_after_a_whole_turn(clock: Clock) -> None:
+    both = brokers("a", "b")
+    reach = Reach(both)
+    fail(reach, both["a"], BrokerUnavailable("gone"))
+    assert (here(reach), reach.has("a"), reach.begin_trials()) == (["b"], False, [])
+
+    clock.now = reach.next_try_at
+    assert reach.begin_trials() == [both["a"]]
+    assert (here(reach), reach.is_on_trial, reach.is_whole) == (["a", "b"], True, False)
+    reach.end_trials()
+    assert (here(reach), reach.is_whole, reach.next_try_at) == (["a", "b"], True, float("inf"))
+
+
+def test_one_that_answers_at_first_and_fails_in_its_turn_is_not_back(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk can be read from."""
+    only = brokers("a")
+    reach = Reach(only)
+    pauses = []
+    for _ in range(4):
+        fail(reach, only["a"], BrokerUnavailable("the disk is full"))
+        reach.end_trials()
+        assert here(reach) == []
+        pauses.append(reach.next_try_at - clock.now)
+        clock.now = reach.next_try_at
+        reach.begin_trials()
+    assert pauses == sorted(pauses)
+    assert "(4)" in caplog.text
+    assert "answers again" not in caplog.text
+
+
+def test_who_is_slow_to_fail_is_asked_the_less_often_the_more_it_costs_the_others(clock: Clock) -> None:
+    both = brokers("a", "b")
+    reach = Reach(both)
+    for seconds, least in ((0.0, 0.1), (2.0, 7.0), (60.0, LONGEST_WAIT * 0.75)):
+        with reach.guard(both["a"]):
+            clock.now += seconds
+            raise BrokerUnavailable("no answer")
+        assert least <= reach.next_try_at - clock.now <= LONGEST_WAIT * 1.25
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), KeyboardInterrupt()])
+def test_what_is_no_outage_is_not_taken_for_one(error: Exception) -> None:
+    both = brokers("a", "b")
+    reach = Reach(both)
+    with pytest.raises(type(error)):
+        fail(reach, both["a"], error)
+    assert reach.is_whole
+
+
+def test_missing_tables_end_a_worker_that_has_no_other_broker() -> None:
+    error = BrokerError("run migrate")
+    only, both = brokers("a"), brokers("a", "b")
+    with pytest.raises(BrokerError):
+        fail(Reach(only), only["a"], error)
+    reach = Reach(both)
+    fail(reach, both["a"], error)
+    assert here(reach) == ["b"]
