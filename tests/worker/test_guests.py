@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,13 @@ import pytest
 from django.db import IntegrityError, OperationalError, connection, connections, transaction
 
 from taskq_django.store.connections import welcome
+from taskq_django.store.dialects import turns
+from tests.support.workers import wait_for
 
 pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="about SQLite only")
+
+
+needs_a_door = pytest.mark.skipif(not turns.HAS_DOOR, reason="about what is done on Linux only")
 
 
 @pytest.fixture
@@ -46,6 +51,41 @@ def other(path: Path) -> Iterator[sqlite3.Connection]:
     """Somebody else's, who waits for no lock."""
     with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as made:
         yield made
+
+
+ELSEWHERE = """
+import sqlite3, sys
+web = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=0)
+for sql in sys.stdin:
+    try:
+        web.execute(sql).fetchall()
+        print("done", flush=True)
+    except sqlite3.OperationalError as error:
+        print(error, flush=True)
+"""
+
+
+@pytest.fixture
+def elsewhere(path: Path) -> Iterator[Callable[[], Callable[[str], str]]]:
+    """Makes a process that executes what it is told, waits for no lock, and answers "done" or an error."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> Callable[[str], str]:
+        command = [sys.executable, "-c", ELSEWHERE, str(path)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+
+        def tell(sql: str) -> str:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            print(sql, file=process.stdin, flush=True)
+            return process.stdout.readline().strip()
+
+        return tell
+
+    yield start
+    for process in started:
+        process.communicate(timeout=20)
 
 
 def run(guest: Any, sql: str) -> list[Any]:
@@ -170,6 +210,74 @@ def test_who_reads_in_another_process_is_waited_for(guest: Any, path: Path) -> N
         run(guest, "INSERT INTO t VALUES (2)")
         assert web.stdout.readline() == "wrote\n"
     assert run(guest, "SELECT n FROM t ORDER BY rowid") == [(1,), (2,)]
+
+
+@needs_a_door
+def test_nobody_begins_to_read_between_our_look_and_our_lock(guest: Any, elsewhere: Any) -> None:
+    web, answers = elsewhere(), []
+
+    def as_it_begins(sql: str) -> None:
+        if sql.startswith("BEGIN"):
+            answers.append(web("SELECT count(*) FROM t"))
+
+    guest.ensure_connection()
+    guest.connection.set_trace_callback(as_it_begins)
+    run(guest, "INSERT INTO t VALUES (1)")
+    assert answers == ["database is locked"]
+    assert web("INSERT INTO t VALUES (2)") == "done"
+
+
+@needs_a_door
+def test_who_has_read_for_long_can_still_write(guest: Any, elsewhere: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "PATIENCE", 0.0)
+    reader, newcomer = elsewhere(), elsewhere()
+    assert [reader("BEGIN"), reader("SELECT count(*) FROM t")] == ["done", "done"]
+
+    def writes() -> None:
+        wait_for(lambda: newcomer("SELECT count(*) FROM t") == "database is locked")
+        answers.append(reader("INSERT INTO t VALUES (2)"))
+        wait_for(lambda: reader("COMMIT") == "done")
+
+    answers: list[str] = []
+    web = threading.Thread(target=writes)
+    web.start()
+    run(guest, "INSERT INTO t VALUES (1)")
+    web.join(20)
+    assert answers == ["done"]
+    assert run(guest, "SELECT n FROM t ORDER BY rowid") == [(1,), (2,)]
+    assert newcomer("INSERT INTO t VALUES (3)") == "done"
+
+
+@needs_a_door
+def test_readers_are_kept_out_until_all_our_locks_are_gone(guest: Any, path: Path) -> None:
+    """At its end SQLite lets others read a moment before it lets them write."""
+    code = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0x40000000)"
+
+    def is_shut() -> bool:
+        return subprocess.run([sys.executable, "-c", code, path], stderr=subprocess.DEVNULL).returncode != 0
+
+    with transaction.atomic(using="guest"):
+        run(guest, "INSERT INTO t VALUES (1)")
+        assert is_shut()
+    assert not is_shut()
+
+
+def test_who_reads_in_this_process_is_waited_for(guest: Any, path: Path, elsewhere: Any) -> None:
+    begun: list[str] = []
+
+    def as_it_begins(sql: str) -> None:
+        if sql.startswith("BEGIN"):
+            begun.append(sql)
+            if len(begun) == 2:
+                reads.close()
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as mine:
+        reads = mine.execute("SELECT count(*) FROM t UNION ALL SELECT count(*) FROM t UNION ALL SELECT count(*) FROM t")
+        guest.ensure_connection()
+        guest.connection.set_trace_callback(as_it_begins)
+        run(guest, "INSERT INTO t VALUES (1)")
+    assert len(begun) == 2
+    assert elsewhere()("INSERT INTO t VALUES (2)") == "done"
 
 
 def test_a_projects_own_limit_and_wrappers_stay_as_they_are(guest: Any) -> None:

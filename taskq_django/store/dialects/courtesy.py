@@ -65,6 +65,11 @@ class _Place:
         finally:
             self._pragma(f"busy_timeout = {self._waits}")
 
+    def _read(self) -> Any:
+        """A cursor with a row left to fetch: until it is closed its connection holds SQLite's lock of readers."""
+        with self._connection.wrap_database_errors, self._waiting(0):
+            return self._connection.connection.execute("PRAGMA user_version")
+
     def _pragma(self, text: str, column: int = 0) -> Any:
         # Past Django's cursor: these run with every transaction.
         return (self._connection.connection.execute(f"PRAGMA {text}").fetchone() or [None] * 3)[column]
@@ -90,7 +95,7 @@ class Courtesy(_Place):
                 self._connection.transaction_mode = theirs
 
         is_deferred = self._is_deferred
-        self._turn.take(begin, is_deferred=is_deferred, has_wal=self._has_wal, wait=self._waits / 1000)
+        self._turn.take(begin, self._read, is_deferred=is_deferred, has_wal=self._has_wal, wait=self._waits / 1000)
         try:
             with stack:
                 yield
@@ -153,7 +158,7 @@ class Guest(_Place):
                 self._connection.connection.execute(f"BEGIN {mode}")
 
         wait = max(TASKS_WAIT, self._waits / 1000)
-        self._turn.take(begin, is_deferred=True, has_wal=self._has_wal, wait=wait)
+        self._turn.take(begin, self._read, is_deferred=True, has_wal=self._has_wal, wait=wait)
 
     def _then_leave(self, act: Callable[[], None]) -> Callable[[], None]:
         def acted() -> None:

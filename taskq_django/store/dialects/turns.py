@@ -8,6 +8,11 @@ anybody else is writing: waiting could not help it. So whoever is a guest here b
 
 SQLite cannot be asked who reads without a first lock, which fails others already. The system can: it knows of each
 lock on the file that other processes hold. Within the process a lock of its own decides who is next.
+
+Between that look and SQLite's lock somebody may come, read, and be failed. So on a rollback journal the look is taken
+behind a closed door: whoever begins to read locks SQLite's "pending" byte for a moment, and can not while we have it.
+Locks on a file belong to a process, so SQLite's own are not in its way, and it does not know of ours, with one
+exception: to begin to read itself it locks that byte as all do, and unlocks it. So we read first, and go on reading.
 """
 
 from __future__ import annotations
@@ -18,8 +23,10 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from time import monotonic
+from typing import Any
 
 from django.db import OperationalError
 
@@ -28,8 +35,8 @@ try:
 except ImportError:  # Windows; there SQLite is asked only
     fcntl = None  # type: ignore[assignment]
 
-# So long a moment is waited for in which nobody reads; then it is our turn as it is anybody's. On a WAL, where that
-# helps some and not all, a moment only.
+# So long a moment is waited for in which nobody reads; then newcomers wait, for a while, until who reads has ended. On
+# a WAL, where that helps some and not all, a moment only; then it is our turn as it is anybody's.
 PATIENCE, PATIENCE_ON_WAL = 5.0, 0.1  # seconds
 # A wait is made of such pieces: an interrupt of a task comes in between.
 SLICE = 0.5  # seconds
@@ -41,12 +48,18 @@ OTHERS_WRITE = 2.0  # seconds
 
 # Of SQLite's file format: where readers and writers lock a file (bytes), and where it counts its commits.
 JOURNAL_LOCKS, JOURNAL_COUNT = (0x40000000, 512), 24
+# The first two of these bytes: of who is about to begin, and of who writes or is about to.
+PENDING, RESERVED = 0x40000000, 0x40000001
 # The same of the index beside a WAL ("-shm").
 WAL_LOCKS, WAL_COUNT = (123, 5), 8
 
 _FLOCK = "qqihh" if sys.platform == "darwin" else "hhqqi"
 
+# Elsewhere than on Linux this has not been tried, and a look without it must do.
+HAS_DOOR = sys.platform == "linux"
+
 Begin = Callable[[str, float], None]  # the mode, and for how many seconds the lock is waited for
+Read = Callable[[], Any]  # a cursor that reads until it is closed
 
 
 class Watched:
@@ -58,9 +71,11 @@ class Watched:
 
     def is_locked(self) -> bool:
         """Does another process hold a lock? False too where that cannot be known."""
+        return self._is_locked_at(*self._locks)
+
+    def _is_locked_at(self, start: int, length: int) -> bool:
         if fcntl is None or not self._is_open():
             return False
-        start, length = self._locks
         if sys.platform == "darwin":
             asked = struct.pack(_FLOCK, start, length, 0, fcntl.F_WRLCK, os.SEEK_SET)
         else:
@@ -71,18 +86,45 @@ class Watched:
             return False
         return bool(answer[3 if sys.platform == "darwin" else 0] != fcntl.F_UNLCK)
 
+    def shut(self) -> bool:
+        """Nobody else can begin to read, until ``open`` or the end of a transaction here; False if somebody is at it.
+
+        True too where that cannot be done. Only while a connection of this process reads.
+        """
+        if self._is_open():
+            with suppress(OSError):
+                try:
+                    fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, PENDING)
+                except (BlockingIOError, PermissionError):
+                    return False
+        return True
+
+    def open(self) -> None:
+        """May be called when it is open."""
+        if self._is_open():
+            with suppress(OSError):
+                fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, PENDING)
+
+    def empties(self, wait: float) -> bool:
+        """Shut, does everybody else leave in that time? Who has come to write will not: to end, it needs the door."""
+        deadline = monotonic() + wait
+        while self.is_locked():
+            if monotonic() >= deadline or self._is_locked_at(RESERVED, 1):
+                return False
+            _pause()
+        return True
+
     def count(self) -> bytes:
         """Changes with each commit."""
         return os.pread(self._fd, 4, self._count_at) if fcntl is not None and self._is_open() else os.urandom(4)
 
     def _is_open(self) -> bool:
-        if self._fd < 0:
-            try:
+        for access in (os.O_RDWR, os.O_RDONLY) if self._fd < 0 else ():
+            with suppress(OSError):
                 # Never closed: a process that closes any of its files loses all its locks on it, those of SQLite too.
-                self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:
-                return False
-        return True
+                self._fd = os.open(self._path, access | os.O_CLOEXEC)
+                break
+        return self._fd >= 0
 
 
 class Turn:
@@ -96,7 +138,7 @@ class Turn:
         self._begun = self._rest_until = self._due = 0.0
         self._others_at = float("-inf")
 
-    def take(self, begin: Begin, *, is_deferred: bool, has_wal: bool, wait: float) -> None:
+    def take(self, begin: Begin, read: Read, *, is_deferred: bool, has_wal: bool, wait: float) -> None:
         """Begin a transaction when it is our turn; ``wait``: seconds to wait for who has the file.
 
         ``is_deferred``: the project's transactions begin without a lock. Raises OperationalError.
@@ -111,6 +153,8 @@ class Turn:
             file = self._wal if has_wal else self._journal
             if self._seen not in (None, file.count()):
                 self._others_at = monotonic()
+            if HAS_DOOR and is_deferred and not has_wal:
+                begin = _alone(begin, read, file)
             self._begin(begin, file, is_deferred=is_deferred, has_wal=has_wal, wait=wait)
         except BaseException:
             self._lock.release()
@@ -125,6 +169,8 @@ class Turn:
         if not self._lock._is_owned():  # type: ignore[attr-defined]
             return
         now = monotonic()
+        if HAS_DOOR and not has_wal:
+            self._journal.open()  # as SQLite has done, unless it locks in a way of its own
         self._seen = (self._wal if has_wal else self._journal).count()
         took = now - self._begun
         self._due += 2 * took if now - self._others_at < OTHERS_WRITE else took / 4
@@ -149,7 +195,7 @@ class Turn:
                 except OperationalError as error:  # somebody came first, or reads in this process
                     if "locked" not in str(error):
                         raise
-            time.sleep(random.uniform(0.0003, 0.0015))  # noqa: S311 - jitter
+            _pause()
         deadline = monotonic() + wait
         while True:
             try:
@@ -158,6 +204,39 @@ class Turn:
             except OperationalError as error:
                 if "locked" not in str(error) or monotonic() > deadline:
                     raise
+
+
+def _alone(begin: Begin, read: Read, file: Watched) -> Begin:
+    """The same, but it fails nobody: rather it raises that the database is locked."""
+
+    def begun(mode: str, wait: float) -> None:
+        started = monotonic()
+        try:
+            with _behind_a_door(read, file, wait):
+                begin(mode, 0)
+        except OperationalError:
+            if wait:
+                _pause()
+                time.sleep(monotonic() - started)  # for as long as others were kept waiting they have it
+            raise
+
+    return begun
+
+
+@contextmanager
+def _behind_a_door(read: Read, file: Watched, wait: float) -> Iterator[None]:
+    with ExitStack() as undo:
+        undo.callback(file.open)
+        # Closed before the door opens: with it goes what a begin that failed, for a reader in this process, locked.
+        with closing(read()):
+            if not (file.shut() and file.empties(wait)):
+                raise OperationalError("database is locked")
+            yield
+        undo.pop_all()  # SQLite has locked that byte as well, and at the end opens to readers what is behind it first
+
+
+def _pause() -> None:
+    time.sleep(random.uniform(0.0003, 0.0015))  # noqa: S311 - jitter
 
 
 _turns: dict[str, Turn] = {}
