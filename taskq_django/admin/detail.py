@@ -42,7 +42,7 @@ def job_page(model_admin: JobListAdmin, request: HttpRequest, job_id: str) -> Te
         "badge": display.badge(story.status),
         "facts": _facts(story),
         "arguments": display.pretty_arguments(story.payload, story.task_path, story.headers),
-        "value": display.pretty_value(story.return_value),
+        "value": display.pretty_value(story.return_value, story.task_path, story.headers),
         "message": display.cut(story.message, display.LONGEST),
         **_errors(story),
         "media": model_admin.media,

@@ -1,7 +1,8 @@
 """Stored arguments and return values for people to read: plain JSON values, the secrets masked.
 
 Nothing is rebuilt into objects of the project. What is secret, the task's code says, and the job itself, which tells
-what its task called sensitive when it was enqueued: both count. Where neither can be asked, all is secret.
+what its task called sensitive when it was enqueued: both count. Where neither can be asked, all is secret; and so is
+an argument that is of no parameter which either of them has: its name may have been a secret's before a deploy.
 """
 
 from __future__ import annotations
@@ -33,7 +34,12 @@ class Secrets:
     named: frozenset[str]  # every parameter with a name of its own
 
     def at(self, position: int) -> str:
+        """The parameter that takes this positional argument; "" for none."""
         return self.order[position] if position < len(self.order) else self.rest
+
+    def taker(self, name: str) -> str:
+        """The one that takes this keyword."""
+        return name if name in self.named else self.others
 
 
 def masked_call(args: Sequence[Any], kwargs: Mapping[str, Any], task_path: str, headers: str = "") -> Call | None:
@@ -41,20 +47,31 @@ def masked_call(args: Sequence[Any], kwargs: Mapping[str, Any], task_path: str, 
 
     None: nobody knows what of it is secret. ``headers``: of the job.
     """
-    known = [each for each in (_told_by(headers), _known_of(task_path)) if each is not None]
-    if not known or headers_of(headers) is None:
+    known = _who_know(task_path, headers)
+    if not known:
         return None
     sensitive = frozenset().union(*(each.sensitive for each in known))
     positional = []
     for position, value in enumerate(args):
-        names = [each.at(position) for each in known]
+        takers = [taker for each in known if (taker := each.at(position))]
         label = next((each.order[position] for each in known if position < len(each.order)), str(position))
-        positional.append((label, _unless_secret(value, sensitive, *names)))
-    keywords = {
-        name: _unless_secret(value, sensitive, name, *(each.others for each in known if name not in each.named))
-        for name, value in kwargs.items()
-    }
+        positional.append((label, _unless_secret(value, sensitive, *takers) if takers else MASK))
+    keywords = {}
+    for name, value in kwargs.items():
+        takers = [taker for each in known if (taker := each.taker(name))]
+        keywords[name] = _unless_secret(value, sensitive, name, *takers) if takers else MASK
     return positional, keywords
+
+
+def is_known(task_path: str, headers: str) -> bool:
+    """Does anybody know what of this job is secret?"""
+    return bool(_who_know(task_path, headers))
+
+
+def _who_know(task_path: str, headers: str) -> list[Secrets]:
+    if headers_of(headers) is None:
+        return []
+    return [each for each in (_told_by(headers), _known_of(task_path)) if each is not None]
 
 
 def masked(value: Any, depth: int = 0) -> Any:

@@ -174,10 +174,11 @@ def test_starred_parameters_are_masked_by_their_names(admin_client: Client) -> N
 
 def test_a_list_shows_the_arguments_before_a_long_one_and_no_secret(admin_client: Client) -> None:
     long = "x" * 500
-    result(task_path="tests.app.tasks.log_in", payload=f'[["ann","hunter2"],{{"a":1,"pin":"pin_zz","b":"{long}"}}]')
+    payload = f'[["ann","hunter2"],{{"options":1,"pin":"pin_zz","b":"{long}"}}]'
+    result(task_path="tests.app.tasks.log_in", payload=payload)
     result(task_path="tests.app.tasks.log_in", payload=f'[["bob","hunter2{long}"],{{}}]')
     page = admin_client.get(reverse(RESULTS)).content.decode()
-    assert "&quot;ann&quot;, &quot;••••&quot;, a=1, pin=&quot;••••&quot;, …" in page
+    assert "&quot;ann&quot;, &quot;••••&quot;, options=1, pin=&quot;••••&quot;, …" in page
     assert "&quot;bob&quot;, …" in page
     assert "hunter2" not in page
     assert "pin_zz" not in page

@@ -219,6 +219,15 @@ def test_a_job_that_tells_nothing_of_a_task_that_is_unknown_is_masked_whole(
     assert SECRET not in lists_and_page(admin_client, sent.id)
 
 
+@pytest.mark.parametrize(("path", "is_shown"), [("tests.app.tasks.echo", True), *((path, False) for path in GONE)])
+def test_the_return_value_of_such_a_job_is_masked_too(admin_client: Client, path: str, is_shown: bool) -> None:
+    sent = tasks.echo.enqueue(1)
+    run_all()
+    JobResult.objects.update(return_value=f'{{"x": "{SECRET}"}}')
+    forget(sent.id, path=path)
+    assert (SECRET in lists_and_page(admin_client, sent.id)) is is_shown
+
+
 @pytest.mark.parametrize("headers", ["[]", "{", '{"metadata":"' + "x" * 10_000 + '"'])
 def test_headers_that_cannot_be_read_mask_all(admin_client: Client, headers: str) -> None:
     sent = tasks.echo.enqueue(SECRET)
@@ -258,6 +267,15 @@ def test_the_arguments_of_a_schedule_whose_task_is_unknown_are_masked_whole(path
         for what in ("change", "delete", "history"):
             assert SECRET not in client.get(schedule_url(what, row)).content.decode()
         assert SECRET not in client.get(schedule_url("changelist")).content.decode()
+
+
+@pytest.mark.parametrize(("args", "kwargs"), [([], {"code": SECRET}), (["ann", "x", SECRET], {})])
+def test_an_argument_that_no_parameter_takes_any_more_is_masked(
+    args: list[str], kwargs: dict[str, str], admin_client: Client
+) -> None:
+    row = raw(schedule(), task_path="tests.app.tasks.log_in", args=args, kwargs=kwargs)
+    for client in (user("view_schedule"), admin_client):
+        assert SECRET not in client.get(schedule_url("change", row)).content.decode()
 
 
 def test_other_jobs_carry_nothing_of_it() -> None:
