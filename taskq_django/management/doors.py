@@ -8,7 +8,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from ..backend import brokers_of, our_backends
 from ..brokers import Broker
-from ..exceptions import ConfigurationError
+from ..exceptions import ConfigurationError, one_line
+from ..store.connections import lacks_table
 
 
 def add_backend(parser: CommandParser) -> None:
@@ -23,3 +24,11 @@ def chosen_brokers(aliases: Iterable[str] | None) -> list[Broker]:
         return list(brokers_of(tuple(aliases or our_backends())).values())
     except ConfigurationError as error:
         raise CommandError(str(error)) from error
+
+
+def trouble(error: Exception) -> str:
+    """Why a database could not be asked, in one line."""
+    if lacks_table(error):
+        what = "the tables of taskq_django are missing or older than the code, run `manage.py migrate`"
+        return f"{what}: {one_line(error)}"
+    return f"the database does not answer: {one_line(error)}"

@@ -74,3 +74,17 @@ def replace_lost(database: str) -> None:
     connection = connections[database]
     if connection.connection is not None and not in_transaction(connection) and not connection.is_usable():
         let_go(connection)
+
+
+def code_of(error: BaseException | None) -> str | int | None:
+    """SQLSTATE on PostgreSQL, the error's number on MySQL and MariaDB."""
+    if error and error.args and isinstance(error.args[0], int):
+        return error.args[0]
+    cause = error and error.__cause__
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+
+
+def lacks_table(error: Exception) -> bool:
+    """Is a table or a column missing, which a migration would bring?"""
+    text = str(error)
+    return code_of(error) in {"42P01", "42703", 1146, 1054} or "no such table" in text or "no such column" in text

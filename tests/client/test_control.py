@@ -438,4 +438,4 @@ def test_health_takes_no_step_of_a_clock_for_a_death_or_a_life(
     else:
         with pytest.raises(SystemExit):
             call_command("taskq_health")
-        assert capsys.readouterr().out == "0 workers are alive, fewer than 1\n"
+        assert capsys.readouterr().out == "0 workers are alive, fewer than 1: start one with manage.py taskq_worker\n"

@@ -31,7 +31,7 @@ from ...models import QueuedJob
 from ...models.moments import DatabaseNow
 from ...sleeper import Bell
 from ...states import State
-from ...store.connections import DIALECTS, in_transaction, let_go
+from ...store.connections import DIALECTS, code_of, in_transaction, lacks_table, let_go
 from ...store.dialects.base import Dialect
 from ...store.dialects.bells import RING_PAUSE
 from ...store.stories import Standing, read_standings
@@ -88,7 +88,7 @@ class DatabaseBroker(Broker):
             return self._insert(jobs)
         except (DatabaseError, InterfaceError) as error:
             self._explain_missing_table(error)
-            if isinstance(error, DataError) or _is_the_datas_fault(error) or _code(error) in TOO_LARGE_PERHAPS:
+            if isinstance(error, DataError) or _is_the_datas_fault(error) or code_of(error) in TOO_LARGE_PERHAPS:
                 raise BrokerError(
                     f"DATABASES[{self.database!r}] refuses {'this job' if len(jobs) == 1 else 'one of these jobs'}: "
                     f"{one_line(error)}. Store what is large, and pass a key."
@@ -150,7 +150,7 @@ class DatabaseBroker(Broker):
         except BrokerUnavailable as error:
             # Tried with fewer, down to one: where something small is refused too, it is an outage.
             small = len(outcomes) == 1 and weight_of(outcomes[0]) <= LIGHT
-            if small or _code(error.__cause__) not in TOO_LARGE_PERHAPS:
+            if small or code_of(error.__cause__) not in TOO_LARGE_PERHAPS:
                 raise
             raise DataError(str(error)) from error
 
@@ -227,9 +227,7 @@ class DatabaseBroker(Broker):
         raise AssertionError("unreachable: the last try returns or raises")
 
     def _explain_missing_table(self, error: Exception) -> None:
-        text = str(error)
-        missing = _code(error) in {"42P01", "42703", 1146, 1054}
-        if missing or "no such table" in text or "no such column" in text:
+        if lacks_table(error):
             raise BrokerError(
                 f"The tables of taskq_django in DATABASES[{self.database!r}] are missing or older than the code: "
                 f"run `manage.py migrate taskq_django --database {self.database}`. ({one_line(error)})"
@@ -250,19 +248,11 @@ def _counts(outcome: Retried | Returned) -> bool:
     return not isinstance(outcome, Returned) or outcome.began
 
 
-def _code(error: BaseException | None) -> str | int | None:
-    """SQLSTATE on PostgreSQL, the error's number on MySQL and MariaDB."""
-    if error and error.args and isinstance(error.args[0], int):
-        return error.args[0]
-    cause = error and error.__cause__
-    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-
-
 def _is_the_datas_fault(error: Exception) -> bool:
-    code = _code(error)
+    code = code_of(error)
     return code in DATA_AT_FAULT or (isinstance(code, str) and code.startswith(OVER_A_LIMIT))
 
 
 def _lost_a_race(error: Exception) -> bool:
     """A serialization failure, a deadlock, a lock that was waited for in vain, or SQLite's one writer being busy."""
-    return _code(error) in {"40001", "40P01", 1213, 1205, 1020} or "database is locked" in str(error)
+    return code_of(error) in {"40001", "40P01", 1213, 1205, 1020} or "database is locked" in str(error)

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, InterfaceError
 
 from ...status import Status, alive_after_all, read_status
-from ..doors import add_backend, chosen_brokers
+from ..doors import add_backend, chosen_brokers, trouble
 
 
 class Command(BaseCommand):
@@ -32,7 +32,7 @@ class Command(BaseCommand):
                 alive += alive_after_all(doubted, brokers)
             reasons = _reasons(status, alive, given)
         except (DatabaseError, InterfaceError) as error:
-            reasons = [f"the database does not answer: {' '.join(str(error).split())}"]
+            reasons = [trouble(error)]
         if given["json"]:
             self.stdout.write(json.dumps({"healthy": not reasons, "reasons": reasons}))
         else:
@@ -45,7 +45,9 @@ def _reasons(status: Status, alive: int, limits: dict[str, Any]) -> list[str]:
     reasons = []
     unable = [worker.name for worker in status.workers if worker.alive and worker.serving == 0]
     if alive < limits["min_workers"]:
-        reasons.append(f"{alive} workers are alive, fewer than {limits['min_workers']}")
+        reasons.append(
+            f"{alive} workers are alive, fewer than {limits['min_workers']}: start one with manage.py taskq_worker"
+        )
     elif alive - len(unable) < limits["min_workers"]:
         reasons.append(f"no process of {', '.join(unable)} can run jobs now: see the log of the worker")
     if limits["max_age"] is not None and status.oldest_ready > limits["max_age"]:

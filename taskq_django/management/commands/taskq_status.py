@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 
 from ...status import Status, read_status
-from ..doors import add_backend, chosen_brokers
+from ..doors import add_backend, chosen_brokers, trouble
 
 
 class Command(BaseCommand):
@@ -23,8 +23,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **given: Any) -> None:
         try:
             status = read_status(chosen_brokers(given["backend"]))
-        except DatabaseError as error:
-            raise CommandError(f"The database does not answer: {' '.join(str(error).split())}") from error
+        except (DatabaseError, InterfaceError) as error:
+            raise CommandError(trouble(error)) from error
         self.stdout.write(json.dumps(asdict(status), indent=2) if given["json"] else _as_text(status))
 
 

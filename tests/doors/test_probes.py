@@ -1,0 +1,54 @@
+"""What the probes say of a database that they cannot ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+pytestmark = pytest.mark.django_db
+
+Say = Callable[[Callable[[], None]], list[str]]
+
+
+@pytest.fixture
+def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
+    """What ``taskq_health`` and ``taskq_status`` say when that happens as they read."""
+
+    def ask(happens: Callable[[], None]) -> list[str]:
+        def read_status(*args: Any) -> None:
+            with transaction.atomic():
+                happens()
+
+        for command in ("taskq_health", "taskq_status"):
+            monkeypatch.setattr(f"taskq_django.management.commands.{command}.read_status", read_status)
+        with pytest.raises(SystemExit):
+            call_command("taskq_health")
+        with pytest.raises(CommandError) as status:
+            call_command("taskq_status")
+        return [capsys.readouterr().out, str(status.value)]
+
+    return ask
+
+
+@pytest.mark.parametrize("what", ["* FROM taskq_django_elsewhere", "elsewhere FROM taskq_django_queuedjob"])
+def test_without_their_tables_they_say_what_to_type(what: str, say: Say) -> None:
+    def ask_in_vain() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {what}")
+
+    for said in say(ask_in_vain):
+        assert "manage.py migrate" in said
+        assert "does not answer" not in said
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_a_database_that_is_away_is_said_to_be(error: type[Exception], say: Say) -> None:
+    def refuse() -> None:
+        raise error("connection\n  refused")
+
+    for said in say(refuse):
+        assert "the database does not answer: connection refused" in said
