@@ -183,6 +183,22 @@ def test_arguments_that_json_refuses_are_a_broken_schedule() -> None:
         call_of(row)
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="elsewhere a column of moments takes no other text")
+@pytest.mark.parametrize("status", ["READY", "SCHEDULED"])
+@pytest.mark.parametrize("column", ["available_at", "enqueued_at"])
+def test_a_moment_that_is_none_holds_up_no_other_job(column: str, status: str) -> None:
+    for moment in ("soon", "", 5, "2026-11-29T16:00:00Z"):
+        odd, good = tasks.add.enqueue(1), tasks.add.enqueue(2)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE taskq_django_queuedjob SET {column} = %s, status = %s WHERE payload = %s",
+                [moment, status, QueuedJob.objects.filter(id=odd.id).values_list("payload", flat=True)[0]],
+            )
+        run_all()
+        assert tasks.add.get_result(good.id).return_value == 4, moment
+        QueuedJob.objects.all()._raw_delete("default")
+
+
 def test_a_moment_at_the_end_of_time_breaks_no_page(admin_client: Client) -> None:
     sent = tasks.add.using(run_after=datetime(9999, 12, 31, 23, 59, tzinfo=UTC)).enqueue(1)
     assert "9999-12-31" in pages(admin_client, sent.id)[2]

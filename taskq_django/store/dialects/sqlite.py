@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -172,8 +173,12 @@ def _text(moment: datetime) -> str:
     return str(moment.astimezone(UTC).replace(tzinfo=None))
 
 
-def _seconds(text: str) -> float:
-    return datetime.fromisoformat(text + "+00:00").timestamp()
+def _seconds(moment: Any) -> float:
+    """POSIX seconds. Never, of what is no moment to us: a row by another hand must not hold up the others."""
+    try:
+        return datetime.fromisoformat(f"{moment}+00:00").timestamp()
+    except ValueError:
+        return math.inf
 
 
 def _dashed(id_: str) -> str:
