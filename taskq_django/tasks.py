@@ -260,7 +260,10 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         except (InvalidTaskBackend, Misplaced) as error:
             # What is wrong is in TASKS, and is for a system check to say, with all else: a traceback of this import
             # would come first. Who enqueues is refused.
-            if options.get("backend", "default") not in settings.TASKS:
+            alias = options.get("backend", "default")
+            if alias not in settings.TASKS:
+                path = f"{func.__module__}.{func.__qualname__}"
+                error.add_note(f"The task {path} waits in TASKS[{alias!r}], which is not there.")
                 raise
             return cast("Task[..., Any]", error.task)  # type: ignore[union-attr]
 

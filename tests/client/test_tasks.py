@@ -155,8 +155,9 @@ def test_an_unknown_option_is_a_type_error_with_the_nearest_name(option: str, ne
 
 
 def test_an_unknown_backend_is_named() -> None:
-    with pytest.raises(Exception, match="'fast' doesn't exist"):
+    with pytest.raises(Exception, match="'fast' doesn't exist") as caught:
         task(backend="fast")(tasks.add.func)
+    assert caught.value.__notes__ == ["The task tests.app.tasks.add waits in TASKS['fast'], which is not there."]
 
 
 @db
