@@ -54,7 +54,7 @@ def running_result(task: compat.AnyTask, claim: Claim, worker_id: str) -> Result
         id=claim.job.id,
         status=TaskResultStatus.RUNNING,
         state=State.RUNNING,
-        enqueued_at=as_orm_gives(datetime.fromtimestamp(claim.enqueued_at, UTC)),
+        enqueued_at=as_orm_gives(datetime.fromtimestamp(claim.job.enqueued_at, UTC)),
         started_at=now,
         finished_at=None,
         last_attempted_at=now,

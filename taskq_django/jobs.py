@@ -28,11 +28,32 @@ class Job(NamedTuple):
     backend: str  # alias in TASKS
     queue_name: str
     priority: int = 0  # -100 to 100, higher first
+    headers: str = ""  # JSON object, or "" for none; carries the user's metadata too
+    tries: int = 0  # failed runs that count against max_attempts
+    # The rest is of a job that was sent before, or is to wait; a broker keeps it.
+    attempts: int = 0  # starts, whatever came of them; of a claimed job with the one that it is claimed for
+    crashes: int = 0  # processes lost while running it
+    losses: int = 0  # times that it was lost and nobody knows whose fault it was
+    enqueued_at: float = 0.0  # POSIX seconds, the broker's clock; 0: when it is sent
+    # A claim does not tell:
+    started_at: float = 0.0  # its first attempt, as above; 0: there was none
     run_after: datetime | None = None  # aware
     delay_us: int | None = None  # or: so many microseconds after the enqueue, by the broker's clock
     expires_us: int | None = None  # not started so many microseconds after it was due: it expires
-    headers: str = ""  # JSON object, or "" for none; carries the user's metadata too
-    tries: int = 0  # failed runs that count against max_attempts
+
+    @property
+    def is_plain(self) -> bool:
+        """Is it sent for the first time, and ready at once and for ever?"""
+        return self[8:] == PLAIN
+
+    @property
+    def has_lived(self) -> bool:
+        """Was it sent before?"""
+        return self[8:13] != PLAIN[:5]
+
+
+# What a plain job has behind ``tries``.
+PLAIN = (0, 0, 0, 0.0, 0.0, None, None, None)
 
 
 class Claim(NamedTuple):
@@ -40,13 +61,14 @@ class Claim(NamedTuple):
 
     job: Job
     receipt: str  # the broker's own; the database broker's token
-    attempt: int  # 1 for the first start; every start counts
-    crashes: int  # processes lost while running it
-    enqueued_at: float  # POSIX seconds, the broker's clock
     waited: float  # seconds between being due and being claimed
     verdict: str = ""  # CANCELLED or EXPIRED: what it ends as instead of being run
-    losses: int = 0  # times that it was lost and nobody knows whose fault it was; known to who rescues it only
     has_begun: bool = False  # the store was told so: of jobs that must not begin twice; known to who rescues it only
+
+    @property
+    def attempt(self) -> int:
+        """The number of the start that it is for: 1 for the first; every start counts."""
+        return self.job.attempts
 
 
 # What a run that did not succeed is counted as. A loss is a host whose end nobody saw, or a process that died when

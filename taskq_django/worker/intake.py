@@ -101,10 +101,10 @@ class Intake:
         claims = self._fetcher.fetch(wanted)
         self._claimed += len(claims)
         self._held.take(claims)
-        if any(claim.crashes >= SUSPECT for claim in claims):
-            self._suspects = [claim for claim in claims if claim.crashes >= SUSPECT]
+        if any(claim.job.crashes >= SUSPECT for claim in claims):
+            self._suspects = [claim for claim in claims if claim.job.crashes >= SUSPECT]
             self._suspected_at = monotonic()
-        if innocent := [claim for claim in claims if claim.crashes < SUSPECT]:
+        if innocent := [claim for claim in claims if claim.job.crashes < SUSPECT]:
             self._pool.submit(innocent)
         return bool(claims)
 

@@ -75,7 +75,7 @@ def outcome_of(claim: Claim, age: float, death: Death) -> Outcome:
     what = "its process was lost" if id_ not in death.over else "its process was lost before its outcome was stored"
     failure = Failure(LOST, f"{what}: {death.cause}", "")
     counts: Counter = "crashes" if is_blamed else "losses"
-    before, most = (claim.crashes, MOST_CRASHES) if is_blamed else (claim.losses, MOST_LOSSES)
+    before, most = (claim.job.crashes, MOST_CRASHES) if is_blamed else (claim.job.losses, MOST_LOSSES)
     if runs_once or before + 1 >= most:
         return Failed(claim, now - age, now, failure, counts)
     return Retried(claim, now - age, now, failure, 0.0, counts)

@@ -11,6 +11,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from taskq_django.brokers import Broker, broker_for
+from taskq_django.handles import read_results
 from taskq_django.jobs import Claim, Discarded, Failed, Failure, Job, Outcome, Retried, Returned, Succeeded, new_id
 from taskq_django.models import JobAttempt, JobResult, PausedQueue, QueuedJob
 from taskq_django.states import State
@@ -39,6 +40,10 @@ def job(**changes: object) -> Job:
     return Job(**{**given, **changes})
 
 
+def as_sent(claim: Claim) -> Job:
+    return claim.job._replace(attempts=0, enqueued_at=0.0)
+
+
 def claim_all(broker: Broker, queue: str = "default", worker: str = ME) -> list[Claim]:
     return broker.claim(queue, 100, worker)
 
@@ -49,7 +54,7 @@ def test_a_sent_job_is_claimed_once(broker: Broker) -> None:
 
     (claim,) = claim_all(broker)
 
-    assert claim.job == sent
+    assert as_sent(claim) == sent
     assert claim.attempt == 1
     assert claim_all(broker, worker=OTHER) == []
     row = QueuedJob.objects.get()
@@ -81,8 +86,22 @@ def test_order_holds_over_several_claims(broker: Broker) -> None:
 def test_many_are_sent_at_once_and_none_is_lost(broker: Broker) -> None:
     jobs = [job(headers='{"n":1}' if n % 2 else "") for n in range(250)]
     broker.send(jobs)
-    got = [claim.job for _ in range(3) for claim in broker.claim("default", 100, ME)]
+    got = [as_sent(claim) for _ in range(3) for claim in broker.claim("default", 100, ME)]
     assert sorted(got) == sorted(jobs)
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["alone", "in a batch"])
+def test_what_a_job_has_lived_through_travels_with_it(broker: Broker, many: bool) -> None:
+    lived = job(tries=2, attempts=5, crashes=1, losses=3, enqueued_at=1_700_000_000.25, started_at=1_700_000_001.5)
+    broker.send([lived, job()] if many else [lived])
+
+    claim, *others = claim_all(broker)
+
+    assert claim.job == lived._replace(attempts=6, started_at=0.0)
+    assert [(other.attempt, other.job.losses) for other in others] == [(1, 0)] * many
+    broker.settle([Succeeded(claim, 0, 1, "1")], ME)
+    result = read_results([lived.id], broker.database)[lived.id]
+    assert (result.enqueued_at.timestamp(), result.started_at.timestamp()) == (lived.enqueued_at, lived.started_at)
 
 
 def test_a_batch_is_sent_whole_or_not_at_all(broker: Broker) -> None:

@@ -19,8 +19,9 @@ from tests.app import tasks
 
 
 def claim_of(task: Any, **facts: Any) -> Claim:
-    job = Job("id", task.module_path, "[[],{}]", "default", "default", tries=facts.pop("tries", 0))
-    return Claim(job, "token", 1, facts.pop("crashes", 0), 0.0, 0.0, **facts)
+    counters = {name: facts.pop(name) for name in ("tries", "crashes", "losses") if name in facts}
+    job = Job("id", task.module_path, "[[],{}]", "default", "default", attempts=1, **counters)
+    return Claim(job, "token", 0.0, **facts)
 
 
 KILLED = Death(cause="signal SIGKILL", begun={"id"})

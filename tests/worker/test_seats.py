@@ -14,7 +14,7 @@ from taskq_django.jobs import Claim, Job
 from taskq_django.worker.blackboard import Blackboard
 from taskq_django.worker.seats import Interrupted, ThreadSeat
 
-CLAIM = Claim(Job("0" * 36, "a.task", "[[],{}]", "default", "default"), "token", 1, 0, 0.0, 0.0)
+CLAIM = Claim(Job("0" * 36, "a.task", "[[],{}]", "default", "default"), "token", 0.0)
 
 
 def board() -> Blackboard:
@@ -71,7 +71,7 @@ def test_another_claim_is_not_interrupted() -> None:
         return "done"
 
     seat, thread, said = in_a_thread(work)
-    seat.interrupt(CLAIM._replace(attempt=2), "cancel")
+    seat.interrupt(CLAIM._replace(receipt="another"), "cancel")
     stop.set()
     thread.join(5)
     assert (said, seat.reason) == (["done"], None)

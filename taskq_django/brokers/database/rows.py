@@ -41,16 +41,16 @@ def claims_by_worker(jobs: QuerySet[QueuedJob]) -> dict[str, list[tuple[Claim, f
             queue_name=row.queue_name,
             priority=row.priority,
             tries=row.tries,
+            attempts=row.attempts,
+            crashes=row.crashes,
+            losses=row.losses,
+            enqueued_at=row.enqueued_at.timestamp(),
         )
         claim = Claim(
             job,
             row.token.hex,
-            row.attempts,
-            row.crashes,
-            row.enqueued_at.timestamp(),
             (row.claimed_at - row.available_at).total_seconds(),
             verdict=State.CANCELLED.value if row.cancel_requested_at else "",
-            losses=row.losses,
             has_begun=row.begun_at is not None,
         )
         age = (row.now - row.claimed_at).total_seconds()

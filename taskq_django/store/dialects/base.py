@@ -28,6 +28,17 @@ RESULT = JobResult._meta.db_table
 ATTEMPT = JobAttempt._meta.db_table
 PAUSED = PausedQueue._meta.db_table
 
+# The order of whatever is inserted; ``rank`` is a reserved word of MySQL 8.
+JOB_COLUMNS = (
+    "id, task_path, backend, queue_name, status, {rank}, available_at, enqueued_at, run_after, expires_at, payload, "
+    "headers, tries, attempts, crashes, losses, started_at"
+)
+RESULT_COLUMNS = (
+    "id, task_path, backend, queue_name, priority, status, enqueued_at, run_after, started_at, last_attempted_at, "
+    "finished_at, payload, headers, tries, attempts, crashes, worker_id, return_value, exception_class, message"
+)
+ATTEMPT_COLUMNS = "job_id, number, worker_id, started_at, finished_at, exception_class, message, traceback"
+
 SUCCESSFUL = State.SUCCESSFUL.value  # an Enum's value is looked up anew each time
 
 # A loose index scan: one probe per queue, however many jobs are in it (a paused queue of 500,000 costs one).
@@ -108,7 +119,7 @@ def job_record(job: Job) -> dict[str, Any]:
 
     In all of these what may be large is last: MariaDB looks for each key from the beginning of its object.
     """
-    return {
+    record = {
         "id": job.id,
         "task_path": job.task_path,
         "backend": job.backend,
@@ -119,8 +130,17 @@ def job_record(job: Job) -> dict[str, Any]:
         "expires": job.expires_us,
         "headers": job.headers,
         "tries": job.tries,
-        "payload": job.payload,
     }
+    if job.has_lived:
+        record |= {"attempts": job.attempts, "crashes": job.crashes, "losses": job.losses}
+        record |= {"enqueued": microseconds(job.enqueued_at), "started": microseconds(job.started_at)}
+    record["payload"] = job.payload
+    return record
+
+
+def microseconds(moment: float) -> int | None:
+    """POSIX seconds in another unit; None for none."""
+    return round(moment * 1e6) if moment else None
 
 
 def ended_record(outcome: Ended, now: float) -> dict[str, Any]:
@@ -183,18 +203,3 @@ def attempt_record(outcome: Failed | Retried, worker_id: str, now: float) -> dic
 def as_json(records: Sequence[dict[str, Any]] | dict[str, Any]) -> str:
     """One text parameter for a whole group: the cheapest way into the server (arrays cost twice, VALUES thrice)."""
     return orjson.dumps(records).decode()
-
-
-__all__ = [
-    "ATTEMPT",
-    "JOB",
-    "PAUSED",
-    "PROMOTED_AT_ONCE",
-    "RESULT",
-    "Dialect",
-    "as_json",
-    "attempt_record",
-    "ended_record",
-    "job_record",
-    "put_back_record",
-]

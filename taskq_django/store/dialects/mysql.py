@@ -22,10 +22,13 @@ from ..limits import Limits, by_variables
 from ..weights import LIGHT, what_fits
 from .base import (
     ATTEMPT,
+    ATTEMPT_COLUMNS,
     JOB,
+    JOB_COLUMNS,
     PAUSED,
     PROMOTED_AT_ONCE,
     RESULT,
+    RESULT_COLUMNS,
     Dialect,
     attempt_record,
     ended_record,
@@ -35,6 +38,7 @@ from .base import (
 from .bells import PollBell
 from .packets import as_json, json_groups, taken_out, write_heavy
 
+EPOCH = "TIMESTAMP'1970-01-01 00:00:00'"
 NOW = "UTC_TIMESTAMP(6)"  # NOW() would be in the time zone of the session
 # Said wherever it matters: after a crash InnoDB takes a table for as small as it was when it last counted, a queue for
 # empty, and reads all of it for each row of a group, locking it, until it counts anew: for 10 to 20 seconds.
@@ -56,27 +60,38 @@ VALUES (%s, %s, %s, %s, 'READY', %s, {NOW}, {NOW}, %s, %s, %s, 0, 0) RETURNING e
 
 _PLAIN = ("id", "task_path", "backend", "queue_name", "rank", "payload", "headers", "tries")
 
-_JOBS = _table(
+_JOBS = (
     f"id {ID}, task_path VARCHAR(255) {TEXT}, backend VARCHAR(64) {TEXT}, queue_name VARCHAR(64) {TEXT}, "
-    f"`rank` SMALLINT, run_after VARCHAR(32), delay BIGINT, expires BIGINT, payload LONGTEXT {TEXT}, "
-    f"headers LONGTEXT {TEXT}, tries INT"
+    f"`rank` SMALLINT, run_after VARCHAR(32), delay BIGINT, expires BIGINT, headers LONGTEXT {TEXT}, tries INT, "
+    f"payload LONGTEXT {TEXT}"
 )
-# COALESCE of texts: a DATETIME that came through JSON_TABLE has lost its microseconds on some versions.
-INSERT = f"""
-INSERT INTO {JOB} (id, task_path, backend, queue_name, status, `rank`, available_at, enqueued_at, run_after,
-                   expires_at, payload, headers, tries, attempts, crashes)
+
+
+def _insert(columns: str, enqueued: str, counters: str) -> str:
+    # CAST of texts: a DATETIME that came through JSON_TABLE has lost its microseconds on some versions.
+    return f"""
+INSERT INTO {JOB} ({JOB_COLUMNS.format(rank="`rank`")})
 SELECT id, task_path, backend, queue_name, IF(due > sent_at, 'SCHEDULED', 'READY'), `rank`,
-       COALESCE(GREATEST(due, sent_at), sent_at), sent_at, due,
-       COALESCE(GREATEST(due, sent_at), sent_at) + INTERVAL expires MICROSECOND, payload, headers, tries, 0, 0
+       COALESCE(GREATEST(due, sent_at), sent_at), {enqueued}, due,
+       COALESCE(GREATEST(due, sent_at), sent_at) + INTERVAL expires MICROSECOND, payload, headers, tries, {counters}
 FROM (SELECT o.*, CAST(%s AS DATETIME(6)) AS sent_at,
              COALESCE(CAST(run_after AS DATETIME(6)), CAST(%s AS DATETIME(6)) + INTERVAL delay MICROSECOND) AS due
-      FROM {_JOBS}) AS o"""
+      FROM {_table(columns)}) AS o"""
+
+
+INSERT = _insert(_JOBS, "sent_at", "0, 0, 0, NULL")
+# Of jobs that were sent before. Five columns more of a JSON_TABLE would cost all others a fifth.
+INSERT_AGAIN = _insert(
+    f"attempts INT, crashes INT, losses INT, enqueued BIGINT, started BIGINT, {_JOBS}",
+    f"COALESCE({EPOCH} + INTERVAL enqueued MICROSECOND, sent_at)",
+    f"COALESCE(attempts, 0), COALESCE(crashes, 0), COALESCE(losses, 0), {EPOCH} + INTERVAL started MICROSECOND",
+)
 
 # Who claims a thousand jobs must not get a thousand large ones at once: what is heavy is read for those that are taken.
 WEIGHT = "OCTET_LENGTH(payload) + OCTET_LENGTH(headers)"
 CLAIMABLE = f"""
 SELECT {WEIGHT}, id, task_path, IF({WEIGHT} > {LIGHT}, NULL, payload), `rank`, headers, tries, attempts + 1, crashes,
-       TIMESTAMPDIFF(MICROSECOND, '1970-01-01', enqueued_at), TIMESTAMPDIFF(MICROSECOND, available_at, {NOW}),
+       losses, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', enqueued_at), TIMESTAMPDIFF(MICROSECOND, available_at, {NOW}),
        CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELLED'
             WHEN expires_at <= {NOW} AND started_at IS NULL THEN 'EXPIRED' ELSE '' END
 FROM {JOB} FORCE INDEX (taskq_queued_claim) WHERE backend = %s AND status = 'READY' AND queue_name = %s
@@ -96,9 +111,7 @@ _ENDED = _table(
 )
 # STRAIGHT_JOIN keeps the order of the loops: the group is small, the table may not be.
 KEEP = f"""
-INSERT INTO {RESULT} (id, task_path, backend, queue_name, priority, status, enqueued_at, run_after, started_at,
-                      last_attempted_at, finished_at, payload, headers, tries, attempts, crashes, worker_id,
-                      return_value, exception_class, message)
+INSERT INTO {RESULT} ({RESULT_COLUMNS})
 SELECT job.id, task_path, backend, queue_name, -`rank`, o.status, enqueued_at, run_after,
        COALESCE(started_at, {NOW} - INTERVAL o.began MICROSECOND), {NOW} - INTERVAL o.began MICROSECOND,
        {NOW} - INTERVAL o.ended MICROSECOND, payload, headers, tries + o.tried, attempts, crashes + o.crashed,
@@ -124,7 +137,7 @@ _ATTEMPTS = _table(
     f"message LONGTEXT {TEXT}, traceback LONGTEXT {TEXT}"
 )
 RECORD_ATTEMPTS = f"""
-INSERT INTO {ATTEMPT} (job_id, number, worker_id, started_at, finished_at, exception_class, message, traceback)
+INSERT INTO {ATTEMPT} ({ATTEMPT_COLUMNS})
 SELECT id, number, worker, {NOW} - INTERVAL began MICROSECOND, {NOW} - INTERVAL ended MICROSECOND, class, message,
        traceback
 FROM {_ATTEMPTS}"""
@@ -155,8 +168,8 @@ class MySQL(Dialect):
 
     def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime:
         job = jobs[0]
-        plain = len(jobs) == 1 and job.run_after is None and job.delay_us is None and job.expires_us is None
-        if plain and len(job.payload) + len(job.headers) <= LIGHT and cursor.db.mysql_is_mariadb:
+        alone = len(jobs) == 1 and job.is_plain
+        if alone and len(job.payload) + len(job.headers) <= LIGHT and cursor.db.mysql_is_mariadb:
             record = _hex(job_record(job))
             cursor.execute(INSERT_ONE, [record[name] for name in _PLAIN])
             at: datetime = cursor.fetchone()[0]
@@ -165,8 +178,9 @@ class MySQL(Dialect):
         sent_at: datetime = cursor.fetchone()[0]
         records = [_hex(job_record(job)) for job in jobs]
         heavy = {name: taken_out(records, name, "") for name in ("payload", "headers")}
+        insert = INSERT_AGAIN if any(job.has_lived for job in jobs) else INSERT
         for text in json_groups(records):
-            cursor.execute(INSERT, [sent_at, sent_at, text])
+            cursor.execute(insert, [sent_at, sent_at, text])
         for name, texts in heavy.items():
             write_heavy(cursor, JOB, name, texts)
         return sent_at.replace(tzinfo=UTC)
@@ -186,27 +200,13 @@ class MySQL(Dialect):
             heavy = dict(cursor.fetchall())
         return [
             Claim(
-                Job(
-                    _dashed(id_),
-                    path,
-                    heavy[id_] if payload is None else payload,
-                    backend,
-                    queue_name,
-                    -rank,
-                    None,
-                    None,
-                    None,
-                    headers,
-                    tries,
-                ),
+                Job(_dashed(id_), path, text, backend, queue_name, -rank, headers, tried, begun, died, lost, at / 1e6),
                 token,
-                attempt,
-                crashes,
-                enqueued / 1e6,
                 waited / 1e6,
                 verdict,
             )
-            for _, id_, path, payload, rank, headers, tries, attempt, crashes, enqueued, waited, verdict in rows
+            for _, id_, path, payload, rank, headers, tried, begun, died, lost, at, waited, verdict in rows
+            for text in [heavy[id_] if payload is None else payload]
         ]
 
     def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended]) -> set[str]:

@@ -18,9 +18,12 @@ from ..limits import Limits, limits_of
 from ..weights import HEAVIEST
 from .base import (
     ATTEMPT,
+    ATTEMPT_COLUMNS,
     JOB,
+    JOB_COLUMNS,
     PROMOTED_AT_ONCE,
     RESULT,
+    RESULT_COLUMNS,
     Dialect,
     as_json,
     attempt_record,
@@ -43,14 +46,16 @@ VALUES (%s, %s, %s, %s, 'READY', %s, {NOW}, {NOW}, %s, %s, %s, 0, 0) RETURNING {
 
 INSERT_MANY = f"""
 WITH sent AS (
-  INSERT INTO {JOB} (id, task_path, backend, queue_name, status, rank, available_at, enqueued_at, run_after,
-                     expires_at, payload, headers, tries, attempts, crashes)
+  INSERT INTO {JOB} ({JOB_COLUMNS.format(rank="rank")})
   SELECT id, task_path, backend, queue_name, CASE WHEN due > {NOW} THEN 'SCHEDULED' ELSE 'READY' END, rank,
-         GREATEST(due, {NOW}), {NOW}, due, GREATEST(due, {NOW}) + expires * interval '1 microsecond', payload, headers,
-         tries, 0, 0
+         GREATEST(due, {NOW}), COALESCE('epoch'::timestamptz + enqueued * interval '1 microsecond', {NOW}), due,
+         GREATEST(due, {NOW}) + expires * interval '1 microsecond', payload, headers, tries,
+         COALESCE(attempts, 0), COALESCE(crashes, 0), COALESCE(losses, 0),
+         'epoch'::timestamptz + started * interval '1 microsecond'
   FROM (SELECT o.*, COALESCE(run_after, {NOW} + delay * interval '1 microsecond') AS due
         FROM json_to_recordset(%s) AS o(id uuid, task_path text, backend text, queue_name text, rank smallint,
-             run_after timestamptz, delay bigint, expires bigint, payload text, headers text, tries int)) AS o)
+             run_after timestamptz, delay bigint, expires bigint, payload text, headers text, tries int, attempts int,
+             crashes int, losses int, enqueued bigint, started bigint)) AS o)
 SELECT {SENT_AT}"""
 
 # = ANY(ARRAY(…)) takes the primary key at every table size, where IN and a join fall back to a scan of the
@@ -67,7 +72,7 @@ UPDATE {JOB} SET status = 'RUNNING', attempts = attempts + 1, token = %s, worker
 WHERE id = ANY((SELECT CASE WHEN weight <= {HEAVIEST} THEN ids ELSE ids[:(
   SELECT COUNT(*) FROM (SELECT SUM(each) OVER (ROWS UNBOUNDED PRECEDING) - each AS before
                         FROM unnest(weights) AS each) AS each WHERE before < {HEAVIEST})] END FROM found)::uuid[])
-RETURNING id::text, task_path, payload, rank, headers, tries, attempts, crashes,
+RETURNING id::text, task_path, payload, rank, headers, tries, attempts, crashes, losses,
   EXTRACT(EPOCH FROM enqueued_at)::float8, EXTRACT(EPOCH FROM {NOW} - available_at)::float8,
   CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELLED'
        WHEN expires_at <= {NOW} AND started_at IS NULL THEN 'EXPIRED' ELSE '' END,
@@ -84,9 +89,7 @@ gone AS (
             {NOW} - o.ended * interval '1 microsecond' AS ended_at, o.tried, o.crashed, o.keep, o.value,
             o.class, o.message),
 kept AS (
-  INSERT INTO {RESULT} (id, task_path, backend, queue_name, priority, status, enqueued_at, run_after, started_at,
-                        last_attempted_at, finished_at, payload, headers, tries, attempts, crashes, worker_id,
-                        return_value, exception_class, message)
+  INSERT INTO {RESULT} ({RESULT_COLUMNS})
   SELECT id, task_path, backend, queue_name, -rank, end_status, enqueued_at, run_after,
          COALESCE(started_at, began_at), began_at, ended_at, payload, headers,
          tries + tried, attempts, crashes + crashed, worker_id, value, class, message
@@ -110,7 +113,7 @@ FROM o WHERE job.id = ANY(ARRAY(SELECT id FROM o)) AND job.id = o.id AND job.tok
 RETURNING job.id::text"""
 
 RECORD_ATTEMPTS = f"""
-INSERT INTO {ATTEMPT} (job_id, number, worker_id, started_at, finished_at, exception_class, message, traceback)
+INSERT INTO {ATTEMPT} ({ATTEMPT_COLUMNS})
 SELECT id, number, worker, {NOW} - began * interval '1 microsecond', {NOW} - ended * interval '1 microsecond',
        class, message, traceback
 FROM json_to_recordset(%s) AS o(id uuid, number int, worker text, began bigint, ended bigint, class text, message text,
@@ -141,7 +144,7 @@ class PostgreSQL(Dialect):
 
     def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime:
         job = jobs[0]
-        if len(jobs) == 1 and job.run_after is None and job.delay_us is None and job.expires_us is None:
+        if len(jobs) == 1 and job.is_plain:
             # The notification rides in the same statement: as a second one it would cost a quarter of the speed.
             sql = f"{INSERT_ONE}, pg_notify('{CHANNEL}', '')" if ring else INSERT_ONE
             cursor.execute(
@@ -170,15 +173,12 @@ class PostgreSQL(Dialect):
         rows.sort(key=_claim_order)
         return [
             Claim(
-                Job(id_, path, payload, backend, queue_name, -rank, None, None, None, headers, tries),
+                Job(id_, path, payload, backend, queue_name, -rank, headers, tried, begun, died, lost, at),
                 token,
-                attempt,
-                crashes,
-                enqueued,
                 waited,
                 verdict,
             )
-            for id_, path, payload, rank, headers, tries, attempt, crashes, enqueued, waited, verdict, _ in rows
+            for id_, path, payload, rank, headers, tried, begun, died, lost, at, waited, verdict, _ in rows
         ]
 
     def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended]) -> set[str]:
@@ -218,4 +218,4 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _claim_order(row: Any) -> tuple[int, float, str]:
-    return (row[3], row[11], row[0])
+    return (row[3], row[12], row[0])

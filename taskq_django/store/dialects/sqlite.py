@@ -18,19 +18,30 @@ from django.db.backends.utils import CursorWrapper
 from ...jobs import Claim, Ended, Failed, Job, Outcome, Retried, Returned, size_of
 from ...sleeper import Bell
 from ..weights import HEAVIEST
-from .base import ATTEMPT, JOB, PROMOTED_AT_ONCE, RESULT, Dialect, attempt_record, ended_record, put_back_record
+from .base import (
+    ATTEMPT,
+    ATTEMPT_COLUMNS,
+    JOB,
+    JOB_COLUMNS,
+    PROMOTED_AT_ONCE,
+    RESULT,
+    RESULT_COLUMNS,
+    Dialect,
+    attempt_record,
+    ended_record,
+    put_back_record,
+)
 from .bells import DataVersionBell
 from .courtesy import Courtesy, Guest
 
 INSERT = f"""
-INSERT INTO {JOB} (id, task_path, backend, queue_name, status, rank, available_at, enqueued_at, run_after, expires_at,
-                   payload, headers, tries, attempts, crashes)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 0, 0)"""
+INSERT INTO {JOB} ({JOB_COLUMNS.format(rank="rank")})
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
 
 # || '' makes the dates plain text, past Django's converter, which is slow.
 CLAIMABLE = f"""
-SELECT id, task_path, payload, rank, headers, tries, attempts + 1, crashes, enqueued_at || '', available_at || '',
-  cancel_requested_at || '', expires_at || '', started_at || ''
+SELECT id, task_path, payload, rank, headers, tries, attempts + 1, crashes, losses, enqueued_at || '',
+  available_at || '', cancel_requested_at || '', expires_at || '', started_at || ''
 FROM {JOB} WHERE backend = %s AND status = 'READY' AND queue_name = %s ORDER BY rank, available_at, id LIMIT %s"""
 
 CLAIM = f"""
@@ -41,9 +52,7 @@ WHERE id IN (SELECT value FROM json_each(%s))"""
 HELD = f"SELECT id, token FROM {JOB} WHERE id IN (SELECT value FROM json_each(%s))"
 
 KEEP = f"""
-INSERT INTO {RESULT} (id, task_path, backend, queue_name, priority, status, enqueued_at, run_after, started_at,
-                      last_attempted_at, finished_at, payload, headers, tries, attempts, crashes, worker_id,
-                      return_value, exception_class, message)
+INSERT INTO {RESULT} ({RESULT_COLUMNS})
 SELECT id, task_path, backend, queue_name, -rank, %s, enqueued_at, run_after, COALESCE(started_at, %s), %s, %s,
        payload, headers, tries + %s, attempts, crashes + %s, worker_id, %s, %s, %s
 FROM {JOB} WHERE id = %s"""
@@ -58,7 +67,7 @@ UPDATE {JOB} SET status = %s, available_at = COALESCE(%s, available_at), tries =
 WHERE id = %s AND token = %s"""
 
 RECORD_ATTEMPT = f"""
-INSERT INTO {ATTEMPT} (job_id, number, worker_id, started_at, finished_at, exception_class, message, traceback)
+INSERT INTO {ATTEMPT} ({ATTEMPT_COLUMNS})
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"""
 
 NEXT_DUE = f"SELECT MIN(available_at) FROM {JOB} WHERE backend = %s AND status = 'SCHEDULED'"
@@ -89,7 +98,8 @@ class SQLite(Dialect):
 
     def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime:
         now = datetime.now(UTC)
-        rows = [_job_row(job, now) for job in jobs]
+        sent_at = _text(now)
+        rows = [_job_row(job, now, sent_at) for job in jobs]
         if len(rows) == 1:
             cursor.execute(INSERT, rows[0])
         else:
@@ -112,18 +122,28 @@ class SQLite(Dialect):
         if rows:
             ids = orjson.dumps([row[0] for row in rows]).decode()
             cursor.execute(CLAIM, (token, worker_id, _text(now), ids))
-        moment = now.timestamp()
+        moment, now_text = now.timestamp(), _text(now)
         return [
             Claim(
-                Job(_dashed(id_), path, payload, backend, queue_name, -rank, None, None, None, headers, tries),
+                Job(
+                    _dashed(id_),
+                    path,
+                    text,
+                    backend,
+                    queue_name,
+                    -rank,
+                    headers,
+                    tried,
+                    begun,
+                    died,
+                    lost,
+                    _seconds(at),
+                ),
                 token,
-                attempt,
-                crashes,
-                _seconds(enqueued),
-                moment - _seconds(available),
-                _verdict(moments, _text(now)),
+                moment - _seconds(due),
+                _verdict(moments, now_text),
             )
-            for id_, path, payload, rank, headers, tries, attempt, crashes, enqueued, available, *moments in rows
+            for id_, path, text, rank, headers, tried, begun, died, lost, at, due, *moments in rows
         ]
 
     def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended]) -> set[str]:
@@ -173,6 +193,10 @@ def _text(moment: datetime) -> str:
     return str(moment.astimezone(UTC).replace(tzinfo=None))
 
 
+def _moment(seconds: float) -> str:
+    return _text(datetime.fromtimestamp(seconds, UTC))
+
+
 def _seconds(moment: Any) -> float:
     """POSIX seconds. Never, of what is no moment to us: a row by another hand must not hold up the others."""
     try:
@@ -207,13 +231,12 @@ def _kept(record: dict[str, Any]) -> tuple[Any, ...]:
     return (status, began, began, record["ended"], record["tried"], record["crashed"], *ended, record["id"])
 
 
-def _job_row(job: Job, now: datetime) -> tuple[Any, ...]:
+def _job_row(job: Job, now: datetime, sent_at: str) -> tuple[Any, ...]:
     due = job.run_after
     if due is None and job.delay_us is not None:
         due = now + timedelta(microseconds=job.delay_us)
     held = due is not None and due > now
     starts = due if held and due else now
-    expires = None if job.expires_us is None else _text(starts + timedelta(microseconds=job.expires_us))
     return (
         job.id.replace("-", ""),
         job.task_path,
@@ -221,11 +244,13 @@ def _job_row(job: Job, now: datetime) -> tuple[Any, ...]:
         job.queue_name,
         "SCHEDULED" if held else "READY",
         -job.priority,
-        _text(starts),
-        _text(now),
+        _text(starts) if held else sent_at,
+        _moment(job.enqueued_at) if job.enqueued_at else sent_at,
         _text(due) if due else None,
-        expires,
+        None if job.expires_us is None else _text(starts + timedelta(microseconds=job.expires_us)),
         job.payload,
         job.headers,
         job.tries,
+        *job[8:11],
+        _moment(job.started_at) if job.started_at else None,
     )
