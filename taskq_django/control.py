@@ -16,7 +16,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from .brokers import Broker
 from .conf import queue_name_problem
 from .exceptions import ConfigurationError
-from .jobs import is_id
+from .jobs import Job, is_id
 from .models import JobResult, PausedQueue, QueuedJob
 from .models.moments import DatabaseNow
 from .states import State
@@ -29,7 +29,7 @@ AT_ONCE = 500
 WAITING = (State.SCHEDULED, State.READY)
 REOPENED = (State.FAILED, State.CANCELLED, State.EXPIRED)
 
-# Both tables have these, and a job keeps them when it goes from one to the other.
+# What a job keeps when somebody cancels it.
 _SHARED = ("id", "task_path", "backend", "queue_name", "enqueued_at", "payload", "headers", "attempts", "started_at")
 
 
@@ -75,32 +75,41 @@ def cancel(ids: Iterable[str], database: str, *, reason: str = "") -> Cancelled:
     return Cancelled(frozenset(ended), frozenset(asked), frozenset(ended_before), unknown)
 
 
-def retry(ids: Iterable[str], database: str) -> frozenset[str]:
-    """Run these jobs again that ended without success; returns the ids of those that were.
+def retry(ids: Iterable[str], broker: Broker) -> frozenset[str]:
+    """Run these jobs of the broker again that ended without success; returns the ids of those that were.
 
     They keep their id and the story of their attempts, and wait as if enqueued now: with all their tries before them,
     without the ``run_after`` and the expiry of their first life.
     """
     again: set[str] = set()
+    database = broker.database
     replace_lost(database)
     for group in _groups(_known_ids(ids), JobResult, database):
         with transaction.atomic(using=database):
-            found = JobResult.objects.using(database).filter(id__in=group, status__in=REOPENED)
+            results = JobResult.objects.using(database)
+            found = results.filter(id__in=group, backend=broker.alias, status__in=REOPENED)
             found.update(status=F("status"))  # locks them (on SQLite: the database)
             # As in cancel: by an older snapshot a job could seem FAILED that has run again and succeeded since.
-            rows = list(found.only(*_SHARED, "priority").select_for_update())
-            QueuedJob.objects.using(database).bulk_create(
-                QueuedJob(
-                    **{name: getattr(row, name) for name in _SHARED},
-                    status=State.READY,
-                    rank=-row.priority,
-                    available_at=DatabaseNow(),
-                )
-                for row in rows
-            )
-            JobResult.objects.using(database).filter(id__in=[row.id for row in rows]).delete()
+            if rows := list(found.defer("return_value", "message").select_for_update()):
+                broker.send([_job_of(row) for row in rows])
+                results.filter(id__in=[row.id for row in rows]).delete()
             again.update(str(row.id) for row in rows)
     return frozenset(again)
+
+
+def _job_of(row: JobResult) -> Job:
+    return Job(
+        str(row.id),
+        row.task_path,
+        row.payload,
+        row.backend,
+        row.queue_name,
+        row.priority,
+        row.headers,
+        attempts=row.attempts,
+        enqueued_at=row.enqueued_at.timestamp(),
+        started_at=row.started_at.timestamp() if row.started_at else 0.0,
+    )
 
 
 def pause(queue_name: str, broker: Broker) -> bool:

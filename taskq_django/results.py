@@ -15,6 +15,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from . import compat, control
+from .brokers import Broker
 from .compat import TASK_REFRESH_ATTRS
 from .exceptions import ResultError, ResultTimeout, TaskFailed
 from .jobs import headers_of
@@ -102,7 +103,7 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
 
         Raises ResultError for one that has succeeded or has not ended.
         """
-        if not control.retry([self.id], self._database()):
+        if not control.retry([self.id], self._broker()):
             self.refresh()
             remedy = "it can be run again by a new enqueue" if self.state is State.SUCCESSFUL else "it has not ended"
             raise ResultError(f"{self!r} cannot be retried: {remedy}.")
@@ -111,8 +112,11 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
     async def aretry(self) -> None:
         await sync_to_async(self.retry)()
 
+    def _broker(self) -> Broker:
+        return cast("Broker", self.task.get_backend().broker)  # type: ignore[attr-defined]
+
     def _database(self) -> str:
-        return cast("str", self.task.get_backend().broker.database)  # type: ignore[attr-defined]
+        return self._broker().database
 
     def _sleep_allowed(self, deadline: float | None, timeout: float | None) -> None:
         if deadline is not None and time.monotonic() >= deadline:

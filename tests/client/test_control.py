@@ -139,7 +139,7 @@ def test_a_retried_job_waits_for_no_time_that_was_set_before() -> None:
     assert run_all() == 1
 
 
-def test_neither_a_success_nor_a_waiting_job_is_retried() -> None:
+def test_neither_a_success_nor_a_waiting_job_is_retried(broker: Broker) -> None:
     done = tasks.add.enqueue(1)
     run_all()
     waiting = tasks.add.enqueue(2)
@@ -148,20 +148,20 @@ def test_neither_a_success_nor_a_waiting_job_is_retried() -> None:
         with pytest.raises(ResultError, match=why):
             result.retry()
 
-    assert control.retry([done.id, waiting.id, new_id(), "?"], "default") == frozenset()
+    assert control.retry([done.id, waiting.id, new_id(), "?"], broker) == frozenset()
     assert (JobResult.objects.count(), QueuedJob.objects.count()) == (1, 1)
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor != "mysql", reason="elsewhere no transaction can lock what it does not see")
-def test_a_success_is_not_reopened_by_who_still_sees_its_failure() -> None:
+def test_a_success_is_not_reopened_by_who_still_sees_its_failure(broker: Broker) -> None:
     result = tasks.add.enqueue(1)
     result.cancel()
     with connection.cursor() as cursor:
         cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
     def retry_and_run() -> None:
-        control.retry([result.id], "default")
+        control.retry([result.id], broker)
         run_all()
         connections.close_all()
 
@@ -171,11 +171,20 @@ def test_a_success_is_not_reopened_by_who_still_sees_its_failure() -> None:
             other = Thread(target=retry_and_run, name="other")
             other.start()
             other.join(30)
-            assert control.retry([result.id], "default") == frozenset()
+            assert control.retry([result.id], broker) == frozenset()
     finally:
         connection.close()  # and with it the isolation level
 
     assert result.get() == 3
+
+
+def test_jobs_of_another_backend_are_not_retried(broker: Broker) -> None:
+    result = tasks.add.enqueue(1)
+    result.cancel()
+    JobResult.objects.update(backend="gone")  # nobody would run it
+
+    assert control.retry([result.id], broker) == frozenset()
+    assert JobResult.objects.count() == 1
 
 
 def test_a_paused_queue_waits_until_it_is_resumed(broker: Broker) -> None:
@@ -290,11 +299,11 @@ def test_attempts_are_looked_at_by_and_by(monkeypatch: pytest.MonkeyPatch) -> No
     assert {str(id_) for id_ in JobAttempt.objects.values_list("job_id", flat=True)} == set(ids[:3])
 
 
-def test_the_attempts_of_a_job_that_was_retried_are_kept() -> None:
+def test_the_attempts_of_a_job_that_was_retried_are_kept(broker: Broker) -> None:
     result = tasks.explode.enqueue()
     run_all()
     id_ = aged(result, days=40)
-    control.retry([id_], "default")
+    control.retry([id_], broker)
 
     assert pruning.prune_all("default") == 0
 

@@ -120,7 +120,7 @@ class Life(RuleBasedStateMachine):
     def retry(self, data: st.DataObject) -> None:
         id_ = data.draw(st.sampled_from(sorted(self.ids)))
         row = JobResult.objects.filter(id=id_).first()
-        again = control.retry([id_], "default")
+        again = control.retry([id_], self.broker)
         assert bool(again) == (row is not None and row.status != State.SUCCESSFUL)
         if again:
             self.final.pop(id_, None)

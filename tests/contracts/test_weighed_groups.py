@@ -171,7 +171,7 @@ def test_many_large_jobs_are_cancelled_and_retried_with_little_memory(broker: Br
         assert control.cancel(ids, "default").ended == ids
     assert JobResult.objects.filter(status=State.CANCELLED, payload=LARGE).count() == 30
     with little_memory(25):
-        assert control.retry(ids, "default") == ids
+        assert control.retry(ids, broker) == ids
     assert QueuedJob.objects.filter(payload=LARGE).count() == 30
 
 

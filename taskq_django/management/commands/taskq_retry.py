@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import control
-from ...backend import databases_of
+from ...brokers import Broker
 from ...models import JobResult
 from ...states import State
 from ..doors import add_backend, chosen_brokers
@@ -29,19 +29,17 @@ class Command(BaseCommand):
             raise CommandError("Say which jobs: either ids or --failed.")
         wanted = set(map(control.stored_id, given["ids"]))
         count = 0
-        for database in databases_of(chosen_brokers(given["backend"])):
-            ids = wanted or self._failed(database, given, given["limit"] - count)
-            count += len(control.retry(ids, database))
+        for broker in chosen_brokers(given["backend"]):
+            ids = wanted or self._failed(broker, given, given["limit"] - count)
+            count += len(control.retry(ids, broker))
         self.stdout.write(f"{count} jobs will run again")
         if count < len(wanted):
             raise CommandError("The others have succeeded, have not ended, or are not known.")
 
-    def _failed(self, database: str, given: dict[str, Any], limit: int) -> list[str]:
-        rows = JobResult.objects.using(database).filter(status=State.FAILED)
+    def _failed(self, broker: Broker, given: dict[str, Any], limit: int) -> list[str]:
+        rows = JobResult.objects.using(broker.database).filter(backend=broker.alias, status=State.FAILED)
         if given["task"]:
             rows = rows.filter(task_path=given["task"])
         if given["queue"]:
             rows = rows.filter(queue_name=given["queue"])
-        if given["backend"]:
-            rows = rows.filter(backend__in=given["backend"])
         return [str(id_) for id_ in rows.order_by("id").values_list("id", flat=True)[:limit]]
