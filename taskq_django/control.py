@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from time import monotonic
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Func, IntegerField, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
@@ -16,11 +17,11 @@ from django.db.models.sql.compiler import SQLCompiler
 from .brokers import Broker
 from .conf import queue_name_problem
 from .exceptions import ConfigurationError
-from .jobs import Job, is_id
+from .jobs import Claim, Discarded, Job, is_id
 from .models import JobResult, PausedQueue, QueuedJob
 from .models.moments import DatabaseNow
 from .states import State
-from .store.connections import replace_lost
+from .store.connections import DIALECTS, replace_lost
 from .store.weights import cut
 
 # Rows of one transaction, or fewer that are heavy: its locks are held for some milliseconds.
@@ -28,9 +29,6 @@ AT_ONCE = 500
 
 WAITING = (State.SCHEDULED, State.READY)
 REOPENED = (State.FAILED, State.CANCELLED, State.EXPIRED)
-
-# What a job keeps when somebody cancels it.
-_SHARED = ("id", "task_path", "backend", "queue_name", "enqueued_at", "payload", "headers", "attempts", "started_at")
 
 
 class Octets(Func):
@@ -63,11 +61,11 @@ def cancel(ids: Iterable[str], database: str, *, reason: str = "") -> Cancelled:
             rows = QueuedJob.objects.using(database).filter(id__in=group)
             rows.update(cancel_requested_at=DatabaseNow())  # locks them (on SQLite: the database)
             # What is locked is read, and not what an older snapshot of the caller's transaction has seen.
-            jobs = list(rows.select_for_update())
-            waiting = [job for job in jobs if job.status in WAITING]
+            states = {str(id_): status for id_, status in rows.select_for_update().values_list("id", "status")}
+            waiting = [id_ for id_, status in states.items() if status in WAITING]
             _end_as_cancelled(waiting, database, reason)
-            ended.update(str(job.id) for job in waiting)
-            asked.update(str(job.id) for job in jobs if job.status == State.RUNNING)
+            ended.update(waiting)
+            asked.update(states.keys() - ended)
             if left := set(group) - ended - asked:
                 found = JobResult.objects.using(database).filter(id__in=left)
                 ended_before.update(map(str, found.values_list("id", flat=True)))
@@ -91,7 +89,9 @@ def retry(ids: Iterable[str], broker: Broker) -> frozenset[str]:
             found.update(status=F("status"))  # locks them (on SQLite: the database)
             # As in cancel: by an older snapshot a job could seem FAILED that has run again and succeeded since.
             if rows := list(found.defer("return_value", "message").select_for_update()):
-                broker.send([_job_of(row) for row in rows])
+                live = set(QueuedJob.objects.using(database).filter(id__in=group).values_list("id", flat=True))
+                if ended := [row for row in rows if row.id not in live]:  # the others run again as it is
+                    broker.send([_job_of(row) for row in ended])
                 results.filter(id__in=[row.id for row in rows]).delete()
             again.update(str(row.id) for row in rows)
     return frozenset(again)
@@ -151,21 +151,17 @@ def stored_id(id_: str) -> str:
     return str(UUID(id_)) if is_id(id_) else id_
 
 
-def _end_as_cancelled(jobs: Sequence[QueuedJob], database: str, reason: str) -> None:
-    JobResult.objects.using(database).bulk_create(
-        JobResult(
-            **{name: getattr(job, name) for name in _SHARED},
-            priority=job.priority,
-            run_after=job.run_after,
-            tries=job.tries,
-            crashes=job.crashes,
-            status=State.CANCELLED,
-            finished_at=DatabaseNow(),
-            message=reason,
-        )
-        for job in jobs
-    )
-    QueuedJob.objects.using(database).filter(id__in=[job.id for job in jobs]).delete()
+def _end_as_cancelled(ids: Sequence[str], database: str, reason: str) -> None:
+    """As a worker ends what it holds: under a token. Their rows are locked."""
+    if not ids:
+        return
+    token, now = uuid4(), monotonic()
+    QueuedJob.objects.using(database).filter(id__in=ids).update(token=token)
+    claims = [Claim(Job(id_, "", "", "", ""), token.hex, 0.0) for id_ in ids]
+    outcomes = [Discarded(claim, now, now, State.CANCELLED, reason) for claim in claims]
+    connection = connections[database]
+    with connection.cursor() as cursor:
+        DIALECTS[connection.vendor].end(cursor, outcomes, over=True)
 
 
 def _known_ids(ids: Iterable[str]) -> list[str]:

@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce
 from ..models.job_attempt import JobAttempt
 from ..models.job_result import JobResult
 from ..models.queued_job import QueuedJob
-from ..states import State
+from ..states import FINAL, State
 
 _COMMON = (
     *("id", "task_path", "backend", "queue_name", "status", "enqueued_at", "run_after", "payload", "headers"),
@@ -91,8 +91,7 @@ def read_standings(ids: Iterable[str], using: str) -> dict[str, Standing]:
         .values_list("id", "status", "attempts", "enqueued_at")
         for model in (QueuedJob, JobResult)
     )
-    rows: Any = live.union(ended, all=True)
-    return {str(id_): Standing(*rest) for id_, *rest in rows}
+    return {str(id_): Standing(*rest) for id_, *rest in _newest_last(live.union(ended, all=True), 1, 2)}
 
 
 def read_stories(ids: Iterable[str], using: str) -> dict[str, Story]:
@@ -133,7 +132,7 @@ def read_stories(ids: Iterable[str], using: str) -> dict[str, Story]:
         )
     )
     stories: dict[str, Story] = {}
-    for row in live.union(ended, all=True):
+    for row in _newest_last(live.union(ended, all=True), _COMMON.index("status"), _COMMON.index("attempts")):
         stories[str(row[0])] = Story(str(row[0]), *row[1:])
     several = [id_ for id_, story in stories.items() if story.attempts > (story.status in WITHOUT_FAILURE)]
     if several:
@@ -141,6 +140,11 @@ def read_stories(ids: Iterable[str], using: str) -> dict[str, Story]:
             story = stories[id_]
             stories[id_] = replace(story, failures=tuple(f for f in failures if f.number <= story.attempts))
     return stories
+
+
+def _newest_last(rows: Iterable[Any], status: int, attempts: int) -> list[Any]:
+    """An id may be in both tables, by another hand: then a live row has more attempts, or its job has ended."""
+    return sorted(rows, key=lambda row: (row[attempts], row[status] in FINAL))
 
 
 def _failures(ids: Sequence[str], using: str) -> dict[str, list[Attempt]]:

@@ -43,6 +43,9 @@ def test_a_waiting_job_is_cancelled_at_once() -> None:
 
     assert (now.state, now.reason, later.state) == (State.CANCELLED, "no more", State.CANCELLED)
     assert now.args == [1]
+    for result in (now, later):
+        row = JobResult.objects.get(id=result.id)
+        assert (row.started_at, row.last_attempted_at, row.worker_id, row.attempts) == (None, None, None, 0)
     assert run_all() == 0
     assert not QueuedJob.objects.exists()
 

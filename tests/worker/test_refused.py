@@ -58,11 +58,11 @@ def test_an_outcome_that_a_database_refuses_is_no_outage(monkeypatch: pytest.Mon
     real = dialect.end
     sizes = []
 
-    def end(self: Any, cursor: Any, outcomes: Sequence[Outcome]) -> set[str]:
+    def end(self: Any, cursor: Any, outcomes: Sequence[Outcome], over: bool = False) -> set[str]:
         sizes.append(len(outcomes))
         if any(isinstance(outcome, Succeeded) and outcome.value == REFUSED for outcome in outcomes):
             raise error
-        done: set[str] = real(self, cursor, outcomes)
+        done: set[str] = real(self, cursor, outcomes, over)
         return done
 
     monkeypatch.setattr(dialect, "end", end)

@@ -131,11 +131,17 @@ class DatabaseBroker(Broker):
         return self._own(lambda _: held.update(begun_at=DatabaseNow()), writes=True) == 1
 
     def settle(self, outcomes: Sequence[Outcome], worker_id: str) -> list[Outcome]:
+        try:
+            return self._settle(outcomes, worker_id)
+        except IntegrityError:  # perhaps one of them has a result already, by another hand
+            return self._settle(outcomes, worker_id, over=True)
+
+    def _settle(self, outcomes: Sequence[Outcome], worker_id: str, *, over: bool = False) -> list[Outcome]:
         ended: list[Ended] = [o for o in outcomes if isinstance(o, Succeeded | Failed | Discarded)]
         back: list[Retried | Returned] = [o for o in outcomes if isinstance(o, Retried | Returned)]
 
         def write(cursor: CursorWrapper) -> list[Outcome]:
-            counted = self.dialect.end(cursor, ended) if ended else set()
+            counted = self.dialect.end(cursor, ended, over) if ended else set()
             if back:
                 counted |= self.dialect.put_back(cursor, back)
             mine = [o for o in outcomes if o.claim.job.id in counted]
@@ -145,8 +151,9 @@ class DatabaseBroker(Broker):
             return mine
 
         succeeded = not back and all(isinstance(o, Succeeded) for o in ended)
+        alone = succeeded and "end" in self.dialect.one_statement and not self.connection.in_atomic_block
         try:
-            return self._own(write, writes=not succeeded or "end" not in self.dialect.one_statement)
+            return self._own(write, writes=not alone)
         except BrokerUnavailable as error:
             # Tried with fewer, down to one: where something small is refused too, it is an outage.
             small = len(outcomes) == 1 and weight_of(outcomes[0]) <= LIGHT

@@ -39,6 +39,17 @@ RESULT_COLUMNS = (
 )
 ATTEMPT_COLUMNS = "job_id, number, worker_id, started_at, finished_at, exception_class, message, traceback"
 
+
+def _excluded(columns: str) -> str:
+    return ", ".join(f"{name} = excluded.{name}" for name in columns.split(", "))
+
+
+# Where there is a result already, the one of more attempts is kept; of two reports of one attempt the last.
+RESULT_CONFLICT = (
+    f"ON CONFLICT (id) DO UPDATE SET {_excluded(RESULT_COLUMNS)} WHERE {RESULT}.attempts < excluded.attempts"
+)
+ATTEMPT_CONFLICT = f"ON CONFLICT (job_id, number) DO UPDATE SET {_excluded(ATTEMPT_COLUMNS)}"
+
 SUCCESSFUL = State.SUCCESSFUL.value  # an Enum's value is looked up anew each time
 
 # A loose index scan: one probe per queue, however many jobs are in it (a paused queue of 500,000 costs one).
@@ -90,7 +101,7 @@ class Dialect(ABC):
     ) -> list[Claim]: ...
 
     @abstractmethod
-    def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended]) -> set[str]: ...
+    def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended], over: bool = False) -> set[str]: ...
 
     @abstractmethod
     def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Returned]) -> set[str]: ...

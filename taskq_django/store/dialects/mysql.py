@@ -7,7 +7,7 @@ native type of MariaDB ≥ 10.7 and the CHAR(32) of the others both take; what c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from time import monotonic
@@ -113,10 +113,17 @@ _ENDED = _table(
 KEEP = f"""
 INSERT INTO {RESULT} ({RESULT_COLUMNS})
 SELECT job.id, task_path, backend, queue_name, -`rank`, o.status, enqueued_at, run_after,
-       COALESCE(started_at, {NOW} - INTERVAL o.began MICROSECOND), {NOW} - INTERVAL o.began MICROSECOND,
+       COALESCE(started_at, IF(job.status = 'RUNNING', {NOW} - INTERVAL o.began MICROSECOND, NULL)),
+       IF(job.status = 'RUNNING', {NOW} - INTERVAL o.began MICROSECOND, NULL),
        {NOW} - INTERVAL o.ended MICROSECOND, payload, headers, tries + o.tried, attempts, crashes + o.crashed,
        worker_id, o.value, o.class, o.message
 FROM {_ENDED} STRAIGHT_JOIN {JOB} job {BY_KEY} ON job.id = o.id"""
+
+# Where there are results already: those of fewer attempts go, the others stay.
+REMOVE_OLDER = f"""
+DELETE result FROM {_table(f"id {ID}")} STRAIGHT_JOIN {JOB} job {BY_KEY} ON job.id = o.id
+  STRAIGHT_JOIN {RESULT} result {BY_KEY} ON result.id = o.id WHERE result.attempts < job.attempts"""
+KEEP_OVER = f"{KEEP} ON DUPLICATE KEY UPDATE message = {RESULT}.message"
 
 # Not IN: a DELETE from one table heeds no index that it is told.
 REMOVE = f"DELETE job FROM {_table(f'id {ID}')} STRAIGHT_JOIN {JOB} job {BY_KEY} ON job.id = o.id"
@@ -140,7 +147,8 @@ RECORD_ATTEMPTS = f"""
 INSERT INTO {ATTEMPT} ({ATTEMPT_COLUMNS})
 SELECT id, number, worker, {NOW} - INTERVAL began MICROSECOND, {NOW} - INTERVAL ended MICROSECOND, class, message,
        traceback
-FROM {_ATTEMPTS}"""
+FROM {_ATTEMPTS}
+ON DUPLICATE KEY UPDATE {", ".join(f"{name} = VALUES({name})" for name in ATTEMPT_COLUMNS.split(", "))}"""
 
 NEXT_DUE = f"""
 SELECT TIMESTAMPDIFF(MICROSECOND, {NOW}, MIN(available_at)) FROM {JOB} WHERE backend = %s AND status = 'SCHEDULED'"""
@@ -159,9 +167,9 @@ PAUSED_QUEUES = f"SELECT queue_name FROM {PAUSED} WHERE backend = %s"
 
 class MySQL(Dialect):
     def needs(self, connection: Any) -> str:
-        name, wanted = ("MariaDB", (10, 6)) if connection.mysql_is_mariadb else ("MySQL", (8, 0, 11))
-        version = connection.mysql_version
-        return "" if version >= wanted else f"{name} {_dotted(wanted)} (it is {_dotted(version)})"
+        name, least = ("MariaDB", (10, 6)) if connection.mysql_is_mariadb else ("MySQL", (8, 0, 11))
+        wanted, found = (".".join(map(str, version)) for version in (least, connection.mysql_version))
+        return "" if connection.mysql_version >= least else f"{name} {wanted} (it is {found})"
 
     def limited(self, connection: BaseDatabaseWrapper, limits: Limits) -> AbstractContextManager[None]:
         return by_variables(connection, limits)
@@ -209,15 +217,18 @@ class MySQL(Dialect):
             for text in [heavy[id_] if payload is None else payload]
         ]
 
-    def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended]) -> set[str]:
+    def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended], over: bool = False) -> set[str]:
         held = self._held(cursor, outcomes)
         records = [_hex(ended_record(outcome, monotonic())) for outcome in outcomes if outcome.claim.job.id in held]
-        heavy = taken_out(records, "value", None)
+        ids = as_json([{"id": record["id"]} for record in records])
+        if over and records:
+            cursor.execute(REMOVE_OLDER, [ids])
+        heavy = [] if over else taken_out(records, "value", None)  # not into a result that stays
         for text in json_groups(record for record in records if record["keep"]):
-            cursor.execute(KEEP, [text])
+            cursor.execute(KEEP_OVER if over else KEEP, [text])
         write_heavy(cursor, RESULT, "return_value", heavy)
         if records:
-            cursor.execute(REMOVE, [as_json([{"id": record["id"]} for record in records])])
+            cursor.execute(REMOVE, [ids])
         return held
 
     def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Returned]) -> set[str]:
@@ -285,7 +296,3 @@ def _hex(record: dict[str, Any]) -> dict[str, Any]:
     if record.get("run_after") is not None:
         record["run_after"] = str(record["run_after"].astimezone(UTC).replace(tzinfo=None))
     return record
-
-
-def _dotted(version: Iterable[int]) -> str:
-    return ".".join(map(str, version))

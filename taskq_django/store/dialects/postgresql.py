@@ -19,11 +19,13 @@ from ..weights import HEAVIEST
 from .base import (
     ATTEMPT,
     ATTEMPT_COLUMNS,
+    ATTEMPT_CONFLICT,
     JOB,
     JOB_COLUMNS,
     PROMOTED_AT_ONCE,
     RESULT,
     RESULT_COLUMNS,
+    RESULT_CONFLICT,
     Dialect,
     as_json,
     attempt_record,
@@ -85,7 +87,8 @@ WITH o AS MATERIALIZED (
                                            crashed int, keep boolean, value text, class text, message text)),
 gone AS (
   DELETE FROM {JOB} job USING o WHERE job.id = ANY(ARRAY(SELECT id FROM o)) AND job.id = o.id AND job.token = o.token
-  RETURNING job.*, o.status AS end_status, {NOW} - o.began * interval '1 microsecond' AS began_at,
+  RETURNING job.*, o.status AS end_status,
+            CASE WHEN job.status = 'RUNNING' THEN {NOW} - o.began * interval '1 microsecond' END AS began_at,
             {NOW} - o.ended * interval '1 microsecond' AS ended_at, o.tried, o.crashed, o.keep, o.value,
             o.class, o.message),
 kept AS (
@@ -96,8 +99,12 @@ kept AS (
   FROM gone WHERE keep)
 SELECT id::text FROM gone"""
 
+# By whether there may be such results already. Always to look for them would cost each job 2 µs.
+ENDS = (END, END.replace("WHERE keep)", f"WHERE keep {RESULT_CONFLICT})"))
 # The same with a limit for its locks, which ends with this statement's own transaction: the parameter is read first.
-END_LIMITED = END.replace("(%s)", "(CASE WHEN set_config('lock_timeout', %s, true) <> '' THEN %s::json END)", 1)
+ENDS_LIMITED = [
+    sql.replace("(%s)", "(CASE WHEN set_config('lock_timeout', %s, true) <> '' THEN %s::json END)", 1) for sql in ENDS
+]
 
 PUT_BACK = f"""
 WITH o AS MATERIALIZED (
@@ -117,7 +124,8 @@ INSERT INTO {ATTEMPT} ({ATTEMPT_COLUMNS})
 SELECT id, number, worker, {NOW} - began * interval '1 microsecond', {NOW} - ended * interval '1 microsecond',
        class, message, traceback
 FROM json_to_recordset(%s) AS o(id uuid, number int, worker text, began bigint, ended bigint, class text, message text,
-                                traceback text)"""
+                                traceback text)
+{ATTEMPT_CONFLICT}"""
 
 NEXT_DUE = f"""
 SELECT EXTRACT(EPOCH FROM MIN(available_at) - {NOW})::float8 FROM {JOB} WHERE backend = %s AND status = 'SCHEDULED'"""
@@ -181,14 +189,14 @@ class PostgreSQL(Dialect):
             for id_, path, payload, rank, headers, tried, begun, died, lost, at, waited, verdict, _ in rows
         ]
 
-    def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended]) -> set[str]:
+    def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended], over: bool = False) -> set[str]:
         now = monotonic()
         records = as_json([ended_record(outcome, now) for outcome in outcomes])
         # As one statement it begins no transaction in which the limits could be set, and a row may be locked.
         if limits := limits_of(cursor.db):
-            cursor.execute(END_LIMITED, (_milliseconds(limits.wait), records))
+            cursor.execute(ENDS_LIMITED[over], (_milliseconds(limits.wait), records))
         else:
-            cursor.execute(END, (records,))
+            cursor.execute(ENDS[over], (records,))
         return {id_ for (id_,) in cursor.fetchall()}
 
     def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Returned]) -> set[str]:

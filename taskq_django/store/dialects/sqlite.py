@@ -21,11 +21,13 @@ from ..weights import HEAVIEST
 from .base import (
     ATTEMPT,
     ATTEMPT_COLUMNS,
+    ATTEMPT_CONFLICT,
     JOB,
     JOB_COLUMNS,
     PROMOTED_AT_ONCE,
     RESULT,
     RESULT_COLUMNS,
+    RESULT_CONFLICT,
     Dialect,
     attempt_record,
     ended_record,
@@ -53,9 +55,10 @@ HELD = f"SELECT id, token FROM {JOB} WHERE id IN (SELECT value FROM json_each(%s
 
 KEEP = f"""
 INSERT INTO {RESULT} ({RESULT_COLUMNS})
-SELECT id, task_path, backend, queue_name, -rank, %s, enqueued_at, run_after, COALESCE(started_at, %s), %s, %s,
+SELECT id, task_path, backend, queue_name, -rank, %s, enqueued_at, run_after,
+       COALESCE(started_at, CASE status WHEN 'RUNNING' THEN %s END), CASE status WHEN 'RUNNING' THEN %s END, %s,
        payload, headers, tries + %s, attempts, crashes + %s, worker_id, %s, %s, %s
-FROM {JOB} WHERE id = %s"""
+FROM {JOB} WHERE id = %s {RESULT_CONFLICT}"""
 
 REMOVE = f"DELETE FROM {JOB} WHERE id = %s"
 
@@ -68,7 +71,7 @@ WHERE id = %s AND token = %s"""
 
 RECORD_ATTEMPT = f"""
 INSERT INTO {ATTEMPT} ({ATTEMPT_COLUMNS})
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"""
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s) {ATTEMPT_CONFLICT}"""
 
 NEXT_DUE = f"SELECT MIN(available_at) FROM {JOB} WHERE backend = %s AND status = 'SCHEDULED'"
 
@@ -146,7 +149,7 @@ class SQLite(Dialect):
             for id_, path, text, rank, headers, tried, begun, died, lost, at, due, *moments in rows
         ]
 
-    def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended]) -> set[str]:
+    def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended], over: bool = False) -> set[str]:
         held = self._held(cursor, outcomes)
         records = [_dated(ended_record(o, monotonic())) for o in outcomes if o.claim.job.id in held]
         cursor.executemany(KEEP, [_kept(record) for record in records if record["keep"]])
