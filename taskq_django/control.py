@@ -90,7 +90,7 @@ def retry(ids: Iterable[str], broker: Broker) -> frozenset[str]:
             # As in cancel: by an older snapshot a job could seem FAILED that has run again and succeeded since.
             if rows := list(found.defer("return_value", "message").select_for_update()):
                 live = set(QueuedJob.objects.using(database).filter(id__in=group).values_list("id", flat=True))
-                if ended := [row for row in rows if row.id not in live]:  # the others run again as it is
+                if ended := [row for row in rows if row.id not in live]:  # the others wait or run already
                     broker.send([_job_of(row) for row in ended])
                 results.filter(id__in=[row.id for row in rows]).delete()
             again.update(str(row.id) for row in rows)

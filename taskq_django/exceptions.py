@@ -9,7 +9,8 @@ TaskqError
 ├── ResultNotSerializable       a task returned what cannot be stored (also TypeError)
 │   └── ResultTooLarge
 ├── BrokerError
-│   └── BrokerUnavailable       the store cannot be reached now; nothing was sent
+│   ├── BrokerUnavailable       the store cannot be reached now; nothing was sent
+│   └── OutcomeRefused          the store will never take what came of a job
 ├── ResultError
 │   ├── ResultTimeout           the job did not end in time (also TimeoutError)
 │   └── TaskFailed              the job ended without a return value
@@ -69,6 +70,10 @@ class BrokerError(TaskqError):
 
 class BrokerUnavailable(BrokerError):
     """The broker cannot be reached; what was to be sent was not sent."""
+
+
+class OutcomeRefused(BrokerError):
+    """The store will never take what came of a job, or of one of several: nothing of them was written."""
 
 
 class SpecError(TaskqError, ValueError):

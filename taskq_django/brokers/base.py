@@ -13,9 +13,15 @@ from ..sleeper import Bell
 class Broker(ABC):
     """Where the jobs of one TASKS alias wait.
 
-    Any thread may ``send`` and ``note_begun``. The rest belongs to the one loop thread of a worker process.
-    Every method raises BrokerUnavailable when the store cannot be reached; nothing is then changed,
-    except that the end of ``send`` may be unknown.
+    Any thread may ``send``, ``note_begun`` and ``close``; ``orphans`` and ``settle`` of a dead process belong to the
+    supervisor, the rest to the one loop thread of a worker process.
+
+    Every method raises BrokerUnavailable when the store cannot be reached, and BrokerError when its tables are missing
+    or older than the code. Nothing is then changed, except that the answer may have been lost: see ``send``,
+    ``settle`` and ``release_unanswered``. In a caller's transaction, errors of the database come as they are.
+
+    A claim has a receipt, made anew for each. Every later write names it, and changes nothing where the job is held
+    by another receipt, or by none.
     """
 
     def __init__(self, alias: str) -> None:
@@ -28,17 +34,23 @@ class Broker(ABC):
 
     @abstractmethod
     def send(self, jobs: Sequence[Job]) -> datetime:
-        """Hand over jobs, due or held, in one round trip; returns when, by the broker's clock."""
+        """Hand over jobs, due or held, all or none; returns when, by the broker's clock.
+
+        In a transaction of the store's database they become true with its commit. Workers that sleep are woken.
+        Counters and times that a job comes with are kept. When the answer is lost, the ids are asked for, and what
+        is not there is sent again. Raises BrokerError for what the store does not take: a text that is too large.
+        """
 
     @abstractmethod
     def ready_queues(self) -> list[str]:
-        """Names of the queues in which a job is ready to be claimed; paused ones left out."""
+        """Names of the queues in which a job is ready to be claimed, in order; paused ones left out. Locks nothing."""
 
     @abstractmethod
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         """Take up to ``limit`` ready jobs of one queue, highest priority first, oldest first within one.
 
-        Fewer where their texts are large: the one that makes it HEAVIEST bytes is the last.
+        Fewer where their texts are large: the one that makes it HEAVIEST bytes is the last. Jobs that another worker
+        is claiming are passed over, and nobody waits. The start of each is counted.
         """
 
     @abstractmethod
@@ -49,34 +61,33 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    def settle(self, outcomes: Sequence[Outcome], worker_id: str) -> list[Outcome]:
-        """Write down what came of claims: results and attempts, retries, releases.
+    def settle(self, outcomes: Sequence[Outcome], worker_id: str, unsure: Collection[str] = ()) -> list[Outcome]:
+        """Write down what came of claims: results and attempts, retries, releases; all in one transaction.
 
-        Returns the outcomes that counted. One that is missing belongs to a claim which was lost to
-        another worker: it changed nothing.
+        Returns the outcomes that counted. One that is missing belongs to a claim which was lost to another worker: it
+        changed nothing. ``unsure``: ids of jobs that were settled before, and no answer came; those that stand as
+        the outcome says count too.
+
+        Of several results of one id the one of more attempts is kept; of two reports of one attempt the last.
+        Raises OutcomeRefused when the store will never take one of them. Nothing is then written, and whoever asks
+        tries again with fewer, down to the one.
         """
-
-    @abstractmethod
-    def already_settled(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Those of the outcomes that had been written down, though the answer of ``settle`` never came."""
 
     @abstractmethod
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
         """Give back what is claimed for this worker and not among the ids it knows to hold; returns how many.
 
-        For after an outage: a claim may have been committed though its answer never came.
+        For after an outage: a claim may have been committed though its answer never came. Their start is not counted.
         """
 
     @abstractmethod
-    def held_by(self, worker_id: str) -> list[tuple[Claim, float]]:
-        """Some of the jobs that a process holds, which has died, each with the age of its claim in seconds.
+    def orphans(self, worker_id: str | None = None) -> dict[str, list[tuple[Claim, float]]]:
+        """What a process that has died holds, or (None) every process that is not registered; by the process's id.
 
-        To be settled by whoever asks; then what is left is found by the next call.
+        Of each job the claim, without its arguments, and the seconds since it was made. Some of the jobs, where there
+        are many: whoever asks settles them, and asks again. Nothing is locked. The receipt guards what is settled, so
+        a claim that has moved on meanwhile is left alone.
         """
-
-    @abstractmethod
-    def stranded(self) -> dict[str, list[tuple[Claim, float]]]:
-        """The same for every process that is not registered (any more), by its id."""
 
     @abstractmethod
     def cancelled(self, worker_id: str) -> set[str]:
@@ -84,8 +95,18 @@ class Broker(ABC):
 
     @abstractmethod
     def promote(self) -> float | None:
-        """Make held jobs ready whose time has come; returns seconds until the next is due, None for none."""
+        """Make held jobs ready whose time has come; returns seconds until the next is due, None for none.
+
+        Not above 0 when there were such jobs: there may be more of them. Any number of workers may do it at once.
+        """
 
     @abstractmethod
     def bell(self) -> Bell:
-        """The bell for the calling thread's loop."""
+        """A new bell for the calling thread's loop; it rings on this thread's connection."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close what the calling thread has open to it: before its process forks, and at the thread's end.
+
+        The next call opens it anew. Raises nothing.
+        """

@@ -11,9 +11,8 @@ from contextlib import AbstractContextManager, suppress
 from multiprocessing.process import BaseProcess
 from time import monotonic
 
-from django.db import connections
-
 from ..backoff import wait_after
+from . import connections
 from .assembly import make_beat
 from .options import WorkerOptions
 from .starter import Starter
@@ -94,7 +93,7 @@ def beat_thread(options: WorkerOptions) -> Callable[[], None]:
                 logger.exception("The beat died; it is started again")
                 stopping.wait(FIRST_WAIT)
                 beats.append(make_beat(options))
-        connections.close_all()
+        connections.close()
 
     thread = threading.Thread(target=run, name="taskq beat", daemon=True)
     thread.start()

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import connections, reset_queries
 from django.db.backends.signals import connection_created
 
+from .. import brokers
 from ..jobs import Claim
 from ..store.connections import let_go, welcome
 from ..store.limits import is_limited
@@ -102,7 +103,8 @@ def after_job(task_path: str, job_id: str) -> None:
 
 
 def close() -> None:
-    """The thread ends."""
+    """The thread ends, or its process forks: a connection that two processes share breaks for both."""
+    brokers.close_all()
     connections.close_all()
 
 

@@ -8,21 +8,16 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import chain, groupby
 
-from django.db import DataError, IntegrityError, ProgrammingError
-
 from .. import signals
 from ..brokers import Broker
 from ..jobs import Discarded, Failed, Outcome, Retried, Returned, Succeeded, log_fields, weight_of
 from ..registry import registry
 from ..store.weights import HEAVIEST, LIGHT, MOST_KEPT, cut
-from .failures import failure_of
 from .held import Held
 from .reach import Reach
+from .settling import settle
 
 logger = logging.getLogger("taskq_django.task")
-
-# By these a store says that it will never take what it was given; the others are of the driver, before it asks.
-REFUSALS = (DataError, IntegrityError, ProgrammingError, OverflowError, TypeError, ValueError)
 
 
 class Finisher:
@@ -93,11 +88,13 @@ class Finisher:
         for alias, each in groupby(sorted(outcomes, key=_alias), key=_alias):
             broker, theirs, counted = self._brokers[alias], list(each), None
             with self._reach.guard(broker):
-                counted = self._settle_surely(broker, theirs)
+                counted = settle(broker, theirs, self._worker_id, self._unsure)
             if counted is None:
                 self._unsure.update(outcome.claim.job.id for outcome in theirs)
                 self._aside.setdefault(alias, []).extend(theirs)
                 continue
+            if self._unsure:
+                self._unsure.difference_update(outcome.claim.job.id for outcome in theirs)
             self._forget(counted, held)
             self._put_down(alias, theirs)
             if len(counted) < len(theirs):
@@ -111,38 +108,6 @@ class Finisher:
             alias = _alias(outcome)
             (here if self._reach.has(alias) else self._aside.setdefault(alias, [])).append(outcome)
         return here
-
-    def _settle_surely(self, broker: Broker, group: list[Outcome]) -> list[Outcome]:
-        counted = self._settle(broker, group)
-        if self._unsure and len(counted) < len(group):
-            done = {outcome.claim.job.id for outcome in counted}
-            missing = [o for o in group if o.claim.job.id in self._unsure - done]
-            counted += broker.already_settled(missing) if missing else []
-        if self._unsure:
-            self._unsure.difference_update(outcome.claim.job.id for outcome in group)
-        return counted
-
-    def _settle(self, broker: Broker, group: list[Outcome]) -> list[Outcome]:
-        try:
-            return broker.settle(group, self._worker_id)
-        except REFUSALS as error:
-            # One outcome that the store refuses must neither take the others with it nor be tried for ever.
-            if len(group) > 1:
-                half = len(group) // 2
-                return self._settle(broker, group[:half]) + self._settle(broker, group[half:])
-            return self._refused(broker, group[0], error)
-
-    def _refused(self, broker: Broker, outcome: Outcome, error: Exception) -> list[Outcome]:
-        """End this one job with the reason, if it can be."""
-        logger.error("The store refused what came of job %s", outcome.claim.job.id, exc_info=error)
-        if isinstance(outcome, Returned):
-            return []
-        failed = Failed(outcome.claim, outcome.started, outcome.ended, failure_of(error))
-        try:
-            return broker.settle([failed], self._worker_id)
-        except REFUSALS:
-            logger.exception("Nor can job %s end as FAILED", outcome.claim.job.id)
-            return []
 
     def _forget(self, counted: list[Outcome], held: Held) -> None:
         held.drop([outcome.claim for outcome in counted])

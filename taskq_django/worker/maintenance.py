@@ -74,6 +74,6 @@ class Maintenance:
         self._next_at = min(self._next_at, monotonic() + lease.burial_in())
         for broker in self._brokers:
             if broker.database == lease.database:
-                for worker_id, held in broker.stranded().items():
+                for worker_id, held in broker.orphans().items():
                     if count := settle_dead(broker, worker_id, held, GONE):
                         logger.warning("Worker process %s is lost: %d jobs rescued", worker_id, count)

@@ -14,6 +14,7 @@ from ..registry import registry
 from ..states import State
 from ..tasks import Task
 from .finisher import log_end
+from .settling import settle
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -41,18 +42,18 @@ class Death:
 def rescue(broker: Broker, worker_id: str, death: Death) -> int:
     """Settle everything that a dead process holds; returns how many jobs that were. Raises BrokerUnavailable."""
     count = 0
-    while held := broker.held_by(worker_id):
+    while held := broker.orphans(worker_id).get(worker_id):
         settled = settle_dead(broker, worker_id, held, death)
         count += settled
         if settled == 0:
-            break  # others were faster
+            break  # others were faster, or the store refuses what is left
     return count
 
 
 def settle_dead(broker: Broker, worker_id: str, held: Collection[tuple[Claim, float]], death: Death) -> int:
     """Write down what came of these claims; the token of each guards it."""
     outcomes = [outcome_of(claim, age, death) for claim, age in held]
-    counted = broker.settle(outcomes, worker_id)
+    counted = settle(broker, outcomes, worker_id)
     for outcome in counted:
         log_end(outcome)
     return len(counted)

@@ -12,9 +12,7 @@ from dataclasses import asdict
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from django.db import connections
-
-from . import process
+from . import connections, process
 from .listening import held_back
 from .options import WorkerOptions
 from .spawned import run_spawned
@@ -32,7 +30,7 @@ class Starter:
     @contextmanager
     def ready(self) -> Iterator[None]:
         """Round every start: what the copies must not share is closed, what they can is put out of the way."""
-        connections.close_all()  # a connection that two processes share breaks for both
+        connections.close()
         gc.collect()
         gc.freeze()  # what is loaded by now stays on pages that parent and children share
         # A process takes no signal before its own handlers stand; what comes until then waits for it.

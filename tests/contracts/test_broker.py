@@ -245,11 +245,11 @@ def test_a_job_is_known_to_have_begun_until_it_goes_back(broker: Broker) -> None
     broker.send([job(), job()])
     first, second = claim_all(broker)
     assert broker.note_begun(first)
-    assert {c.job.id: c.has_begun for c, _ in broker.held_by(ME)} == {first.job.id: True, second.job.id: False}
+    assert {c.job.id: c.has_begun for c, _ in broker.orphans(ME)[ME]} == {first.job.id: True, second.job.id: False}
     broker.settle([Returned(first, began=True)], ME)
     broker.release_unanswered(ME, [])
     assert [c.job.id for c in claim_all(broker, worker=OTHER)] == [first.job.id, second.job.id]
-    assert not any(c.has_begun for c, _ in broker.held_by(OTHER))
+    assert not any(c.has_begun for c, _ in broker.orphans(OTHER)[OTHER])
 
 
 def test_a_job_does_not_begin_under_a_claim_that_was_lost(broker: Broker) -> None:

@@ -102,8 +102,8 @@ class Life(RuleBasedStateMachine):
             self.believed[worker] = []
 
     @rule()
-    def rescue_stranded(self) -> None:
-        for worker, held in self.broker.stranded().items():
+    def rescue_orphans(self) -> None:
+        for worker, held in self.broker.orphans().items():
             settle_dead(self.broker, worker, held, GONE)
         assert not QueuedJob.objects.filter(status=State.RUNNING).exists(), "none of them is registered"
 

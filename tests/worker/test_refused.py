@@ -16,12 +16,13 @@ from django.test import override_settings
 
 from taskq_django.compat import FRAMEWORK, task_backends
 from taskq_django.exceptions import BrokerError, TaskNotFound
-from taskq_django.jobs import Outcome, Succeeded
-from taskq_django.models import JobResult
+from taskq_django.jobs import Outcome, Retried, Succeeded
+from taskq_django.models import JobResult, QueuedJob
 from taskq_django.registry import registry
 from taskq_django.states import State
 from taskq_django.testing import run_all
 from taskq_django.worker.logs import configure_logs
+from taskq_django.worker.rescue import Death, rescue
 from tests.app import tasks
 from tests.support.holding import answers_again, finishing, holding
 
@@ -124,6 +125,34 @@ def test_a_failure_that_a_database_refuses_ends_with_the_reason(monkeypatch: pyt
     refused.refresh()
     assert (refused.state, "the server says no" in refused.reason) == (State.FAILED, True)
     assert other.get() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("refuses", ["the rescue", "the reason too"])
+def test_a_rescue_survives_what_a_database_refuses(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, refuses: str
+) -> None:
+    broker = task_backends["default"].broker  # type: ignore[attr-defined]
+    tasks.echo.enqueue_many([(number,) for number in range(8)])
+    held = broker.claim("default", 8, "dead")
+    refused, real = held[3].job.id, type(broker.dialect).record_attempts
+
+    def record_attempts(self: Any, cursor: Any, outcomes: Sequence[Any], worker_id: str) -> None:
+        if any(o.claim.job.id == refused and (refuses != "the rescue" or isinstance(o, Retried)) for o in outcomes):
+            raise DataError("the server says no")
+        real(self, cursor, outcomes, worker_id)
+
+    monkeypatch.setattr(type(broker.dialect), "record_attempts", record_attempts)
+    death = Death(cause="signal SIGKILL", begun={claim.job.id for claim in held})
+
+    assert rescue(broker, "dead", death) == (8 if refuses == "the rescue" else 7)
+
+    assert QueuedJob.objects.filter(status=State.READY).count() == 7
+    if refuses == "the rescue":
+        assert "the server says no" in JobResult.objects.get(id=refused, status=State.FAILED).message
+    else:
+        assert f"Nor can job {refused} end as FAILED" in caplog.text
+        assert [claim.job.id for claim, _ in broker.orphans()["dead"]] == [refused]
 
 
 @pytest.mark.django_db(transaction=True)

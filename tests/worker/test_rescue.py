@@ -129,7 +129,7 @@ def test_a_rescue_settles_all_that_the_dead_held_and_nothing_else(broker: Broker
 def test_a_claim_that_has_moved_on_is_left_alone(broker: Broker) -> None:
     tasks.add.enqueue(1)
     broker.claim("default", 1, "dead")
-    held = broker.held_by("dead")
+    held = broker.orphans("dead")["dead"]
     assert settle_dead(broker, "dead", held, KILLED) == 1
     (again,) = broker.claim("default", 1, "other")
 
@@ -140,19 +140,17 @@ def test_a_claim_that_has_moved_on_is_left_alone(broker: Broker) -> None:
 
 
 @pytest.mark.django_db
-def test_stranded_is_what_nobody_registered_holds(broker: Broker) -> None:
+def test_an_orphan_is_what_nobody_registered_holds(broker: Broker) -> None:
     tasks.add.enqueue_many([(n,) for n in range(3)])
     WorkerProcess.objects.create(id="alive", name="a", host="h", pid=1, started_at=DatabaseNow(), seen_at=DatabaseNow())
     broker.claim("default", 1, "alive")
-    (stranded,) = broker.claim("default", 1, "gone")
+    (orphan,) = broker.claim("default", 1, "gone")
 
-    found = broker.stranded()
+    found = broker.orphans()
 
-    assert {worker: [claim.job.id for claim, _ in held] for worker, held in found.items()} == {
-        "gone": [stranded.job.id]
-    }
+    assert {worker: [claim.job.id for claim, _ in held] for worker, held in found.items()} == {"gone": [orphan.job.id]}
     ((claim, age),) = found["gone"]
-    assert claim.receipt.replace("-", "") == stranded.receipt
+    assert claim.receipt.replace("-", "") == orphan.receipt
     assert 0 <= age < 60
     assert claim.attempt == 1
 

@@ -25,7 +25,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import F
 from django.utils import timezone
 
-from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError, one_line
+from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError, OutcomeRefused, one_line
 from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Retried, Returned, Succeeded, size_of, weight_of
 from ...models import QueuedJob
 from ...models.moments import DatabaseNow
@@ -48,6 +48,9 @@ DATA_AT_FAULT = frozenset({1153, 1366, 1406, 2020, 3140, 3141, *range(4035, 4043
 OVER_A_LIMIT = "54"  # how PostgreSQL's code of what is over one of its limits begins
 # PostgreSQL: too large for its memory, or for one allocation; or there is something wrong with the server.
 TOO_LARGE_PERHAPS = frozenset({"53200", "XX000"})
+
+# By these a database says that it will never take what it was given; the last are of a driver, before it asks.
+REFUSALS = (DataError, IntegrityError, ProgrammingError, OverflowError, TypeError, ValueError)
 
 # Our own short transactions that lost against another's are tried again; sixteen with jitter are some seconds.
 TRIES = 16
@@ -130,11 +133,21 @@ class DatabaseBroker(Broker):
         held = QueuedJob.objects.using(self.database).filter(id=claim.job.id, token=claim.receipt)
         return self._own(lambda _: held.update(begun_at=DatabaseNow()), writes=True) == 1
 
-    def settle(self, outcomes: Sequence[Outcome], worker_id: str) -> list[Outcome]:
+    def settle(self, outcomes: Sequence[Outcome], worker_id: str, unsure: Collection[str] = ()) -> list[Outcome]:
         try:
-            return self._settle(outcomes, worker_id)
-        except IntegrityError:  # perhaps one of them has a result already, by another hand
-            return self._settle(outcomes, worker_id, over=True)
+            try:
+                counted = self._settle(outcomes, worker_id)
+            except IntegrityError:  # perhaps one of them has a result already, by another hand
+                counted = self._settle(outcomes, worker_id, over=True)
+        except REFUSALS as error:
+            which = "what came of this job" if len(outcomes) == 1 else "what came of one of these jobs"
+            raise OutcomeRefused(f"DATABASES[{self.database!r}] refuses {which}: {one_line(error)}") from error
+        if unsure and len(counted) < len(outcomes):
+            done = {outcome.claim.job.id for outcome in counted}
+            missing = [o for o in outcomes if o.claim.job.id in unsure and o.claim.job.id not in done]
+            found = self._own(lambda _: read_standings([o.claim.job.id for o in missing], self.database))
+            counted += [o for o in missing if _is_the_end_of(found.get(o.claim.job.id), o)]
+        return counted
 
     def _settle(self, outcomes: Sequence[Outcome], worker_id: str, *, over: bool = False) -> list[Outcome]:
         ended: list[Ended] = [o for o in outcomes if isinstance(o, Succeeded | Failed | Discarded)]
@@ -161,22 +174,15 @@ class DatabaseBroker(Broker):
                 raise
             raise DataError(str(error)) from error
 
-    def already_settled(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        found = self._own(lambda _: read_standings([o.claim.job.id for o in outcomes], self.database))
-        return [o for o in outcomes if _is_the_end_of(found.get(o.claim.job.id), o)]
-
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
         jobs = QueuedJob.objects.using(self.database).filter(backend=self.alias, status="RUNNING", worker_id=worker_id)
         back = {"status": "READY", "attempts": F("attempts") - 1}
         back |= dict.fromkeys(["token", "worker_id", "claimed_at", "begun_at"])
         return self._own(lambda cursor: jobs.exclude(id__in=list(held)).update(**back), writes=True)
 
-    def held_by(self, worker_id: str) -> list[tuple[Claim, float]]:
-        jobs = rows.running(self.database, self.alias).filter(worker_id=worker_id)
-        return self._own(lambda _: rows.claims_by_worker(jobs)).get(worker_id, [])
-
-    def stranded(self) -> dict[str, list[tuple[Claim, float]]]:
-        jobs = rows.stranded(rows.running(self.database, self.alias))
+    def orphans(self, worker_id: str | None = None) -> dict[str, list[tuple[Claim, float]]]:
+        jobs = rows.running(self.database, self.alias)
+        jobs = rows.stranded(jobs) if worker_id is None else jobs.filter(worker_id=worker_id)
         return self._own(lambda _: rows.claims_by_worker(jobs))
 
     def cancelled(self, worker_id: str) -> set[str]:
@@ -192,6 +198,9 @@ class DatabaseBroker(Broker):
 
     def bell(self) -> Bell:
         return self.dialect.bell(self.connection)
+
+    def close(self) -> None:
+        self.connection.close()
 
     def _may_ring(self, connection: BaseDatabaseWrapper) -> bool:
         """Whether this send should wake workers.
