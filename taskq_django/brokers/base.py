@@ -43,7 +43,7 @@ class Broker(ABC):
 
     @abstractmethod
     def ready_queues(self) -> list[str]:
-        """Names of the queues in which a job is ready to be claimed, in order; paused ones left out. Locks nothing."""
+        """Names of the queues in which a job is ready to be claimed; paused ones left out. Locks nothing."""
 
     @abstractmethod
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
@@ -108,5 +108,5 @@ class Broker(ABC):
     def close(self) -> None:
         """Close what the calling thread has open to it: before its process forks, and at the thread's end.
 
-        The next call opens it anew. Raises nothing.
+        The next call opens it anew.
         """

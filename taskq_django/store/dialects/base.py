@@ -68,7 +68,12 @@ PROMOTED_AT_ONCE = 1000
 
 
 class Dialect(ABC):
-    """The statements of one database vendor. Stateless; one instance serves all threads."""
+    """The statements of one database vendor. Stateless; one instance serves all threads.
+
+    What gets a cursor raises what the database raises, as Django's errors, and begins no transaction: the caller has
+    begun one, unless the method is named in ``one_statement``. A receipt is the token that a claim has written into
+    the row; what is locked stays so until the transaction ends.
+    """
 
     # The methods that write by one statement, which needs no transaction round it.
     one_statement: frozenset[str] = frozenset()
@@ -93,34 +98,60 @@ class Dialect(ABC):
         return transaction.atomic(using=connection.alias)
 
     @abstractmethod
-    def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime: ...
+    def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime:
+        """Write rows of jobs, READY or SCHEDULED, with the counters and times that they come with.
+
+        Returns when, by the database's clock. ``ring``: wake those who listen, once this is committed. Locks nothing
+        else. Raises IntegrityError where there is a row of one of the ids; what was written before is rolled back by
+        the caller.
+        """
 
     @abstractmethod
     def claim(
         self, cursor: CursorWrapper, backend: str, queue_name: str, limit: int, worker_id: str, token: str
-    ) -> list[Claim]: ...
+    ) -> list[Claim]:
+        """Make up to ``limit`` READY rows of a queue RUNNING under this token and count their start; returns them.
+
+        In the order of the claim, rows that others have locked passed over, and fewer where they are heavy. The rows
+        are locked (on SQLite: the database).
+        """
 
     @abstractmethod
-    def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended], over: bool = False) -> set[str]: ...
+    def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended], over: bool = False) -> set[str]:
+        """Move rows that still have the token of their claim to the results, or remove them where none is kept.
+
+        Returns the ids of their jobs; they are locked. Where there is a result of an id already, raises IntegrityError
+        or, with ``over``, keeps the one of more attempts. A row that waits may be ended too, by who has given it a
+        token; then nothing has begun.
+        """
 
     @abstractmethod
-    def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Returned]) -> set[str]: ...
+    def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Returned]) -> set[str]:
+        """Make rows READY or SCHEDULED that still have the token of their claim, and take it from them.
+
+        Returns the ids of their jobs; they are locked. What has failed queues anew, what is returned keeps its place.
+        """
 
     @abstractmethod
-    def record_attempts(self, cursor: CursorWrapper, outcomes: Sequence[Failed | Retried], worker_id: str) -> None: ...
+    def record_attempts(self, cursor: CursorWrapper, outcomes: Sequence[Failed | Retried], worker_id: str) -> None:
+        """Write down attempts that failed, over earlier reports of the same; of claims that were held, as ``end`` and
+        ``put_back`` have found in this transaction.
+        """
 
     @abstractmethod
     def next_due(self, cursor: CursorWrapper, backend: str) -> float | None:
-        """Seconds until the first held job is due; None for none."""
+        """Seconds until the first held job is due, by the database's clock; None for none. Locks nothing."""
 
     @abstractmethod
     def promote(self, cursor: CursorWrapper, backend: str) -> None:
-        """Make up to PROMOTED_AT_ONCE due jobs ready."""
+        """Make up to PROMOTED_AT_ONCE due jobs ready, the first ones; those that others have locked are passed over."""
 
     @abstractmethod
-    def bell(self, connection: BaseDatabaseWrapper) -> Bell: ...
+    def bell(self, connection: BaseDatabaseWrapper) -> Bell:
+        """A new one, for a loop that works on this connection. Nothing is asked yet."""
 
     def ready_queues(self, cursor: CursorWrapper, backend: str) -> list[str]:
+        """The queues that have READY rows, without the paused ones. Locks nothing."""
         cursor.execute(READY_QUEUES, [backend, backend, backend])
         return [name for (name,) in cursor.fetchall()]
 
