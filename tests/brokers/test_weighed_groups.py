@@ -22,7 +22,7 @@ from taskq_django.models import JobResult, QueuedJob
 from taskq_django.states import State
 from taskq_django.store import pruning
 from taskq_django.store.weights import HEAVIEST, cut
-from tests.contracts.test_broker import as_sent, job
+from tests.support.sending import as_sent, job
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
