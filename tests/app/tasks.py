@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from taskq_django import Backoff, Discard, Retry, TaskContext, task
-from tests.support import ledger
+from tests.support import late_app, ledger
 
 
 @task
@@ -170,6 +170,12 @@ def ledgered_large(context: TaskContext, path: str, seconds: float, size: int) -
     """The same, with a result of so many bytes that no store can make smaller by much."""
     ledgered.func(context, path, seconds)
     return os.urandom(size // 2).hex()
+
+
+@task
+def wait_at(gate: str) -> None:
+    """Takes as long as the test wants: until that file is there."""
+    late_app.wait_at(gate)
 
 
 @task(timeout=0.3)

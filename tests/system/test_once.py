@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +39,10 @@ def nobody_settles() -> Iterator[None]:
         with transaction.atomic():
             list(QueuedJob.objects.filter(status=State.RUNNING).select_for_update())
             yield
+
+
+def rows(state: State) -> int:
+    return QueuedJob.objects.filter(status=state).count()
 
 
 def kill_child(worker: RealWorker) -> None:
@@ -179,12 +184,19 @@ def test_a_neighbour_that_does_not_come_back_does_not_begin_it_again(start_worke
     assert (job.state, job.attempts, ledger.started()) == (State.FAILED, 1, 1)
 
 
-def test_what_goes_back_before_it_has_begun_begins_elsewhere(start_worker: Start, ledger: Ledger) -> None:
+def test_what_goes_back_before_it_has_begun_begins_elsewhere(
+    start_worker: Start, ledger: Ledger, tmp_path: Path
+) -> None:
     worker = start_worker("-t", "1", "--grace", "60").wait_until_ready()
-    blocker = tasks.ledgered.enqueue(str(ledger.path), 0.5)
-    wait_for(ledger.running, what=lambda: worker.output)
+    tasks.add.enqueue_many([(1,)] * 200)  # so short that from now on more are claimed than run
+    wait_for(lambda: JobResult.objects.count() == 200, what=lambda: worker.output[-3000:])
+    blocker = tasks.wait_at.enqueue(str(tmp_path / "gate"))
     jobs = tasks.ledgered_once.enqueue_many([(str(ledger.path), 0.0)] * 5)
+    wait_for(lambda: rows(State.RUNNING) == 6, what=lambda: worker.output[-3000:])
     worker.send(signal.SIGTERM)
+    wait_for(lambda: "finishing 1 job" in worker.output, what=lambda: worker.output[-3000:])
+    assert (rows(State.RUNNING), rows(State.READY)) == (1, 5)
+    (tmp_path / "gate").touch()
     assert worker.wait() == 0, worker.output
     wait_for_end(start_worker(), blocker, *jobs)
     assert {(job.state, job.attempts) for job in jobs} == {(State.SUCCESSFUL, 1)}
