@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +14,14 @@ from django.db import connection, transaction
 from django.dispatch import Signal
 
 from taskq_django import Discard, compat, signals
-from taskq_django.exceptions import ResultTimeout, TaskFailed
+from taskq_django.brokers.database.broker import DatabaseBroker
+from taskq_django.exceptions import BrokerUnavailable, ResultTimeout, TaskFailed
+from taskq_django.jobs import Claim
 from taskq_django.models import JobAttempt, JobResult, QueuedJob
 from taskq_django.states import State
 from taskq_django.testing import run_all
 from tests.app import tasks
+from tests.support.ledger import Ledger
 
 pytestmark = pytest.mark.django_db
 
@@ -355,3 +359,27 @@ def test_no_connection_is_left_in_a_transaction() -> None:
     run_all()
     assert connection.in_atomic_block  # the test's own
     assert not connection.needs_rollback
+
+
+@pytest.mark.parametrize("answer", [None, BrokerUnavailable("no answer")], ids=["the claim is lost", "an outage"])
+@pytest.mark.parametrize("task", [tasks.ledgered_once, tasks.aledgered_once], ids=["thread", "coroutine"])
+def test_what_must_not_begin_twice_does_not_begin_unknown_to_the_store(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, task: Any, answer: Exception | None
+) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    started_before_each_note = []
+    note = DatabaseBroker.note_begun
+
+    def fails_once(broker: DatabaseBroker, claim: Claim) -> bool:
+        started_before_each_note.append(ledger.started())
+        if len(started_before_each_note) > 1:
+            return note(broker, claim)
+        if answer is not None:
+            raise answer
+        return False
+
+    monkeypatch.setattr(DatabaseBroker, "note_begun", fails_once)
+    result = task.enqueue(str(ledger.path), 0.0)
+    run_all()
+    assert started_before_each_note == [0, 0]
+    assert (result.get(), result.attempts, ledger.started()) == (result.id, 1, 1)
