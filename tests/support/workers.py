@@ -10,6 +10,8 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
@@ -60,6 +62,11 @@ class RealWorker:
         wait_for(lambda: "Ready" in self.output or self.process.poll() is not None, what=lambda: self.output)
         assert self.process.poll() is None, self.output
         return self
+
+    def seconds_between_deaths(self) -> list[float]:
+        """Of its processes, by its log."""
+        moments = [datetime.fromisoformat(line[:23]) for line in self.output.splitlines() if " died: " in line]
+        return [(after - before).total_seconds() for before, after in pairwise(moments)]
 
     def children(self) -> list[int]:
         return children_of(self.process.pid)

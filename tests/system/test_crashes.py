@@ -148,6 +148,8 @@ def test_a_process_that_dies_at_its_start_is_started_again_with_growing_waits(
     env = settings_with(INSTALLED_APPS=[*django_settings.INSTALLED_APPS, "dying.Dying"])
     worker = start_worker(env=env)
     wait_for(lambda: worker.output.count("died: exit code 9") >= 3, what=lambda: worker.output)
+    first, second, *_ = worker.seconds_between_deaths()
+    assert (first >= 0.5, second >= 1) == (True, True), (first, second)
     worker.send(signal.SIGTERM)
     worker.wait()
     wait_for(lambda: not WorkerProcess.objects.exists())
