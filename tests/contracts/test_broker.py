@@ -226,6 +226,7 @@ def test_a_job_is_known_to_have_begun_until_it_goes_back(broker: Broker) -> None
     assert broker.note_begun(first)
     assert {c.job.id: c.has_begun for c, _ in broker.orphans(ME)[ME]} == {first.job.id: True, second.job.id: False}
     broker.settle([Returned(first, began=True)], ME)
+    assert broker.note_begun(second)
     broker.release_unanswered(ME, [])
     assert [c.job.id for c in claim_all(broker, worker=OTHER)] == [first.job.id, second.job.id]
     assert not any(c.has_begun for c, _ in broker.orphans(OTHER)[OTHER])
