@@ -133,7 +133,10 @@ def test_a_misspelt_backend_is_named_with_ours(settings: Settings, path: str) ->
     assert f'Did you mean "{OURS}"?' in message.msg
 
 
-def test_django_52_without_the_backport_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_django_52_without_the_backport_is_told_what_to_install_and_nothing_else(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.TASKS = tasks(QUEUES="mail")
     monkeypatch.setattr(django, "VERSION", (5, 2, 0, "final", 0))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
