@@ -145,10 +145,39 @@ def test_no_job_runs_in_a_module_that_is_half_there(
     assert set(JobResult.objects.filter(id__in=ids).values_list("status", "return_value")) == {("SUCCESSFUL", "1")}
 
 
-def test_what_a_module_has_left_that_failed_is_not_run(
-    start_worker: Start, late: LateApp, with_it: dict[str, str]
+def test_a_module_that_is_half_there_keeps_no_coroutine_waiting(
+    start_worker: Start, late: LateApp, with_it: dict[str, str], tmp_path: Path
 ) -> None:
-    late.write("broken", "@task\ndef done() -> int:\n    return 1\n\nraise ImportError('later')\n")
+    gate, reached = tmp_path / "gate", tmp_path / "reached"
+    late.write(
+        "slow",
+        f"""
+        from pathlib import Path
+
+        @task
+        async def adone() -> int:
+            return 2
+
+        Path({str(reached)!r}).touch()
+        wait_at({str(gate)!r})
+        """,
+    )
+    slow = late.enqueue("slow.adone")
+    worker = start_worker("-t", "4", env=with_it).wait_until_ready()
+    wait_for(reached.exists, what=lambda: worker.output)
+    slow += late.enqueue("slow.adone")  # its task is known by now, and waits for its module as the first one does
+    wait_for(lambda: QueuedJob.objects.filter(status=State.RUNNING).count() == 2, what=lambda: worker.output)
+    wait_for_end(worker, tasks.aadd.enqueue(1))
+    assert not ended(*slow)
+    gate.touch()
+    wait_for(lambda: ended(*slow), what=lambda: worker.output)
+
+
+@pytest.mark.parametrize("what", ["ImportError", "SystemExit", "KeyboardInterrupt"])
+def test_what_a_module_has_left_that_failed_is_not_run(
+    start_worker: Start, late: LateApp, with_it: dict[str, str], what: str
+) -> None:
+    late.write("broken", f"@task\ndef done() -> int:\n    return 1\n\nraise {what}('later')\n")
     ids = [*late.enqueue("broken.done", 3)]
     worker = start_worker("-t", "2", env=with_it)
     wait_for(lambda: ended(*ids), what=lambda: worker.output)
@@ -218,4 +247,6 @@ def test_a_process_that_dies_by_every_job_is_started_again_with_growing_waits(
     worker = start_worker("-t", "1", env=with_it)
     wait_for(lambda: not QueuedJob.objects.exists(), timeout=60, what=lambda: worker.output)
     assert worker.output.count("died: exit code 9") == 12
+    _, *waits = worker.seconds_between_deaths()  # after its first one it is started at once
+    assert all(waited >= least for waited, least in zip(waits, (0.5, 1, *[2] * 8), strict=True)), waits
     assert os.kill(worker.process.pid, 0) is None
