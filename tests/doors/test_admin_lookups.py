@@ -221,3 +221,20 @@ def test_an_action_on_rows_that_cannot_be_is_answered(rows: None, ids: list[str]
         answer = operator.post(changelist("schedule"), {"action": action, "_selected_action": ids, **more})
         assert answer.status_code in {200, 302}
     assert not JobAttempt.objects.exists()
+
+
+@pytest.mark.parametrize("model", ["jobresult", "queuedjob"])
+def test_an_address_sorts_jobs_by_their_key_only(rows: None, model: str) -> None:
+    viewer = user(*VIEWS)
+    columns = [str(number) for number in range(8)]
+    for order in (*columns, ".".join(columns), "-6.2"):
+        changes = viewer.get(changelist(model), {"o": order}).context["cl"]
+        assert {name.strip("-") for name in changes.queryset.query.order_by} <= {"id", "pk"}, order
+
+
+@pytest.mark.parametrize("order", [".".join(["1"] * 4000), ".".join(["-4", "4"] * 2000)])
+def test_an_address_sorts_by_each_column_once(rows: None, order: str) -> None:
+    viewer = user(*VIEWS)
+    for model in LISTS:
+        changes = viewer.get(changelist(model), {"o": order}).context["cl"]
+        assert len(changes.queryset.query.order_by) <= 3, model
