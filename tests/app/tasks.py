@@ -483,10 +483,22 @@ async def aleave_open(queue: str, how: str) -> str:
 
 @task(timeout=0.3)
 async def block_the_orm(seconds: float) -> None:
-    """Ends in time; what it has called does not."""
+    """Is to end in time; what it waits for does not."""
     from asgiref.sync import sync_to_async
 
     await sync_to_async(time.sleep)(seconds)
+
+
+_left_behind: set[asyncio.Future[None]] = set()
+
+
+@task
+async def leave_the_orm_busy(seconds: float) -> None:
+    """Ends; what it has called does not."""
+    from asgiref.sync import sync_to_async
+
+    _left_behind.add(asyncio.ensure_future(sync_to_async(time.sleep)(seconds)))
+    await asyncio.sleep(0)  # it is called meanwhile
 
 
 @task

@@ -131,7 +131,7 @@ def test_a_transaction_that_a_coroutine_leaves_open_takes_no_other_jobs_rows(sta
     assert f"left a transaction open; rolled back task=tests.app.tasks.aleave_open id={culprit.id}" in worker.output
 
 
-def test_a_call_that_outlives_its_coroutine_does_not_keep_the_orm_from_all_others(start_worker: Start) -> None:
+def test_a_call_that_a_coroutine_cannot_leave_does_not_keep_the_orm_from_all_others(start_worker: Start) -> None:
     worker = start_worker("--grace", "1").wait_until_ready()
     culprit = tasks.block_the_orm.enqueue(600.0)
     wait_for_end(worker, culprit)
@@ -139,6 +139,19 @@ def test_a_call_that_outlives_its_coroutine_does_not_keep_the_orm_from_all_other
     wait_for_end(worker, *others)
     assert culprit.errors[0].exception_class_path == "taskq_django.exceptions.TaskTimeout"
     assert {job.return_value for job in others} == {0}
+    assert "do not come back" in worker.output
+    assert "it is killed" not in worker.output
+
+
+def test_a_call_that_outlives_its_coroutine_does_not_keep_the_orm_from_all_others(start_worker: Start) -> None:
+    worker = start_worker("--grace", "1").wait_until_ready()
+    culprit = tasks.leave_the_orm_busy.enqueue(600.0)
+    wait_for_end(worker, culprit)
+    others = [tasks.acount.enqueue() for _ in range(3)]
+    wait_for_end(worker, *others)
+    assert (culprit.state, culprit.attempts) == (State.SUCCESSFUL, 1)
+    assert {job.return_value for job in others} == {0}
+    assert "keeps others waiting" in worker.output
 
 
 @pytest.mark.once
