@@ -173,8 +173,8 @@ def ledgered_large(context: TaskContext, path: str, seconds: float, size: int) -
 
 
 @task
-def wait_at(gate: str) -> None:
-    """Takes as long as the test wants: until that file is there."""
+def wait_at(gate: str, text: str = "") -> None:
+    """Takes as long as the test wants: until that file is there. ``text``: of any size."""
     late_app.wait_at(gate)
 
 

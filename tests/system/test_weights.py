@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from taskq_django import control
 from taskq_django.compat import task_backends
 from taskq_django.models import JobAttempt, JobResult, QueuedJob
+from taskq_django.store.weights import MOST_KEPT
 from tests.app import tasks
 from tests.support.ledger import Ledger
 from tests.support.servers import Server
@@ -72,6 +73,19 @@ def test_a_worker_stays_small_whatever_its_coroutines_carry(start_worker: Start)
     assert drain(start_worker) < MOST
     assert JobResult.objects.filter(status="SUCCESSFUL").count() == 2120
     assert large[-1].get() == "x" * 1_000_000
+
+
+@pytest.mark.usefixtures("many_light_ones")
+def test_a_worker_holds_few_large_jobs_beyond_those_that_it_runs(start_worker: Start, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    large = tasks.wait_at.enqueue_many([(str(gate), "x" * 1_000_000)] * 100)
+    worker = start_worker().wait_until_ready()
+    wait_for(lambda: "released" in worker.output, what=lambda: worker.output[-3000:])  # they have waited for a seat
+    gate.touch()
+    wait_for(lambda: not QueuedJob.objects.exists(), timeout=100, what=lambda: worker.output[-3000:])
+    gone_back = set(re.findall(r"released task=\S+ id=(\S+)", worker.output))
+    assert 0 < len(gone_back) <= 2 * MOST_KEPT // 1_000_000
+    assert JobResult.objects.filter(pk__in=large.ids, status="SUCCESSFUL", attempts=1).count() == len(large)
 
 
 def test_a_worker_stays_small_whatever_its_tasks_raise(start_worker: Start) -> None:
