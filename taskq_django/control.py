@@ -20,14 +20,14 @@ from .exceptions import ConfigurationError
 from .jobs import Claim, Discarded, Job, is_id
 from .models import JobResult, PausedQueue, QueuedJob
 from .models.moments import DatabaseNow
-from .states import State
-from .store.connections import DIALECTS, replace_lost
+from .states import WAITING, State
+from .store.connections import replace_lost
+from .store.dialects.vendors import dialect_of
 from .store.weights import cut
 
 # Rows of one transaction, or fewer that are heavy: its locks are held for some milliseconds.
 AT_ONCE = 500
 
-WAITING = (State.SCHEDULED, State.READY)
 REOPENED = (State.FAILED, State.CANCELLED, State.EXPIRED)
 
 
@@ -161,7 +161,7 @@ def _end_as_cancelled(ids: Sequence[str], database: str, reason: str) -> None:
     outcomes = [Discarded(claim, now, now, State.CANCELLED, reason) for claim in claims]
     connection = connections[database]
     with connection.cursor() as cursor:
-        DIALECTS[connection.vendor].end(cursor, outcomes, over=True)
+        dialect_of(connection).end(cursor, outcomes, over=True)
 
 
 def _known_ids(ids: Iterable[str]) -> list[str]:

@@ -22,7 +22,8 @@ class State(TextChoices):
         return self in FINAL
 
 
-LIVE = (State.SCHEDULED, State.READY, State.RUNNING)
+WAITING = (State.SCHEDULED, State.READY)
+LIVE = (*WAITING, State.RUNNING)
 FINAL = (State.SUCCESSFUL, State.FAILED, State.CANCELLED, State.EXPIRED)
 
 # What django.tasks calls each state: its API knows four words only.

@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, Tags, register
 from django.db import connections, router
 
 from ..conf import option_problems
-from ..conf.declaration import Problem, described, listed
+from ..conf.declaration import Problem, listed
 from .configuration import has_framework
 from .messages import TAG, message_of
 
@@ -37,14 +37,14 @@ def check_servers(
     app_configs: AppConfigs = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """The versions of the servers; connects, so only where Django asks for it: check --database, migrate."""
-    from ..store.connections import DIALECTS
+    from ..store.dialects.vendors import dialect_of, is_supported
 
     ours = [database for database in dict.fromkeys(_databases().values()) if database in (databases or ())]
     return [
         message_of(Problem(f'DATABASES["{database}"]', f"must be at least {needed} to hold jobs.", "", "E014"))
         for database in ours
-        if connections[database].vendor in DIALECTS
-        if (needed := DIALECTS[connections[database].vendor].needs(connections[database]))
+        if is_supported(connections[database])
+        if (needed := dialect_of(connections[database]).needs(connections[database]))
     ]
 
 
@@ -64,11 +64,11 @@ def _databases() -> dict[str, str]:
 
 
 def _vendor_problems(alias: str, database: str) -> Iterator[Problem]:
-    from ..store.connections import DIALECTS
+    from ..store.dialects.vendors import DIALECTS, is_supported
 
-    vendor = connections[database].vendor
-    if vendor not in DIALECTS:
-        message = f'keeps its jobs in DATABASES["{database}"], which is {vendor}.'
+    connection = connections[database]
+    if not is_supported(connection):
+        message = f'keeps its jobs in DATABASES["{database}"], which is {connection.display_name}.'
         hint = f'Supported are {listed(DIALECTS)}: name such a database in OPTIONS["broker"], as "database://ALIAS".'
         yield Problem(f'TASKS["{alias}"]', message, hint, "E011")
 
@@ -98,6 +98,7 @@ def _routing_problems(databases: Mapping[str, str]) -> Iterator[Problem]:
 
 def _advice(databases: Mapping[str, str]) -> Iterator[Problem]:
     from ..models import JobResult
+    from ..store.dialects.advice import setting_problems
 
     home = router.db_for_write(JobResult)
     for alias, database in databases.items():
@@ -107,15 +108,4 @@ def _advice(databases: Mapping[str, str]) -> Iterator[Problem]:
             hint += ", and keep the jobs of all backends in one database."
             yield Problem(f'TASKS["{alias}"]', message, hint, "W001")
     for database in dict.fromkeys(databases.values()):
-        options = connections[database].settings_dict["OPTIONS"]
-        waits = str(options.get("transaction_mode")).upper() in {"IMMEDIATE", "EXCLUSIVE"}
-        has_wal = "wal" in str(options.get("init_command", "")).lower()
-        if connections[database].vendor == "sqlite" and has_wal and not waits:
-            message = 'has a WAL, and OPTIONS without "transaction_mode": "IMMEDIATE".'
-            hint = 'Set it: else transactions that read and then write fail with "database is locked" beside a worker.'
-            yield Problem(f'DATABASES["{database}"]', message, hint, "W010")
-        level = options.get("isolation_level", "read committed")
-        if connections[database].vendor == "mysql" and str(level).lower() != "read committed":
-            message = f"has the isolation level {described(level)}."
-            hint = 'Claims and inserts then lock the gaps between rows and wait for each other; use "read committed".'
-            yield Problem(f'DATABASES["{database}"]', message, hint, "W002")
+        yield from setting_problems(connections[database])

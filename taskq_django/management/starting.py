@@ -11,6 +11,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, OperationalError, connections
+from django.db.migrations.executor import MigrationExecutor
 
 from ..backend import databases_of, our_backends
 from ..backoff import wait_after
@@ -18,7 +19,6 @@ from ..brokers import Broker
 from ..conf.declaration import Option, options
 from ..exceptions import BrokerError, BrokerUnavailable, one_line
 from ..store.lines import limit_lines, release_lines
-from ..worker.readiness import pending_migrations
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -117,12 +117,15 @@ def _wait_for_tables(brokers: Mapping[str, Broker], seconds: float) -> None:
 
 
 def _pending(database: str) -> list[str]:
+    """The names of our migrations that are not applied there."""
     try:
-        return pending_migrations(database)
+        executor = MigrationExecutor(connections[database])
     except DatabaseError as error:  # the service's role may have rights on our tables only
         connections[database].close_if_unusable_or_obsolete()
         logger.warning("Whether migrations are pending cannot be read: %s", one_line(error))
         return []
+    ours = [node for node in executor.loader.graph.leaf_nodes() if node[0] == "taskq_django"]
+    return [migration.name for migration, _ in executor.migration_plan(ours) if migration.app_label == "taskq_django"]
 
 
 def _reader(option: Option) -> Any:

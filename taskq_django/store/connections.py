@@ -9,28 +9,23 @@ from typing import Any, TypeVar
 from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .dialects.base import Dialect
-from .dialects.mysql import MySQL
-from .dialects.postgresql import PostgreSQL
-from .dialects.sqlite import SQLite
+from .dialects.vendors import dialect_of, is_supported
 
 T = TypeVar("T")
 
 OUTAGE = (DatabaseError, InterfaceError)
 
-DIALECTS: dict[str, Dialect] = {"mysql": MySQL(), "postgresql": PostgreSQL(), "sqlite": SQLite()}
-
 
 def own_transaction(database: str) -> AbstractContextManager[None]:
     """A write transaction that is a worker's own: it leaves room for those of the project."""
     connection = connections[database]
-    return DIALECTS[connection.vendor].transaction(connection)
+    return dialect_of(connection).transaction(connection)
 
 
 def welcome(connection: BaseDatabaseWrapper) -> None:
     """Have what tasks do there leave room for what the project does besides."""
-    if dialect := DIALECTS.get(connection.vendor):
-        dialect.welcome(connection)
+    if is_supported(connection):
+        dialect_of(connection).welcome(connection)
 
 
 def let_go(connection: Any) -> None:

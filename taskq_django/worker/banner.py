@@ -1,22 +1,31 @@
-"""What a worker says when it starts: every value is the one in force."""
+"""What a worker says when it starts: every value is the one in force, and what its start should not hide."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import django
 from django.conf import settings
 from django.db import connections
 
 from .. import __version__
+from ..backend import databases_of
 from ..brokers import Broker
+from ..conf import taskq_settings
+from ..models import QueuedJob, WorkerProcess
+from ..models.moments import DatabaseNow
 from ..registry import registry
-from . import readiness
+from ..states import WAITING
+from ..store.dialects.advice import advice, max_connections
 from .options import WorkerOptions
 
-WAL_OPTIONS = '{"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"}'
+# Of the connections that the server allows, from which part on a worker's own are worth a warning.
+CLOSE = 0.8
+COUNTED = 10_000  # a worker must be ready within 2 s, whatever waits
+UNSERVED_SHOWN = 10
 
 
 def banner(options: WorkerOptions, brokers: Mapping[str, Broker], here: Mapping[str, Broker]) -> str:
@@ -38,8 +47,7 @@ def banner(options: WorkerOptions, brokers: Mapping[str, Broker], here: Mapping[
         ("pool", f"{pool}, grace {options.grace:g} s"),
         *([("beat", "in this worker")] if options.beat else []),
         ("tasks", f"{len(tasks)} in {len(apps)} package{'s' if len(apps) != 1 else ''}"),
-        *_advice(here),
-        *readiness.advice(options, here),
+        *notices(options, here),
     ]
     return "\n".join(
         [
@@ -56,23 +64,77 @@ def _described(broker: Broker, answers: bool) -> str:
     return f'database ({connections[broker.database].display_name}, "{broker.database}")'
 
 
-def _advice(brokers: Mapping[str, Broker]) -> list[tuple[str, str]]:
-    rows = []
-    for alias in sorted({broker.database for broker in brokers.values()}):
-        connection = connections[alias]
-        if connection.vendor == "sqlite" and not connection.is_in_memory_db():  # type: ignore[attr-defined]
-            with connection.cursor() as cursor:
-                cursor.execute("PRAGMA journal_mode")
-                mode = cursor.fetchone()[0]
-            waits = connection.transaction_mode in {"IMMEDIATE", "EXCLUSIVE"}  # type: ignore[attr-defined]
-            if mode != "wal" or not waits:
-                rows.append(("advice", f'{_why(mode, waits)}: DATABASES["{alias}"]["OPTIONS"] = {WAL_OPTIONS}'))
-    return rows
+def notices(options: WorkerOptions, brokers: Mapping[str, Broker]) -> Iterator[tuple[str, str]]:
+    """What to set, what will go short, and who is not served. Raises what the database raises."""
+    wanted = max(options.processes, 1) * (options.threads + 2)
+    for database in databases_of(brokers.values()):
+        if text := advice(connections[database]):
+            yield "advice", text
+        allowed = max_connections(connections[database])
+        if allowed and wanted >= allowed * CLOSE:
+            text = (
+                f'this worker may open {wanted} connections to DATABASES["{database}"], which allows {allowed} in all'
+            )
+            yield "connections", f"{text}: lower --processes or --threads, or raise max_connections"
+    yield from _unserved(options, brokers)
 
 
-def _why(journal_mode: str, waits: bool) -> str:
-    if waits:
-        return "faster on SQLite"
-    if journal_mode == "wal":
-        return "needed on this SQLite, or the project's transactions fail beside tasks and workers (database is locked)"
-    return "needed on SQLite as soon as tasks write much: until then nobody can read while one writes"
+def _unserved(options: WorkerOptions, brokers: Mapping[str, Broker]) -> Iterator[tuple[str, str]]:
+    """A row for each of the first UNSERVED_SHOWN queues that have jobs, and nobody to run them."""
+    shown = 0
+    for alias, broker in brokers.items():
+        servers = [_own(options), *_live(broker.database)]
+        for queue in _queues(broker.database, alias):
+            if any(server.serves(alias, queue) for server in servers):
+                continue
+            if shown == UNSERVED_SHOWN:
+                yield "unserved", "and more: see manage.py taskq_status"
+                return
+            shown += 1
+            yield "unserved", f"{alias}/{queue} ({_waiting(broker.database, alias, queue)}): no live worker serves it"
+
+
+def _queues(database: str, alias: str) -> list[str]:
+    """The names of the queues with jobs that wait, by one probe of the index each: there may be millions of jobs."""
+    found: set[str] = set()
+    for status in WAITING:
+        jobs = QueuedJob.objects.using(database).filter(backend=alias, status=status).order_by("queue_name")
+        names = jobs.values_list("queue_name", flat=True)
+        name = names.first()
+        while name is not None:
+            found.add(name)
+            name = names.filter(queue_name__gt=name).first()
+    return sorted(found)
+
+
+def _waiting(database: str, alias: str, queue: str) -> str:
+    """``12 jobs``; counts no further than COUNTED."""
+    # In the order of the index: without it PostgreSQL reads the table until it has met enough rows of this queue.
+    jobs = QueuedJob.objects.using(database).filter(backend=alias, queue_name=queue).order_by("rank", "available_at")
+    count = sum(jobs.filter(status=status)[: COUNTED + 1].count() for status in WAITING)
+    if count > COUNTED:
+        return f"more than {COUNTED} jobs"
+    return f"{count} job{'' if count == 1 else 's'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    backends: frozenset[str]
+    queues: frozenset[str]  # empty: all
+    without: frozenset[str] = frozenset()
+
+    def serves(self, backend: str, queue: str) -> bool:
+        return backend in self.backends and (not self.queues or queue in self.queues) and queue not in self.without
+
+
+def _own(options: WorkerOptions) -> Served:
+    return Served(*map(frozenset, (options.backends, options.queues, options.exclude_queues)))
+
+
+def _live(database: str) -> list[Served]:
+    lease = taskq_settings().worker.lease
+    rows = WorkerProcess.objects.using(database).filter(supervisor=None, seen_at__gte=DatabaseNow(-lease))
+    return [
+        Served(*(frozenset(filter(None, text.split(","))) for text in row))
+        for row in rows.values_list("backends", "queues", "excluded")
+    ]

@@ -157,11 +157,12 @@ def test_two_tasks_of_one_path_are_an_error_that_names_both_places(monkeypatch: 
 
 def test_a_database_that_is_not_supported_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(connections["default"]), "vendor", "oracle")
+    monkeypatch.setattr(type(connections["default"]), "display_name", "Oracle")
 
     [(check, text), *_] = found()
 
     assert check == "taskq_django.E011"
-    assert 'DATABASES["default"], which is oracle' in text
+    assert 'DATABASES["default"], which is Oracle' in text
     assert "postgresql" in text
 
 

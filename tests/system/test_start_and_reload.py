@@ -21,7 +21,7 @@ from taskq_django.compat import task_backends
 from taskq_django.models import PausedQueue, WorkerProcess
 from taskq_django.models.moments import DatabaseNow
 from taskq_django.states import State
-from taskq_django.worker import readiness, stacks
+from taskq_django.worker import banner, stacks
 from taskq_django.worker.lease import Lease
 from taskq_django.worker.options import WorkerOptions
 from tests.app import tasks
@@ -44,7 +44,7 @@ def rows(name: str, **chosen: Any) -> list[str]:
     """What the banner of a worker with these options would say under this name."""
     options = WorkerOptions(name="a", backends=("default",), **chosen)
     brokers = {"default": task_backends["default"].broker}  # type: ignore[attr-defined]
-    return [text for row, text in readiness.advice(options, brokers) if row == name]
+    return [text for row, text in banner.notices(options, brokers) if row == name]
 
 
 def test_a_worker_waits_for_its_tables(start_worker: Start, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_the_banner_warns_of_too_many_connections() -> None:
 
 @pytest.mark.django_db
 def test_an_unserved_queue_is_counted_no_further_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness, "COUNTED", 2)
+    monkeypatch.setattr(banner, "COUNTED", 2)
     for queue, count in (("few", 2), ("many", 3), ("late", 1)):
         tasks.add.using(queue_name=queue).enqueue_many([(n,) for n in range(count)])
     tasks.add.using(queue_name="late", run_after=timedelta(hours=1)).enqueue(1)
@@ -130,11 +130,11 @@ def test_an_excluded_queue_is_unserved_until_another_worker_lives() -> None:
 
 @pytest.mark.django_db
 def test_many_unserved_queues_are_not_all_listed() -> None:
-    for number in range(readiness.UNSERVED_SHOWN + 2):
+    for number in range(banner.UNSERVED_SHOWN + 2):
         tasks.add.using(queue_name=f"queue{number}").enqueue(1)
 
     shown = rows("unserved", queues=("default",))
-    assert len(shown) == readiness.UNSERVED_SHOWN + 1
+    assert len(shown) == banner.UNSERVED_SHOWN + 1
     assert shown[-1] == "and more: see manage.py taskq_status"
 
 

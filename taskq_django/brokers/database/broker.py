@@ -25,15 +25,16 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import F
 from django.utils import timezone
 
-from ...exceptions import BrokerError, BrokerUnavailable, ConfigurationError, OutcomeRefused, one_line
+from ...exceptions import BrokerError, BrokerUnavailable, OutcomeRefused, one_line
 from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Retried, Returned, Succeeded, size_of, weight_of
 from ...models import QueuedJob
 from ...models.moments import DatabaseNow
 from ...sleeper import Bell
 from ...states import State
-from ...store.connections import DIALECTS, code_of, in_transaction, lacks_table, let_go
+from ...store.connections import code_of, in_transaction, lacks_table, let_go
 from ...store.dialects.base import Dialect
 from ...store.dialects.bells import RING_PAUSE
+from ...store.dialects.vendors import dialect_of
 from ...store.stories import Standing, read_standings
 from ...store.weights import LIGHT, cut
 from ..base import Broker
@@ -75,14 +76,7 @@ class DatabaseBroker(Broker):
 
     @property
     def dialect(self) -> Dialect:
-        vendor = self.connection.vendor
-        try:
-            return DIALECTS[vendor]
-        except KeyError:
-            raise ConfigurationError(
-                f"TASKS[{self.alias!r}] keeps its jobs in DATABASES[{self.database!r}], which is {vendor}; "
-                f"supported are {', '.join(DIALECTS)}."
-            ) from None
+        return dialect_of(self.connection)
 
     def send(self, jobs: Sequence[Job]) -> datetime:
         connection = self.connection

@@ -18,7 +18,7 @@ from django.db.backends.utils import CursorWrapper
 
 from ...jobs import Claim, Ended, Failed, Job, Outcome, Retried, Returned
 from ...sleeper import Bell
-from ..limits import Limits, by_variables
+from ..limits import Limits
 from ..weights import LIGHT, what_fits
 from .base import (
     ATTEMPT,
@@ -37,6 +37,7 @@ from .base import (
 )
 from .bells import PollBell
 from .packets import as_json, json_groups, taken_out, write_heavy
+from .variables import by_variables
 
 EPOCH = "TIMESTAMP'1970-01-01 00:00:00'"
 NOW = "UTC_TIMESTAMP(6)"  # NOW() would be in the time zone of the session

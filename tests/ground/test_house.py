@@ -1,0 +1,51 @@
+"""Rules of the source that no import shows."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import taskq_django
+
+PACKAGE = Path(taskq_django.__file__).parent
+DIALECTS, MIGRATIONS = PACKAGE / "store" / "dialects", PACKAGE / "migrations"
+SQL = re.compile(
+    r"\s*(SELECT\s|INSERT\s+INTO\s|UPDATE\s.*\sSET\s|DELETE\s+FROM\s|WITH\s.*\sAS\s|PRAGMA\s|SET\s+(SESSION|LOCAL)\s"
+    r"|SHOW\s|BEGIN\b|EXPLAIN\s|LISTEN\s|NOTIFY\s|CREATE\s|ALTER\s|LOCK\s)",
+    re.DOTALL,
+)
+
+
+def sources() -> Iterator[tuple[Path, ast.Module]]:
+    for path in PACKAGE.rglob("*.py"):
+        yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def sql_in(tree: ast.Module) -> Iterator[int]:
+    """Lines with a statement in a string, with its execution, or with a question about the vendor."""
+    said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+    for node in ast.walk(tree):
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said
+        if is_text and SQL.match(node.value):  # type: ignore[attr-defined]
+            yield node.lineno  # type: ignore[attr-defined]
+        if isinstance(node, ast.Attribute) and node.attr in {"execute", "executemany", "vendor"}:
+            yield node.lineno
+
+
+def test_sql_and_differences_of_vendors_are_in_the_dialects_only() -> None:
+    others = [(path, tree) for path, tree in sources() if not {DIALECTS, MIGRATIONS} & set(path.parents)]
+    found = [f"{path.relative_to(PACKAGE)}:{line}" for path, tree in others for line in sql_in(tree)]
+    assert found == []
+
+
+def test_each_dialect_is_seen_to_write_sql() -> None:
+    for name in ("mysql", "postgresql", "sqlite", "clock", "advice"):
+        tree = ast.parse((DIALECTS / f"{name}.py").read_text(encoding="utf-8"))
+        assert list(sql_in(tree)), name
+
+
+def test_no_file_of_the_package_is_longer_than_a_reader_holds_in_mind() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path, _ in sources()}
+    assert [path.name for path, lines in lengths.items() if lines > 300 and MIGRATIONS not in path.parents] == []
