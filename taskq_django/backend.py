@@ -28,7 +28,7 @@ from .exceptions import ConfigurationError
 from .jobs import is_id
 from .registry import registry
 from .task_options import refuse_text
-from .tasks import Misplaced, Task
+from .tasks import Misplaced, Task, wrapped
 
 if TYPE_CHECKING:
     from .brokers import Broker
@@ -55,7 +55,7 @@ class TaskqBackend(BaseTaskBackend):
         self.queues = (
             {name for name in queues if isinstance(name, str)} if isinstance(queues, list | tuple | set) else set()
         )
-        self._validated: dict[int, Any] = {}  # by id; tasks are many times enqueued and seldom made
+        self._validated: dict[int, Task[..., Any]] = {}  # by id; tasks are many times enqueued and seldom made
 
     @cached_property
     def taskq_options(self) -> BackendOptions:
@@ -93,7 +93,7 @@ class TaskqBackend(BaseTaskBackend):
         if not is_misplaced:
             registry.add(task)
             return
-        if getattr(task, "native", False):
+        if wrapped(task).native:
             registry.add(task)  # for the system check to find
         raise Misplaced(
             f"Queue '{task.queue_name}' is not valid for backend. The task {task.module_path} "
@@ -101,19 +101,20 @@ class TaskqBackend(BaseTaskBackend):
             task,
         )
 
-    def _validate_once(self, task: Any) -> None:
+    def _validated_once(self, given: compat.AnyTask) -> Task[..., Any]:
         """Again, for the settings may have changed since the task was built; then this is another backend object."""
-        if self._validated.get(id(task)) is not task:
-            self.validate_task(task)
+        task = self._validated.get(id(given))
+        if task is None or task.given is not given:
+            self.validate_task(given)
             if len(self._validated) > 500:  # copies made by using() come and go
                 self._validated.clear()
-            self._validated[id(task)] = task
+            task = self._validated[id(given)] = wrapped(given)
+        return task
 
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Result[Any]:
         from .client import enqueue
 
-        self._validate_once(task)
-        result = enqueue(task, (args, kwargs), self.broker, self.taskq_options)
+        result = enqueue(self._validated_once(task), (args, kwargs), self.broker, self.taskq_options)
         if compat.is_heard(compat.task_enqueued, logging.DEBUG):
             compat.announce(compat.task_enqueued, type(self), result)
         return result
@@ -123,8 +124,7 @@ class TaskqBackend(BaseTaskBackend):
     ) -> Sequence[Result[Any]]:
         from .client import enqueue_many
 
-        self._validate_once(task)
-        results = enqueue_many(task, calls, self.broker, self.taskq_options)
+        results = enqueue_many(self._validated_once(task), calls, self.broker, self.taskq_options)
         if compat.is_heard(compat.task_enqueued, logging.DEBUG):
             for result in results:
                 compat.announce(compat.task_enqueued, type(self), result)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import orjson
 from django.conf import settings
 from django.utils import timezone
 
-from . import codec, compat, signals
+from . import codec, signals
 from .brokers import Broker
 from .conf import BackendOptions
 from .exceptions import ArgumentError, Discard
@@ -25,7 +25,7 @@ Call = tuple[Sequence[Any], Mapping[str, Any]]
 SENT_AT_ONCE = 1000
 
 
-def enqueue(task: compat.AnyTask, call: Call, broker: Broker, options: BackendOptions) -> Result[Any]:
+def enqueue(task: Task[..., Any], call: Call, broker: Broker, options: BackendOptions) -> Result[Any]:
     """Check and send one job; the handle knows its id, and when the broker took it."""
     job = make_job(task, call, broker.alias, options)
     try:
@@ -36,7 +36,7 @@ def enqueue(task: compat.AnyTask, call: Call, broker: Broker, options: BackendOp
 
 
 def enqueue_many(
-    task: compat.AnyTask, calls: Sequence[Call], broker: Broker, options: BackendOptions
+    task: Task[..., Any], calls: Sequence[Call], broker: Broker, options: BackendOptions
 ) -> Sequence[Result[Any]]:
     """Check all, then send them in batches. When a batch fails the ones before it have been sent."""
     jobs: list[Job] = []
@@ -64,7 +64,7 @@ class SentResults(Sequence[Result[Any]]):
 
     def __init__(
         self,
-        task: compat.AnyTask,
+        task: Task[..., Any],
         jobs: Sequence[Job],
         moments: Sequence[datetime | None],
         vetoed: Mapping[str, Result[Any]],
@@ -97,27 +97,27 @@ class SentResults(Sequence[Result[Any]]):
         return [job.id for job in self._jobs]
 
 
-def make_job(task: compat.AnyTask, call: Call, alias: str, options: BackendOptions) -> Job:
+def make_job(task: Task[..., Any], call: Call, alias: str, options: BackendOptions) -> Job:
     """The job of a call that fits the task. Raises ArgumentError."""
     args, kwargs = call
-    if isinstance(task, Task) and task.native:
+    if task.native:
         names = check_arguments(task, args, kwargs)
         payload = codec.encode_call(args, kwargs, names=names, max_bytes=options.max_payload)
     else:
         payload = codec.encode_plain_call(args, kwargs, max_bytes=options.max_payload)
     run_after, delay_us = task.run_after, None
     if isinstance(run_after, timedelta):
-        run_after, delay_us = None, int(run_after.total_seconds() * 1e6)
+        delay_us = int(run_after.total_seconds() * 1e6)
+        run_after = None
     elif run_after is not None and not timezone.is_aware(run_after):
         run_after = timezone.make_aware(run_after)  # allowed under USE_TZ = False only; the backend has checked
     headers: dict[str, Any] = {}
-    if sensitive := getattr(task, "sensitive", ()):
+    if task.sensitive:
         # A page must mask them also where the task's code is not, or no longer says so.
         parameters = spelled_parameters(task.func, task.takes_context)
-        headers[SENSITIVE] = {"names": sensitive, "parameters": parameters}
-    if metadata := getattr(task, "metadata", None):
-        headers["metadata"] = metadata
-    expires = getattr(task, "expires", None)
+        headers[SENSITIVE] = {"names": task.sensitive, "parameters": parameters}
+    if task.metadata:
+        headers["metadata"] = task.metadata
     return Job(
         id=new_id(),
         task_path=task.module_path,
@@ -127,7 +127,7 @@ def make_job(task: compat.AnyTask, call: Call, alias: str, options: BackendOptio
         priority=int(task.priority),  # the framework lets 3.0 pass
         run_after=run_after,
         delay_us=delay_us,
-        expires_us=None if expires is None else int(expires * 1e6),
+        expires_us=None if task.expires is None else int(cast("float", task.expires) * 1e6),
         headers=_headers_text(headers) if headers else "",
     )
 
@@ -139,7 +139,7 @@ def _headers_text(headers: Mapping[str, Any]) -> str:
         raise ArgumentError(f"Metadata and headers must be JSON (dict, list, str, numbers): {error}.") from None
 
 
-def ask_receivers(task: compat.AnyTask, job: Job) -> Job:
+def ask_receivers(task: Task[..., Any], job: Job) -> Job:
     """Ask the receivers of before_enqueue: they may add headers, or veto by raising Discard."""
     if not signals.before_enqueue.receivers:
         return job
@@ -148,7 +148,7 @@ def ask_receivers(task: compat.AnyTask, job: Job) -> Job:
     return job._replace(headers=_headers_text(headers)) if headers else job
 
 
-def send(asked: Sequence[tuple[compat.AnyTask, Job]], broker: Broker) -> datetime:
+def send(asked: Sequence[tuple[Task[..., Any], Job]], broker: Broker) -> datetime:
     """Hand the jobs to their broker, and tell who listens; returns when, by the broker's clock."""
     try:
         sent_at = broker.send([job for _, job in asked])
@@ -162,9 +162,9 @@ def send(asked: Sequence[tuple[compat.AnyTask, Job]], broker: Broker) -> datetim
     return sent_at
 
 
-def _handle(task: compat.AnyTask, job: Job, sent_at: datetime) -> Result[Any]:
-    run_after = job.run_after
+def _handle(task: Task[..., Any], job: Job, sent_at: datetime) -> Result[Any]:
+    given, run_after = task.given, job.run_after
     if job.delay_us is not None:
         run_after = sent_at + timedelta(microseconds=job.delay_us)
-        task = task.using(run_after=run_after if settings.USE_TZ else timezone.make_naive(run_after))
-    return sent_result(task, job, sent_at, run_after)
+        given = given.using(run_after=run_after if settings.USE_TZ else timezone.make_naive(run_after))
+    return sent_result(given, job, sent_at, run_after)

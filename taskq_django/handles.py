@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
@@ -21,7 +21,7 @@ from .results import Result
 from .states import FRAMEWORK_STATUS, State
 from .store.connections import ask
 from .store.stories import Story, read_stories
-from .tasks import Task
+from .tasks import Task, unvalidated
 
 
 def sent_result(task: compat.AnyTask, job: Job, sent_at: datetime, run_after: datetime | None) -> Result[Any]:
@@ -155,13 +155,13 @@ def missing_task(path: str, backend: str) -> compat.AnyTask:
 
     gone.__module__, _, gone.__qualname__ = path.rpartition(".")
     gone.__name__ = gone.__qualname__
-    return _unvalidated(Task, func=gone, backend=backend)
+    return unvalidated(Task, func=gone, backend=backend)
 
 
 def stored_task(path: str, *, backend: str, **asked: Any) -> compat.AnyTask:
     """The Task as it was enqueued. Never validates: its queue or its code may have gone since."""
     try:
-        task = registry.find(path)
+        task = registry.find(path).given
     except TaskNotFound:
         task = missing_task(path, backend)
     asked["backend"] = backend
@@ -170,11 +170,4 @@ def stored_task(path: str, *, backend: str, **asked: Any) -> compat.AnyTask:
     if all(getattr(task, name) == value for name, value in asked.items()):
         return task
     values = {name: getattr(task, name) for name in type(task).__dataclass_fields__}
-    return _unvalidated(type(task), **{**values, **asked})
-
-
-def _unvalidated(cls: type[Any], **values: Any) -> compat.AnyTask:
-    task = object.__new__(cls)
-    for name, definition in cls.__dataclass_fields__.items():
-        object.__setattr__(task, name, values.get(name, definition.default))
-    return cast("compat.AnyTask", task)
+    return unvalidated(type(task), **{**values, **asked})

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from importlib import import_module
 from time import monotonic
+from typing import Any
 
 from django.apps import apps
 
 from . import compat
 from .exceptions import TaskNotFound
+from .tasks import Task, wrapped
 
 
 class Registry:
     """The tasks of this process by path. Filled while modules are imported, read by every thread."""
 
     def __init__(self) -> None:
-        self._tasks: dict[str, compat.AnyTask] = {}
+        self._tasks: dict[str, Task[..., Any]] = {}
         self._importing: set[str] = set()  # modules, by ``find``
         self._in_vain: dict[str, float] = {}  # by module: until when it is not asked for again
         self.duplicates: list[tuple[str, str, str]] = []  # path, first and second "file:line"
 
-    def add(self, task: compat.AnyTask) -> None:
+    def add(self, given: compat.AnyTask) -> None:
         """Note a task that a backend of ours has accepted; copies made by ``using`` are the same task."""
+        task = wrapped(given)
         path = task.module_path
         known = self._tasks.get(path)
         if known is None:
@@ -30,15 +33,15 @@ class Registry:
             if _location(known) != _location(task):  # else the module was loaded anew
                 self.duplicates.append((path, _location(known), _location(task)))
             self._tasks[path] = task
-        for alias in getattr(task, "aliases", ()):
+        for alias in task.aliases:
             self._tasks.setdefault(alias, task)
 
-    def get(self, path: str) -> compat.AnyTask | None:
+    def get(self, path: str) -> Task[..., Any] | None:
         """The task of that path, if this process knows it already, and all of its module."""
         task = self._tasks.get(path)
         return None if self._importing and task is not None and self._is_half_there(task) else task
 
-    def find(self, path: str) -> compat.AnyTask:
+    def find(self, path: str) -> Task[..., Any]:
         """The task of that path; imports its module when that belongs to an installed app.
 
         Raises TaskNotFound. Nothing but a registered task can be reached by name.
@@ -54,7 +57,7 @@ class Registry:
             )
         return task
 
-    def seek(self, path: str) -> compat.AnyTask | None:
+    def seek(self, path: str) -> Task[..., Any] | None:
         """As ``find``, but None for what is unknown: for pages, which ask for the tasks of many rows.
 
         A module that could not be imported is not tried again for a minute.
@@ -71,11 +74,11 @@ class Registry:
             self._in_vain[module] = monotonic() + 60
             return None
 
-    def all(self) -> list[compat.AnyTask]:
+    def all(self) -> list[Task[..., Any]]:
         """Every task once, by path."""
         return [task for path, task in sorted(self._tasks.items()) if task.module_path == path]
 
-    def _is_half_there(self, task: compat.AnyTask) -> bool:
+    def _is_half_there(self, task: Task[..., Any]) -> bool:
         """Is its module being imported now? What stands below the task is not there yet."""
         return task.func.__module__ in self._importing
 
@@ -99,7 +102,7 @@ class Registry:
             self.add(found)
 
 
-def _location(task: compat.AnyTask) -> str:
+def _location(task: Task[..., Any]) -> str:
     code = getattr(task.func, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code else "?"
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 BackoffOption = Backoff | Callable[[BaseException, "Result[Any]"], float | timedelta | None]
 
@@ -147,6 +148,42 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg]
     @property
     def is_async(self) -> bool:
         return iscoroutinefunction(self.func)
+
+    @property
+    def given(self) -> compat.AnyTask:
+        """The object that the project has."""
+        return self
+
+
+class ForeignTask(Task[..., Any]):
+    """Stands for a Task of the framework's own class: one for another backend, which using() has bound to ours."""
+
+    __slots__ = ("_given",)
+    _given: compat.AnyTask
+
+    @property
+    def given(self) -> compat.AnyTask:
+        return self._given
+
+    def using(self, **changes: Any) -> Task[..., Any]:
+        return wrapped(self._given.using(**changes))
+
+
+def wrapped(task: compat.AnyTask) -> Task[..., Any]:
+    """The same as a Task of ours, so that it has all options."""
+    if isinstance(task, Task):
+        return task
+    made = unvalidated(ForeignTask, **{name: getattr(task, name) for name in type(task).__dataclass_fields__})
+    object.__setattr__(made, "_given", task)
+    return made
+
+
+def unvalidated(cls: type[T], **values: Any) -> T:
+    """A Task with these values and else the defaults. For one that was accepted before: what it names may be gone."""
+    task = object.__new__(cls)
+    for name, definition in cls.__dataclass_fields__.items():  # type: ignore[attr-defined]
+        object.__setattr__(task, name, values.get(name, definition.default))
+    return task
 
 
 @lru_cache(maxsize=4096)

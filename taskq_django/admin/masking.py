@@ -131,7 +131,7 @@ def _known_of(task_path: str) -> Secrets | None:
     task = registry.seek(task_path)
     if task is None:
         return None
-    return _secrets(getattr(task, "sensitive", ()), spelled_parameters(task.func, task.takes_context))
+    return _secrets(task.sensitive, spelled_parameters(task.func, task.takes_context))
 
 
 def _told_by(headers: str) -> Secrets | None:

@@ -36,8 +36,6 @@ class Synced:
 def declarations() -> Iterator[tuple[str, Task[..., Any], DeclaredSchedule]]:
     """Each schedule of each task, with the name by which its row is found again."""
     for task in registry.all():
-        if not isinstance(task, Task):
-            continue
         for position, schedule in enumerate(task.schedule):
             key = schedule.name or (task.module_path if position == 0 else f"{task.module_path} #{position + 1}")
             yield key, task, schedule

@@ -32,6 +32,7 @@ from ..models import Schedule, ScheduleRun
 from ..models.moments import database_now
 from ..models.schedule import given_back
 from ..registry import registry
+from ..tasks import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +41,13 @@ class Firing:
 
     schedule: Schedule
     slot: datetime
-    task: compat.AnyTask
+    task: Task[..., Any]
     job: Job
     broker: Broker
     veto: str | None = None  # why a receiver of before_enqueue does not let it through
 
 
-def task_of(schedule: Schedule) -> tuple[compat.AnyTask, TaskqBackend]:
+def task_of(schedule: Schedule) -> tuple[Task[..., Any], TaskqBackend]:
     """The task as this schedule wants it, and its backend. Raises BrokenSchedule."""
     try:
         task = registry.find(schedule.task_path)

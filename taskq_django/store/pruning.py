@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import cast
 from uuid import UUID
 
 from django.conf import settings
@@ -139,8 +140,9 @@ def first_id(moment: float) -> UUID:
 
 
 def _own_limits() -> dict[str, float]:
-    limits = {task.module_path: getattr(task, "keep_result", None) for task in registry.all()}
-    return {path: limit for path, limit in limits.items() if limit is not None}
+    return {
+        task.module_path: cast("float", task.keep_result) for task in registry.all() if task.keep_result is not None
+    }
 
 
 def _now(database: str) -> datetime:

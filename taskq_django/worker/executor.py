@@ -17,7 +17,6 @@ from asgiref.sync import sync_to_async
 
 from .. import codec, signals
 from ..backoff import Backoff, in_seconds
-from ..compat import AnyTask
 from ..exceptions import ArgumentError, Discard, PayloadError, Retry, TaskNotFound, TaskTimeout, WorkerLost, as_text
 from ..jobs import Claim, Discarded, Failed, Outcome, Retried, Returned, Succeeded
 from ..registry import registry
@@ -44,9 +43,9 @@ class Unbegun(Exception):
     """The store does not know that this job begins now, so that it must not begin: it goes back."""
 
 
-def runs_once(task: object) -> bool:
-    """Must a job of it never begin again once it has begun? A Task of the framework's own class cannot say so."""
-    return not getattr(task, "rerun_on_crash", True)
+def runs_once(task: Task[..., Any] | None) -> bool:
+    """Must a job of it never begin again once it has begun?"""
+    return task is not None and not task.rerun_on_crash
 
 
 # inspect looks through partials, methods and wrappers, and a worker asks this of every claim.
@@ -124,7 +123,7 @@ class Executor:
         task = registry.get(claim.job.task_path)
         return task is not None and _is_coroutine(task.func)
 
-    def _find_task(self, run: Run) -> AnyTask:
+    def _find_task(self, run: Run) -> Task[..., Any]:
         """Imports its module when it must: in the seat, for that may take long, or end the process, by its fault."""
         if run.claim.verdict:
             raise Unrun
@@ -135,7 +134,7 @@ class Executor:
         claim, task = run.claim, run.known_task
         function = task.func
         args, kwargs = codec.decode_call(claim.job.payload, function, takes_context=task.takes_context)
-        if not getattr(task, "rerun_on_crash", True) and not self._note_begun(claim):
+        if not task.rerun_on_crash and not self._note_begun(claim):
             raise Unbegun
         if signals.before_run.receivers:
             signals.before_run.send(function, claim=claim)
@@ -150,18 +149,18 @@ class Executor:
     def _succeeded(self, run: Run, value: Any) -> Outcome:
         ended = monotonic()
         run.has_returned = True
-        task, claim = run.task, run.claim
+        task, claim = run.known_task, run.claim
         limit = self._max_payload[claim.job.backend]
         text: str | None
-        if getattr(task, "native", False):
-            text = codec.encode_value(value, max_bytes=limit) if task.store_result else None  # type: ignore[union-attr]
+        if task.native:
+            text = codec.encode_value(value, max_bytes=limit) if task.store_result else None
         else:
             text = codec.encode_plain_value(value, max_bytes=limit)
         outcome = Succeeded(claim, run.started, ended, text)
         if self._framework.hears:
             self._framework.succeeded(run, text)
         if signals.after_run.receivers:
-            signals.after_run.announce(task.func, backwards=True, claim=claim, outcome=outcome)  # type: ignore[union-attr]
+            signals.after_run.announce(task.func, backwards=True, claim=claim, outcome=outcome)
         return outcome
 
     def _broken(self, run: Run, error: BaseException, reason: Reason | None) -> Outcome:
@@ -209,7 +208,7 @@ class Executor:
         failure = failure_of(error)
         delay = None
         if (
-            isinstance(task, Task)
+            task is not None
             and task.native
             and not run.has_returned
             and not isinstance(error, (TaskNotFound, PayloadError, ArgumentError))
@@ -219,7 +218,7 @@ class Executor:
             return Failed(claim, run.started, ended, failure)
         return Retried(claim, run.started, ended, failure, delay)
 
-    def _retry_delay(self, run: Run, task: Task[Any, Any], error: BaseException) -> float | None:
+    def _retry_delay(self, run: Run, task: Task[..., Any], error: BaseException) -> float | None:
         """Seconds until the next try, or None for no further one."""
         tries = run.claim.job.tries + 1
         asked = isinstance(error, Retry)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from ..backoff import Backoff
 from ..brokers import Broker
@@ -63,7 +64,7 @@ def outcome_of(claim: Claim, age: float, death: Death) -> Outcome:
     """``age``: seconds since it was claimed."""
     now = monotonic()
     id_, task = claim.job.id, registry.get(claim.job.task_path)
-    runs_once = claim.has_begun or not getattr(task, "rerun_on_crash", True)
+    runs_once = claim.has_begun or (task is not None and not task.rerun_on_crash)
     if not _may_have_begun(claim, runs_once, death):
         return Returned(claim, began=False)
     if claim.verdict:
@@ -89,11 +90,11 @@ def _may_have_begun(claim: Claim, runs_once: bool, death: Death) -> bool:
     return claim.job.id in death.begun or claim.job.id in death.over
 
 
-def _timed_out(claim: Claim, started: float, ended: float, task: object) -> Outcome:
+def _timed_out(claim: Claim, started: float, ended: float, task: Task[..., Any] | None) -> Outcome:
     """A run that kept its whole process from going on. Its own backoff, if a function, is not asked here."""
     failure = Failure(TIMED_OUT, "ran longer than its timeout, and its process had to be killed", "")
     tries = claim.job.tries + 1
-    if not isinstance(task, Task) or tries >= task.attempts_allowed:
+    if task is None or tries >= task.attempts_allowed:
         return Failed(claim, started, ended, failure)
     backoff = task.backoff if isinstance(task.backoff, Backoff) else Backoff()
     return Retried(claim, started, ended, failure, backoff.seconds(tries))

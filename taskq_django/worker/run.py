@@ -5,10 +5,10 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
-from .. import compat
 from ..handles import read_results, running_result
 from ..jobs import Claim
 from ..results import Result
+from ..tasks import Task
 
 
 class Run:
@@ -18,7 +18,7 @@ class Run:
 
     def __init__(self, claim: Claim, worker_id: str) -> None:
         self.claim = claim
-        self.task: compat.AnyTask | None = None
+        self.task: Task[..., Any] | None = None
         self.has_returned = False  # what is wrong from now on is wrong with its result
         self.started = monotonic()
         self._worker_id = worker_id
@@ -26,11 +26,11 @@ class Run:
 
     @property
     def timeout(self) -> float | None:
-        """Seconds, of this task's runs; only a Task of our own can have one."""
-        return getattr(self.task, "timeout", None)
+        """Seconds, of this task's runs."""
+        return self.task.timeout if self.task else None  # type: ignore[return-value]  # a Task makes it so
 
     @property
-    def known_task(self) -> compat.AnyTask:
+    def known_task(self) -> Task[..., Any]:
         if self.task is None:
             raise AssertionError("asked for only once the task has been found")
         return self.task
@@ -44,5 +44,5 @@ class Run:
                 database = task.get_backend().broker.database  # type: ignore[attr-defined]
                 self._result = read_results([claim.job.id], database).get(claim.job.id)
             if self._result is None:
-                self._result = running_result(task, claim, self._worker_id)
+                self._result = running_result(task.given, claim, self._worker_id)
         return self._result

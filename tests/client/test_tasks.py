@@ -311,6 +311,10 @@ def test_a_task_of_the_frameworks_own_class_may_be_bound_to_us() -> None:
         assert type(moved) is compat.Task
         result = moved.enqueue(21)
         assert moved.get_result(result.id) == result
+        assert result.task is moved.get_result(result.id).task is moved
+        known = registry.find(moved.module_path)
+        assert (known.native, known.priority, known.attempts_allowed) == (False, 5, 1)
+        assert type(known.using(priority=7).given) is compat.Task
         run_all()
         result.refresh()
         assert result.return_value == 63

@@ -19,9 +19,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
-from ...compat import AnyTask
 from ...models import Schedule, ScheduleRun
 from ...models.moments import database_now
+from ...tasks import Task
 from .. import display
 from ..lookups import FilteredAdmin
 from . import columns, verbs
@@ -231,7 +231,7 @@ def _is_theirs(request: HttpRequest, row: Schedule | None) -> bool:
     return may_touch(request.user, row.task_path) or may_clear_away(request.user, row.task_path)
 
 
-def _described(task: AnyTask) -> SafeString:
+def _described(task: Task[..., Any]) -> SafeString:
     """Its signature, and what its docstring begins with."""
     about = (task.func.__doc__ or "").strip().partition("\n")[0]
     return format_html('<code>{}</code> <span class="taskq-about">{}</span>', signature_text(task), about)

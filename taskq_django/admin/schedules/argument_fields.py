@@ -20,9 +20,8 @@ from django.utils.translation import gettext as _t
 
 from ... import codec
 from ...codec.rebuilding import hints_of
-from ...compat import AnyTask
 from ...exceptions import PayloadError
-from ...tasks import parameters_of
+from ...tasks import Task, parameters_of
 from ..masking import MASK, holds_secret, is_secret
 from .json_field import JSONField, to_stored
 
@@ -190,11 +189,11 @@ class ArgumentField:
                 return _t("JSON: %s") % ("[1, 2]" if kind is list else '{"name": true}')
 
 
-def fields_of(task: AnyTask) -> list[ArgumentField]:
+def fields_of(task: Task[..., Any]) -> list[ArgumentField]:
     """One for each parameter of the task but its context."""
     known, *_ = parameters_of(task.func, task.takes_context)
     hints = hints_of(task.func)
-    sensitive = frozenset(getattr(task, "sensitive", ()))
+    sensitive = frozenset(task.sensitive)
     return [ArgumentField(parameter, hints.get(name), sensitive) for name, parameter in known.parameters.items()]
 
 

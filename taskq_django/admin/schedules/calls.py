@@ -11,14 +11,14 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _t
 
-from ...compat import AnyTask
+from ...tasks import Task
 from ..masking import MASK
 from .argument_fields import NAMED, ArgumentField, fields_of
 
 Stored = tuple[list[Any], dict[str, Any]]
 
 
-def signature_text(task: AnyTask) -> str:
+def signature_text(task: Task[..., Any]) -> str:
     """``add(x: int, y: int = 2)``, without the context."""
     shown = []
     for field in fields_of(task):

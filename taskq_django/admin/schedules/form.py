@@ -20,7 +20,6 @@ from django.utils.translation import gettext_lazy as _
 from ... import codec
 from ...backend import our_backends
 from ...beat.firing import firing_of
-from ...compat import AnyTask
 from ...conf import queue_name_problem
 from ...exceptions import ArgumentError, BrokenSchedule, PayloadError
 from ...models import Schedule
@@ -30,7 +29,7 @@ from ...registry import registry
 from ...schedules import KINDS, Kind, read_kind
 from ...schedules.preview import first_slot
 from ...schedules.zones import zone_names
-from ...tasks import check_arguments
+from ...tasks import Task, check_arguments
 from .argument_fields import PREFIX, UNCHANGED, ArgumentField, fields_of
 from .calls import by_parameter, to_store
 from .preview import Preview, preview_of_row
@@ -73,7 +72,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         self._offer_choices()
         path = self["task_path"].value() if "task_path" in self.fields else self.instance.task_path
         task = registry.get(path or "")
-        self.task: AnyTask | None = task if task is not None and may_schedule(self.user, task) else None
+        self.task: Task[..., Any] | None = task if task is not None and may_schedule(self.user, task) else None
         self.arguments: list[ArgumentField] = fields_of(self.task) if self.task else []
         self._stored: dict[str, Any] = {}
         if self.instance.task_path == path:

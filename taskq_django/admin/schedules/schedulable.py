@@ -7,21 +7,21 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from ...compat import AnyTask
 from ...conf import taskq_settings
 from ...registry import registry
+from ...tasks import Task
 
 
-def may_schedule(user: Any, task: AnyTask) -> bool:
+def may_schedule(user: Any, task: Task[..., Any]) -> bool:
     """Only registered tasks can be asked for; see ``@task(schedulable=…)`` and the settings of the admin."""
     if not _is_schedulable(task):
         return False
-    asked = getattr(task, "schedulable", True)
+    asked = task.schedulable
     permission = taskq_settings().admin.schedule_permission if asked is True else asked
     return permission is None or bool(user.has_perm(permission))
 
 
-def schedulable_tasks(user: Any) -> list[AnyTask]:
+def schedulable_tasks(user: Any) -> list[Task[..., Any]]:
     """By path."""
     return [task for task in registry.all() if may_schedule(user, task)]
 
@@ -55,9 +55,9 @@ def may(model_admin: Any, request: HttpRequest, verb: str, row: Any) -> bool:
     return bool(model_admin.has_change_permission(request, row)) and (task is not None or verb == "disable")
 
 
-def _is_schedulable(task: AnyTask) -> bool:
+def _is_schedulable(task: Task[..., Any]) -> bool:
     """By anybody at all?"""
-    return getattr(task, "schedulable", True) is not False and _is_named(task.module_path)
+    return task.schedulable is not False and _is_named(task.module_path)
 
 
 def _is_named(path: str) -> bool:
