@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, InterfaceError
 
 from ...status import Status, alive_after_all, read_status
-from ..doors import add_backend, chosen_brokers, trouble
+from ..backends import add_backend, chosen_brokers, trouble
 
 
 class Command(BaseCommand):

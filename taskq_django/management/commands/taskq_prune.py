@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from ...backend import databases_of
 from ...store import pruning
-from ..doors import add_backend, chosen_brokers
+from ..backends import add_backend, chosen_brokers
 
 
 class Command(BaseCommand):

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import control
 from ...exceptions import ConfigurationError
-from ..doors import add_backend, chosen_brokers
+from ..backends import add_backend, chosen_brokers
 
 
 class Command(BaseCommand):

@@ -10,7 +10,7 @@ from ... import control
 from ...brokers import Broker
 from ...models import JobResult
 from ...states import State
-from ..doors import add_backend, chosen_brokers
+from ..backends import add_backend, chosen_brokers
 
 
 class Command(BaseCommand):

@@ -17,7 +17,7 @@ from ...models import Schedule
 from ...models.moments import database_now
 from ...models.schedule import aware
 from ...schedules.preview import next_runs, offset_text
-from ..doors import chosen_brokers
+from ..backends import chosen_brokers
 
 
 class Command(BaseCommand):

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
 
 from ...status import Status, read_status
-from ..doors import add_backend, chosen_brokers, trouble
+from ..backends import add_backend, chosen_brokers, trouble
 
 
 class Command(BaseCommand):
