@@ -27,22 +27,27 @@ class Command(BaseCommand):
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", help="What to do.")
         listing = verbs.add_parser("list", help="All schedules.")
         listing.add_argument("--json", action="store_true", help="One JSON list.")
+        listing.set_defaults(act=self._list)
         following = verbs.add_parser("next", help="The next runs of one schedule.")
         following.add_argument("name", metavar="NAME", help="Name of the schedule.")
         following.add_argument("--count", type=int, default=10, help="So many, 50 at most. Default: 10.")
-        for verb, text in (
-            ("run", "Enqueue its job now, beside its slots."),
-            ("enable", "Let it run again, from its next slot on."),
-            ("disable", "Let it run no more."),
+        following.set_defaults(act=self._next)
+        for verb, act, text in (
+            ("run", self._run, "Enqueue its job now, beside its slots."),
+            ("enable", self._switch, "Let it run again, from its next slot on."),
+            ("disable", self._switch, "Let it run no more."),
         ):
             names = verbs.add_parser(verb, help=text)
             names.add_argument("names", metavar="NAME", nargs="+", help="Names of schedules.")
-        verbs.add_parser("sync", help="Make the rows what the code declares; a beat does so when it starts.")
-        verbs.add_parser("check", help="Look for schedules that cannot run; exits with 1 when there is one.")
+            names.set_defaults(act=act)
+        syncing = verbs.add_parser("sync", help="Make the rows what the code declares; a beat does so when it starts.")
+        syncing.set_defaults(act=self._sync)
+        checking = verbs.add_parser("check", help="Look for schedules that cannot run; exits with 1 when there is one.")
+        checking.set_defaults(act=self._check)
 
     def handle(self, *args: Any, **given: Any) -> None:
         self._databases = databases_of(chosen_brokers(our_backends()))
-        getattr(self, f"_{given['verb']}")(given)
+        given["act"](given)
 
     def _list(self, given: dict[str, Any]) -> None:
         rows = [row for database in self._databases for row in Schedule.objects.using(database).order_by("name")]
@@ -77,15 +82,9 @@ class Command(BaseCommand):
             except BrokenSchedule as error:
                 raise CommandError(f"{row.name}: {error}") from error
 
-    def _enable(self, given: dict[str, Any]) -> None:
-        self._switch(given, on=True)
-
-    def _disable(self, given: dict[str, Any]) -> None:
-        self._switch(given, on=False)
-
-    def _switch(self, given: dict[str, Any], *, on: bool) -> None:
+    def _switch(self, given: dict[str, Any]) -> None:
         for database, row in self._found(given["names"]):
-            row.enabled = on
+            row.enabled = given["verb"] == "enable"
             try:
                 row.save(using=database, update_fields=["enabled"])
             except SpecError as error:
