@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from inspect import Parameter
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from .backoff import LONGEST_DELAY, Backoff
 from .compat import InvalidTask
 from .exceptions import ArgumentError
 from .schedules.declaring import DeclaredSchedule
+
+if TYPE_CHECKING:
+    from .results import Result
+
+BackoffOption = Backoff | Callable[[BaseException, "Result[Any]"], float | timedelta | None]
 
 MOST_ATTEMPTS = 1000
 LONGEST_PATH = 255  # characters of a task's path, in the tables
@@ -23,6 +28,28 @@ _LISTS = {
     "sensitive": "names of parameters",
     "aliases": "paths of tasks",
 }
+
+
+class TaskOptions(TypedDict, total=False):
+    """What ``@task`` takes beside ``takes_context``: the fields of Task, lists as they may be written."""
+
+    queue_name: str
+    priority: int
+    backend: str
+    max_attempts: int | None
+    backoff: BackoffOption | None
+    retry_on: Iterable[type[BaseException]]
+    give_up_on: Iterable[type[BaseException]]
+    timeout: float | timedelta | None
+    expires: float | timedelta | None
+    rerun_on_crash: bool
+    store_result: bool
+    keep_result: float | timedelta | None
+    sensitive: Iterable[str]
+    metadata: Mapping[str, Any] | None
+    aliases: Iterable[str]
+    schedule: DeclaredSchedule | Iterable[DeclaredSchedule]
+    schedulable: bool | str
 
 
 def validate(task: Any) -> None:

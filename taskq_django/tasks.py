@@ -8,17 +8,28 @@ from datetime import datetime, timedelta
 from difflib import get_close_matches
 from functools import lru_cache
 from inspect import Parameter, Signature, iscoroutinefunction, isfunction, signature
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 from django.conf import settings
 from django.utils import timezone
 
 from . import compat, task_options
-from .backoff import Backoff
 from .compat import InvalidTask, InvalidTaskBackend
 from .conf import taskq_settings
 from .exceptions import ArgumentError
 from .schedules.declaring import DeclaredSchedule
+from .task_options import BackoffOption, TaskOptions
 
 if TYPE_CHECKING:
     from .results import Result, TaskContext
@@ -26,8 +37,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
-
-BackoffOption = Backoff | Callable[[BaseException, "Result[Any]"], float | timedelta | None]
 
 
 class Misplaced(InvalidTask):
@@ -228,47 +237,11 @@ def check_arguments(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -
 def task(function: Callable[P, R], /) -> Task[P, R]: ...
 @overload
 def task(
-    *,
-    takes_context: Literal[True],
-    queue_name: str = ...,
-    priority: int = ...,
-    backend: str = ...,
-    max_attempts: int | None = ...,
-    backoff: BackoffOption | None = ...,
-    retry_on: Iterable[type[BaseException]] = ...,
-    give_up_on: Iterable[type[BaseException]] = ...,
-    timeout: float | timedelta | None = ...,
-    expires: float | timedelta | None = ...,
-    rerun_on_crash: bool = ...,
-    store_result: bool = ...,
-    keep_result: float | timedelta | None = ...,
-    sensitive: Iterable[str] = ...,
-    metadata: Mapping[str, Any] | None = ...,
-    aliases: Iterable[str] = ...,
-    schedule: DeclaredSchedule | Iterable[DeclaredSchedule] = ...,
-    schedulable: bool | str = ...,
+    *, takes_context: Literal[True], **options: Unpack[TaskOptions]
 ) -> Callable[[Callable[Concatenate[TaskContext, P], R]], Task[P, R]]: ...
 @overload
 def task(
-    *,
-    takes_context: Literal[False] = ...,
-    queue_name: str = ...,
-    priority: int = ...,
-    backend: str = ...,
-    max_attempts: int | None = ...,
-    backoff: BackoffOption | None = ...,
-    retry_on: Iterable[type[BaseException]] = ...,
-    give_up_on: Iterable[type[BaseException]] = ...,
-    timeout: float | timedelta | None = ...,
-    expires: float | timedelta | None = ...,
-    rerun_on_crash: bool = ...,
-    store_result: bool = ...,
-    keep_result: float | timedelta | None = ...,
-    sensitive: Iterable[str] = ...,
-    metadata: Mapping[str, Any] | None = ...,
-    aliases: Iterable[str] = ...,
-    schedule: DeclaredSchedule | Iterable[DeclaredSchedule] = ...,
-    schedulable: bool | str = ...,
+    *, takes_context: Literal[False] = ..., **options: Unpack[TaskOptions]
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a module-level function, sync or async, a Task.

@@ -18,6 +18,7 @@ from taskq_django.compat import FRAMEWORK, InvalidTask, TaskResultDoesNotExist, 
 from taskq_django.exceptions import ArgumentError, BrokerError, ConfigurationError, PayloadTooLarge
 from taskq_django.models import QueuedJob
 from taskq_django.registry import registry
+from taskq_django.task_options import TaskOptions
 from taskq_django.testing import run_all
 from tests.app import plain, tasks
 
@@ -262,6 +263,11 @@ def test_reading_a_result_takes_one_query(django_assert_num_queries: Any) -> Non
     with django_assert_num_queries(1):
         found = compat.task_backends["default"].get_results([*ids, "unknown"])  # type: ignore[attr-defined]
     assert [result.id for result in found] == ids
+
+
+def test_the_typed_options_are_the_fields_of_a_task() -> None:
+    elsewhere = {"func", "run_after", "takes_context", "native"}
+    assert set(TaskOptions.__annotations__) == Task.__dataclass_fields__.keys() - elsewhere
 
 
 @pytest.mark.skipif(django.VERSION < (6, 1), reason="tasks can be pickled from Django 6.1 on")
