@@ -7,7 +7,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from django.conf import settings
 from django.utils import timezone
 
 from . import codec, compat
@@ -16,6 +15,7 @@ from .compat import TaskError, TaskResultStatus
 from .exceptions import PayloadError, TaskNotFound
 from .jobs import Claim, Job, headers_of
 from .models import JobResult
+from .models.moments import as_orm_has
 from .registry import registry
 from .results import Result
 from .states import FRAMEWORK_STATUS, State
@@ -32,7 +32,7 @@ def sent_result(task: compat.AnyTask, job: Job, sent_at: datetime, run_after: da
         id=job.id,
         status=TaskResultStatus.READY,
         state=State.SCHEDULED if run_after is not None and run_after > sent_at else State.READY,
-        enqueued_at=as_orm_gives(sent_at),
+        enqueued_at=as_orm_has(sent_at),
         started_at=None,
         finished_at=None,
         last_attempted_at=None,
@@ -48,13 +48,13 @@ def sent_result(task: compat.AnyTask, job: Job, sent_at: datetime, run_after: da
 def running_result(task: compat.AnyTask, claim: Claim, worker_id: str) -> Result[Any]:
     """The handle of a job that this process has begun to run for the first time."""
     args, kwargs = _readable(claim.job.payload)
-    now = as_orm_gives(timezone.now() if settings.USE_TZ else datetime.now(UTC))
+    now = as_orm_has(datetime.now(UTC))
     return Result(
         task=task,
         id=claim.job.id,
         status=TaskResultStatus.RUNNING,
         state=State.RUNNING,
-        enqueued_at=as_orm_gives(datetime.fromtimestamp(claim.job.enqueued_at, UTC)),
+        enqueued_at=as_orm_has(datetime.fromtimestamp(claim.job.enqueued_at, UTC)),
         started_at=now,
         finished_at=None,
         last_attempted_at=now,
@@ -140,11 +140,6 @@ def metadata_of(headers: str) -> Mapping[str, Any]:
     """Nothing of headers that cannot be read: the rest of the story is wanted all the same."""
     found = (headers_of(headers) or {}).get("metadata")
     return found if type(found) is dict else {}
-
-
-def as_orm_gives(moment: datetime) -> datetime:
-    """An aware moment as the ORM returns it: naive under USE_TZ = False."""
-    return moment if settings.USE_TZ or not timezone.is_aware(moment) else timezone.make_naive(moment)
 
 
 def missing_task(path: str, backend: str) -> compat.AnyTask:

@@ -12,7 +12,7 @@ from django.db.models import Count, Min, Q
 from .brokers import Broker
 from .conf import taskq_settings
 from .models import JobResult, PausedQueue, QueuedJob, WorkerProcess
-from .models.moments import DatabaseNow, MomentField
+from .models.moments import DatabaseNow
 from .states import FINAL, State
 from .store.connections import replace_lost
 from .store.pruning import first_id
@@ -122,7 +122,7 @@ def _queues(database: str, aliases: list[str]) -> list[QueueStatus]:
     found: dict[tuple[str, str], QueueStatus] = {}
     jobs = QueuedJob.objects.using(database).filter(backend__in=aliases)
     counted = jobs.values("backend", "queue_name", "status").annotate(
-        count=Count("id"), oldest=Min("available_at"), now=DatabaseNow(output_field=MomentField())
+        count=Count("id"), oldest=Min("available_at"), now=DatabaseNow()
     )
     for backend, queue, state, count, oldest, now in counted.values_list(
         "backend", "queue_name", "status", "count", "oldest", "now"
@@ -140,7 +140,7 @@ def _workers(database: str) -> list[WorkerStatus]:
     rows = (
         WorkerProcess.objects.using(database)
         .filter(supervisor=None)
-        .annotate(processes=Count("children"), now=DatabaseNow(output_field=MomentField()))
+        .annotate(processes=Count("children"), now=DatabaseNow())
         .order_by("started_at")
     )
     return [
@@ -166,7 +166,7 @@ def _workers(database: str) -> list[WorkerStatus]:
 def _add_ended(status: Status, database: str, aliases: list[str]) -> None:
     """Of each state the newest rows only, so that a busy day costs no more than COUNTED."""
     rows = JobResult.objects.using(database).order_by("-id")
-    now = rows.annotate(now=DatabaseNow(output_field=MomentField())).values_list("now", flat=True).first()
+    now = rows.annotate(now=DatabaseNow()).values_list("now", flat=True).first()
     if now is None:
         return
     hour, day = (first_id(now.timestamp() - seconds) for seconds in (HOUR, DAY))

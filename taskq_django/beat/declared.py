@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 
 from ..exceptions import ArgumentError, BrokenSchedule
 from ..models import Schedule
-from ..models.schedule import given_back
+from ..models.moments import as_orm_has
 from ..registry import registry
 from ..schedules.declaring import DeclaredSchedule
 from ..store.connections import own_transaction
@@ -129,8 +129,8 @@ def fields_of(task: Task[..., Any], declared: DeclaredSchedule) -> dict[str, Any
         "queue_name": declared.queue_name,
         "priority": declared.priority,
         "backend": declared.backend,
-        "start_at": given_back(declared.start),
-        "end_at": given_back(declared.end),
+        "start_at": as_orm_has(declared.start),
+        "end_at": as_orm_has(declared.end),
         "jitter": declared.jitter,
         "misfire": declared.misfire,
         "misfire_grace": declared.misfire_grace,

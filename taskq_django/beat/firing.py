@@ -29,8 +29,7 @@ from ..exceptions import (
 from ..handles import record_veto
 from ..jobs import Job
 from ..models import Schedule, ScheduleRun
-from ..models.moments import database_now
-from ..models.schedule import given_back
+from ..models.moments import as_orm_has, database_now
 from ..registry import registry
 from ..tasks import Task
 
@@ -119,7 +118,7 @@ def run_now(schedule: Schedule, database: str) -> Firing:
     """Enqueue its job once more, beside its slots, unless a receiver vetoes it. Raises BrokenSchedule."""
     now = database_now(database)
     firing = let_through(firing_of(schedule, now, database, by_hand=True))
-    moment = given_back(now)
+    moment = as_orm_has(now)
     with transaction.atomic(using=database):
         if firing.veto is not None:
             record_veto(firing.task, firing.job, firing.veto, firing.broker)

@@ -22,8 +22,7 @@ from ..conf import Beat
 from ..exceptions import BrokenSchedule, BrokerUnavailable, SpecError
 from ..handles import record_veto
 from ..models import Overlap, QueuedJob, Schedule, ScheduleRun
-from ..models.moments import DatabaseNow, MomentField, database_now
-from ..models.schedule import aware, given_back
+from ..models.moments import DatabaseNow, as_orm_has, aware, database_now
 from ..store.connections import let_go, own_transaction
 from .firing import Firing, firing_of, let_through
 from .plan import Plan, Policy, plan
@@ -80,7 +79,7 @@ class Ticker:
         """In how many seconds the first schedule is due; None: not within ``seconds``."""
         rows = list(
             self._rows.filter(next_run_at__lte=DatabaseNow(seconds))
-            .annotate(now=DatabaseNow(output_field=MomentField()))
+            .annotate(now=DatabaseNow())
             .order_by("next_run_at")[: self._settings.batch]
         )
         known, self._following = self._following, {}
@@ -161,8 +160,8 @@ class Ticker:
         return Ticked(len(rows), sum(each.jobs for each in moved))
 
     def _locked(self, now: datetime | None, only: int | None) -> list[Schedule]:
-        rows = self._rows.filter(next_run_at__lte=DatabaseNow() if now is None else given_back(now))
-        rows = rows.annotate(now=DatabaseNow(output_field=MomentField())).order_by("next_run_at")
+        rows = self._rows.filter(next_run_at__lte=DatabaseNow() if now is None else as_orm_has(now))
+        rows = rows.annotate(now=DatabaseNow()).order_by("next_run_at")
         features = connections[self._database].features
         if features.has_select_for_update:  # SQLite has locked the whole database
             rows = rows.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
@@ -237,7 +236,7 @@ class Ticker:
         for (jobs, broken), group in alike.items():
             fields: dict[str, Any] = {}
             if jobs:
-                fields = {"run_count": F("run_count") + jobs, "last_run_at": given_back(now), "broken": ""}
+                fields = {"run_count": F("run_count") + jobs, "last_run_at": as_orm_has(now), "broken": ""}
             elif broken:
                 fields = {"broken": broken}
             count += self._write(group, **fields)
@@ -250,7 +249,7 @@ class Ticker:
             if each.next_run_at is not None:
                 by_next.setdefault(each.next_run_at, []).append(each.schedule.pk)
         field = Schedule._meta.get_field("next_run_at")
-        cases = [When(pk__in=ids, then=Value(given_back(slot), output_field=field)) for slot, ids in by_next.items()]
+        cases = [When(pk__in=ids, then=Value(as_orm_has(slot), output_field=field)) for slot, ids in by_next.items()]
         ended = [each.schedule.pk for each in moved if each.is_finished]
         following = Case(*cases, default=Value(None, output_field=field), output_field=field) if cases else None
         finished = Case(When(pk__in=ended, then=Value(True)), default=Value(False)) if ended else False
@@ -264,9 +263,9 @@ class Ticker:
         for broker in {firing.broker.alias: firing.broker for firing in firings}.values():
             if asked := [(f.task, f.job) for f in firings if f.broker is broker and f.veto is None]:
                 send(asked, broker)
-        moment = given_back(now)
+        moment = as_orm_has(now)
         ScheduleRun.objects.using(self._database).bulk_create(
-            ScheduleRun(schedule=f.schedule, slot=given_back(f.slot), job_id=f.job.id, enqueued_at=moment)
+            ScheduleRun(schedule=f.schedule, slot=as_orm_has(f.slot), job_id=f.job.id, enqueued_at=moment)
             for f in firings
         )
 
@@ -284,7 +283,7 @@ class Ticker:
             following = row.moments.next_after(max(database_now(self._database), slot))
         with own_transaction(self._database):
             self._rows.filter(pk=row.pk, version=row.version).update(
-                next_run_at=given_back(following), broken=reason, version=F("version") + 1
+                next_run_at=as_orm_has(following), broken=reason, version=F("version") + 1
             )
 
 

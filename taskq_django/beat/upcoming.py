@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import chain, islice
 
 from ..models import Schedule
-from ..models.schedule import aware
+from ..models.moments import aware
 from ..schedules import SpecError
 from ..schedules.preview import Run, slots_after
 from ..schedules.zones import read_zone

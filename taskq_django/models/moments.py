@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from django.conf import settings
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from ..store.dialects.clock import DatabaseNow, database_now
+from ..store.dialects.clock import Now, database_now
 
 if TYPE_CHECKING:
     _DateTimeField = models.DateTimeField[Any, Any]
@@ -48,4 +48,25 @@ def _is_ours_to_convert(connection: BaseDatabaseWrapper) -> bool:
     return not settings.USE_TZ or connection.timezone_name != "UTC"
 
 
-__all__ = ["DatabaseNow", "MomentField", "database_now"]
+class DatabaseNow(Now):
+    """The moment of the statement, plus ``offset`` seconds."""
+
+    def __init__(self, offset: float = 0.0) -> None:
+        super().__init__(offset, MomentField())
+
+
+def aware(moment: Any) -> Any:
+    """As the time maths wants it; under USE_TZ = False the ORM gives naive moments."""
+    return timezone.make_aware(moment) if moment is not None and timezone.is_naive(moment) else moment
+
+
+@overload
+def as_orm_has(moment: datetime) -> datetime: ...
+@overload
+def as_orm_has(moment: datetime | None) -> datetime | None: ...
+def as_orm_has(moment: datetime | None) -> datetime | None:
+    """An aware moment as the ORM takes it and gives it: naive under USE_TZ = False."""
+    return moment if moment is None or settings.USE_TZ else timezone.make_naive(moment)
+
+
+__all__ = ["DatabaseNow", "MomentField", "as_orm_has", "aware", "database_now"]

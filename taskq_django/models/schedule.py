@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, overload
+from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, router
 from django.db.models import F
-from django.utils.timezone import is_naive, make_aware, make_naive
 from django.utils.timezone import now as django_now
 from django.utils.translation import gettext_lazy as _
 
@@ -18,7 +16,7 @@ from ..schedules import Kind, SpecError, read_kind
 from ..schedules.preview import first_slot
 from ..schedules.zones import default_timezone
 from .arguments_field import ArgumentsField
-from .moments import MomentField, database_now
+from .moments import MomentField, as_orm_has, aware, database_now
 
 LONGEST_TIME = 10 * 366 * 86_400  # seconds
 
@@ -171,14 +169,14 @@ class Schedule(models.Model):
         slot = first_slot(self.moments, now, start=aware(self.start_at), end=aware(self.end_at))
         if self.max_runs is not None and self.run_count >= self.max_runs:
             slot = None
-        self.next_run_at, self.is_finished = given_back(slot), slot is None
+        self.next_run_at, self.is_finished = as_orm_has(slot), slot is None
 
     def save(self, *args: Any, using: str | None = None, update_fields: Any = None, **kwargs: Any) -> None:
         database = using or router.db_for_write(type(self), instance=self)
         now = database_now(database)
         rows = type(self)._default_manager.using(database)
         stored = None if self._state.adding else rows.filter(pk=self.pk).values(*TIMING, "broken").first()
-        self.edited_at = given_back(now)
+        self.edited_at = as_orm_has(now)
         if stored is None:
             self.created_at = self.edited_at
             self.plan_from(now)
@@ -224,21 +222,3 @@ class ScheduleRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.schedule_id} {self.slot}"
-
-
-def aware(moment: Any) -> Any:
-    """As the time maths wants it; under USE_TZ = False the ORM gives naive moments."""
-    return make_aware(moment) if moment is not None and is_naive(moment) else moment
-
-
-@overload
-def given_back(moment: datetime) -> datetime: ...
-@overload
-def given_back(moment: None) -> None: ...
-@overload
-def given_back(moment: datetime | None) -> datetime | None: ...
-def given_back(moment: datetime | None) -> datetime | None:
-    """As the ORM wants it."""
-    if moment is None or settings.USE_TZ:
-        return moment
-    return make_naive(moment)

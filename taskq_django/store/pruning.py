@@ -12,12 +12,11 @@ from datetime import UTC, datetime
 from typing import cast
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models import QuerySet
 
 from ..conf import taskq_settings
 from ..models import JobAttempt, JobResult, QueuedJob, ScheduleRun
-from ..models.moments import DatabaseNow, MomentField
+from ..models.moments import DatabaseNow, as_orm_has
 from ..registry import registry
 from ..states import FINAL, State
 from .connections import own_transaction
@@ -84,7 +83,7 @@ def _old(database: str) -> Iterator[QuerySet[JobResult]]:
     for each in retentions():
         cut = now.timestamp() - each.seconds
         rows = JobResult.objects.using(database).filter(
-            id__lt=first_id(cut), finished_at__lt=_as_orm_takes(datetime.fromtimestamp(cut, UTC))
+            id__lt=first_id(cut), finished_at__lt=as_orm_has(datetime.fromtimestamp(cut, UTC))
         )
         rows = rows.filter(task_path=each.task_path) if each.task_path else rows.filter(status=each.status)
         if not each.task_path and exempt:
@@ -147,10 +146,6 @@ def _own_limits() -> dict[str, float]:
 
 def _now(database: str) -> datetime:
     """The database's; one row of a table that has one, or else the clock of this process: results are older."""
-    row = JobResult.objects.using(database).annotate(now=DatabaseNow(output_field=MomentField())).values_list("now")[:1]
+    row = JobResult.objects.using(database).annotate(now=DatabaseNow()).values_list("now")[:1]
     (now,) = next(iter(row), (datetime.now(UTC),))
     return now
-
-
-def _as_orm_takes(moment: datetime) -> datetime:
-    return moment if settings.USE_TZ else moment.astimezone().replace(tzinfo=None)

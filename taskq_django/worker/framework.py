@@ -12,8 +12,8 @@ from django.dispatch import Signal
 
 from .. import codec, compat
 from ..compat import TaskError, TaskResultStatus
-from ..handles import as_orm_gives
 from ..jobs import Failure
+from ..models.moments import as_orm_has
 from ..states import State
 from .run import Run
 
@@ -70,4 +70,4 @@ class FrameworkSignals:
 def _finish(run: Run, status: TaskResultStatus) -> None:
     object.__setattr__(run.result, "status", status)
     object.__setattr__(run.result, "state", State(status.value))
-    object.__setattr__(run.result, "finished_at", as_orm_gives(datetime.now(UTC)))
+    object.__setattr__(run.result, "finished_at", as_orm_has(datetime.now(UTC)))

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ...exceptions import SpecError
 from ...models import Schedule
-from ...models.schedule import aware
+from ...models.moments import aware
 from ...schedules.zones import read_zone
 from .. import display
 from ..lookups import FilteredChangeList

@@ -23,8 +23,8 @@ from ...beat.firing import firing_of
 from ...conf import queue_name_problem
 from ...exceptions import ArgumentError, BrokenSchedule, PayloadError
 from ...models import Schedule
-from ...models.moments import database_now
-from ...models.schedule import TIMING, aware
+from ...models.moments import aware, database_now
+from ...models.schedule import TIMING
 from ...registry import registry
 from ...schedules import KINDS, Kind, read_kind
 from ...schedules.preview import first_slot

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _t
 
 from ...models import Schedule
-from ...models.schedule import aware
+from ...models.moments import aware
 from ...schedules import SpecError, read_kind
 from ...schedules.preview import Run, next_runs, offset_text
 from .. import display

@@ -6,7 +6,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from ...jobs import Claim, Job
 from ...models import QueuedJob, WorkerProcess
-from ...models.moments import DatabaseNow, MomentField
+from ...models.moments import DatabaseNow
 from ...states import State
 
 # How many jobs are rescued in one go; the next look takes the rest.
@@ -30,7 +30,7 @@ def claims_by_worker(jobs: QuerySet[QueuedJob]) -> dict[str, list[tuple[Claim, f
     Whoever settles them carries the token that was seen here, so a claim that has moved on meanwhile is left alone.
     """
     found: dict[str, list[tuple[Claim, float]]] = {}
-    for row in jobs.defer("payload", "headers").annotate(now=DatabaseNow(output_field=MomentField()))[:RESCUED_AT_ONCE]:
+    for row in jobs.defer("payload", "headers").annotate(now=DatabaseNow())[:RESCUED_AT_ONCE]:
         if row.token is None or row.claimed_at is None:
             continue
         job = Job(

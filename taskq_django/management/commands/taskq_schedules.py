@@ -14,8 +14,7 @@ from ...beat import declared
 from ...beat.firing import firing_of, run_now
 from ...exceptions import BrokenSchedule, SpecError
 from ...models import Schedule
-from ...models.moments import database_now
-from ...models.schedule import aware
+from ...models.moments import aware, database_now
 from ...schedules.preview import next_runs, offset_text
 from ..backends import chosen_brokers
 

@@ -9,17 +9,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connections
-from django.db.models import DateTimeField, Expression, Field
+from django.db.models import Expression, Field
 
 
-class DatabaseNow(Expression):
+class Now(Expression):
     """The moment of the statement, in UTC whatever the zone of the server or the session; plus ``offset`` seconds.
 
     Django's ``Now`` is the session's local time on MariaDB and MySQL.
     """
 
-    def __init__(self, offset: float = 0.0, output_field: Field[Any, Any] | None = None) -> None:
-        super().__init__(output_field=output_field or DateTimeField())
+    def __init__(self, offset: float, output_field: Field[Any, Any]) -> None:
+        super().__init__(output_field=output_field)
         self.offset = offset
 
     def as_postgresql(self, *args: Any, **kwargs: Any) -> tuple[str, list[Any]]:
