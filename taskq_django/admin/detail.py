@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .lists import JobListAdmin
 
 APP = "taskq_django"
-MOST_ATTEMPTS = 20  # with their tracebacks; a job may have a thousand
+ATTEMPTS_SHOWN = 20  # with their tracebacks; a job may have a thousand
 
 
 def job_page(model_admin: JobListAdmin, request: HttpRequest, job_id: str) -> TemplateResponse:
@@ -70,8 +70,8 @@ def _errors(story: Story) -> dict[str, Any]:
     earlier = [failure for failure in story.failures if failure is not last]
     return {
         "error": last and _cut(last),
-        "earlier_failures": [_cut(failure) for failure in reversed(earlier[-MOST_ATTEMPTS:])],
-        "left_out": max(0, len(earlier) - MOST_ATTEMPTS),
+        "earlier_failures": [_cut(failure) for failure in reversed(earlier[-ATTEMPTS_SHOWN:])],
+        "left_out": max(0, len(earlier) - ATTEMPTS_SHOWN),
     }
 
 

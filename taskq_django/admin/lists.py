@@ -102,7 +102,7 @@ class JobListAdmin(FilteredAdmin):
     def task(self, row: Any) -> SafeString:
         return format_html(
             '<a href="{}" title="{}">{}</a><br><code class="taskq-arguments">{}</code>',
-            job_url(self.admin_site.name, str(row.pk)),
+            job_url(self.admin_site.name, row.pk),
             row.task_path,
             display.task_name(row.task_path),
             display.short_arguments(row.shown_payload, row.task_path, row.shown_headers),
@@ -117,6 +117,6 @@ class JobListAdmin(FilteredAdmin):
         return display.moment(row.enqueued_at)
 
 
-def job_url(site: str, id_: str) -> str:
+def job_url(site: str, id_: UUID | str) -> str:
     # An address may have been typed: as one number, or in capitals.
-    return reverse(f"{site}:taskq_django_job", args=[UUID(id_)])
+    return reverse(f"{site}:taskq_django_job", args=[UUID(str(id_))])

@@ -22,6 +22,8 @@ from .firing import storable, task_of
 logger = logging.getLogger("taskq_django.beat")
 
 REMOVED = "It is no longer declared in the code."
+# Fields of a declaration that its row has in another form, or keeps when it has them.
+NOT_COPIED = {"name", "enabled", "args", "kwargs", "timezone", "start", "end"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def judged() -> Iterator[tuple[str, Task[..., Any], DeclaredSchedule, str]]:
 
 def _problem_of(key: str, task: Task[..., Any], declared: DeclaredSchedule) -> str:
     try:
-        row = Schedule(name=key[:200], declared_as=key, **fields_of(task, declared))
+        row = Schedule(name=key[:200], declared_as=key, **row_values(task, declared))
         row.clean_fields()
         row.clean()
         task_of(row)
@@ -115,30 +117,18 @@ def restore(database: str) -> int:
         return sum(_sync_one(key, task, declared, database)[0] for key, task, declared in ours)
 
 
-def fields_of(task: Task[..., Any], declared: DeclaredSchedule) -> dict[str, Any]:
+def row_values(task: Task[..., Any], declared: DeclaredSchedule) -> dict[str, Any]:
     """The fields of the row, but for ``name`` and ``enabled``. Raises ArgumentError for arguments that do not fit."""
     check_arguments(task, declared.args, declared.kwargs)
     args, kwargs = storable(list(declared.args), declared.kwargs)
-    return {
+    same = DeclaredSchedule.__dataclass_fields__.keys() - NOT_COPIED
+    return {name: getattr(declared, name) for name in same} | {
         "task_path": task.module_path,
         "args": args,
         "kwargs": kwargs,
-        "kind": declared.kind,
-        "spec": declared.spec,
         "timezone": declared.zone_name,
-        "queue_name": declared.queue_name,
-        "priority": declared.priority,
-        "backend": declared.backend,
         "start_at": as_orm_has(declared.start),
         "end_at": as_orm_has(declared.end),
-        "jitter": declared.jitter,
-        "misfire": declared.misfire,
-        "misfire_grace": declared.misfire_grace,
-        "misfire_cap": declared.misfire_cap,
-        "overlap": declared.overlap,
-        "expires": declared.expires,
-        "max_runs": declared.max_runs,
-        "note": declared.note,
     }
 
 
@@ -147,7 +137,7 @@ def revert(schedule: Schedule, database: str) -> bool:
     found = declaration_of(schedule)
     if found is None:
         return False
-    for name, value in fields_of(*found).items():
+    for name, value in row_values(*found).items():
         setattr(schedule, name, value)
     schedule.enabled = found[1].enabled
     schedule.is_overridden = False
@@ -157,7 +147,7 @@ def revert(schedule: Schedule, database: str) -> bool:
 
 def _sync_one(key: str, task: Task[..., Any], declared: DeclaredSchedule, database: str) -> tuple[bool, bool]:
     """Was the row written, and is it new?"""
-    fields = fields_of(task, declared)
+    fields = row_values(task, declared)
     rows = Schedule.objects.using(database)
     row = rows.filter(declared_as=key).first()
     if row is None:

@@ -148,8 +148,11 @@ class Watch:
         self._failures += 1
         seconds = wait_after(self._failures)
         logger.warning(
-            *("Schedules in %r could not be looked at: %s; next try in %.2f s (%d)", self._database),
-            *(one_line(error), seconds, self._failures),
+            "Schedules in %r could not be looked at: %s; next try in %.2f s (%d)",
+            self._database,
+            one_line(error),
+            seconds,
+            self._failures,
         )
         let_go(connections[self._database])
         return seconds

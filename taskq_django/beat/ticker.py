@@ -195,7 +195,10 @@ class Ticker:
         if planned.missed:
             logger.warning(
                 "Schedule %r has missed its runs since %s (%s): %d made up for",
-                *(row.name, row.next_run_at, row.misfire, len(planned.fires)),
+                row.name,
+                row.next_run_at,
+                row.misfire,
+                len(planned.fires),
             )
         slots = planned.fires
         if row.overlap == Overlap.SKIP:

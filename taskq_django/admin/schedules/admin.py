@@ -27,7 +27,7 @@ from ..lookups import FilteredAdmin
 from . import columns, verbs
 from .calls import signature_text
 from .columns import schedule_url
-from .filters import EnabledFilter, StateFilter, TaskFilter
+from .filters import EnabledFilter, ScheduledTaskFilter, ScheduleStateFilter
 from .form import ScheduleForm
 from .history import past_runs, with_last_run
 from .preview import preview_of
@@ -50,7 +50,7 @@ class ScheduleAdmin(FilteredAdmin):
         columns.state,
     )
     list_display_links = None
-    list_filter = (EnabledFilter, StateFilter, TaskFilter)
+    list_filter = (EnabledFilter, ScheduleStateFilter, ScheduledTaskFilter)
     search_fields = ("name", "task_path", "note")
     ordering = ("name",)
     sortable_by: ClassVar[Any] = (columns.title, columns.next_run, columns.last_run)

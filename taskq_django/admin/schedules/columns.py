@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -19,10 +18,11 @@ from ...exceptions import SpecError
 from ...models import Schedule
 from ...models.moments import aware
 from ...schedules.zones import read_zone
+from ...store.stories import read_standings
 from .. import display
+from ..lists import job_url
 from ..lookups import FilteredChangeList
 from .filters import OVERDUE
-from .history import states_of
 from .schedulable import may
 
 
@@ -33,9 +33,10 @@ class ScheduleChangeList(FilteredChangeList):
         super().get_results(request)
         rows: Any = list(self.result_list)
         self.result_list = rows
-        states = states_of([row.last_job for row in rows if row.last_job], self.queryset.db)
+        jobs = read_standings([str(row.last_job) for row in rows if row.last_job], self.queryset.db)
         for row in rows:
-            row.last_state = states.get(row.last_job, "")
+            job = jobs.get(str(row.last_job))
+            row.last_state = job.status if job else ""
             row.site = self.model_admin.admin_site.name
             row.may_switch = may(self.model_admin, request, "disable" if row.enabled else "enable", row)
             row.query = request.GET.urlencode()
@@ -49,9 +50,12 @@ def switch(row: Any) -> SafeString | str:
     label = (_t("Disable %s") if row.enabled else _t("Enable %s")) % row.name
     url = schedule_url(row.site, "disable" if row.enabled else "enable", row.pk)
     return format_html(
-        '<button type="submit" class="taskq-switch" formaction="{}?{}" formnovalidate aria-pressed="{}" title="{}">'
-        '<span class="taskq-hidden">{}</span></button>',
-        *(url, f"_list&{row.query}", "true" if row.enabled else "false", label, label),
+        '<button type="submit" class="taskq-switch" formaction="{url}?_list&amp;{query}" formnovalidate'
+        ' aria-pressed="{pressed}" title="{label}"><span class="taskq-hidden">{label}</span></button>',
+        url=url,
+        query=row.query,
+        pressed="true" if row.enabled else "false",
+        label=label,
     )
 
 
@@ -62,9 +66,12 @@ def title(row: Any) -> SafeString:
         text, told = (_t("changed"), _t("declared in code, changed here")) if row.is_overridden else (_t("code"), "")
         tag = format_html(' <span class="taskq-tag" title="{}">{}</span>', told or _t("declared in code"), text)
     return format_html(
-        '<a class="taskq-name" href="{}" title="{}"><strong>{}</strong></a>{}<br>'
-        '<span class="taskq-muted taskq-path" title="{}">{}</span>',
-        *(schedule_url(row.site, "change", row.pk), row.name, row.name, tag, row.task_path, row.task_path),
+        '<a class="taskq-name" href="{url}" title="{name}"><strong>{name}</strong></a>{tag}<br>'
+        '<span class="taskq-muted taskq-path" title="{path}">{path}</span>',
+        url=schedule_url(row.site, "change", row.pk),
+        name=row.name,
+        path=row.task_path,
+        tag=tag,
     )
 
 
@@ -76,9 +83,12 @@ def when(row: Schedule) -> SafeString:
         text = str(error)
     zone = row.timezone if row.kind != "interval" else ""
     return format_html(
-        '<span class="taskq-text" title="{}">{}</span><br>'
-        '<span class="taskq-spec" title="{} {}"><code>{}</code> <span class="taskq-muted">{}</span></span>',
-        *(text, text, row.spec, zone, row.spec, zone),
+        '<span class="taskq-text" title="{text}">{text}</span><br>'
+        '<span class="taskq-spec" title="{spec} {zone}"><code>{spec}</code> '
+        '<span class="taskq-muted">{zone}</span></span>',
+        text=text,
+        spec=row.spec,
+        zone=zone,
     )
 
 
@@ -127,10 +137,6 @@ def state_of(row: Schedule) -> tuple[str, Any, str]:
 
 def schedule_url(site: str, what: str, pk: int | None = None) -> str:
     return reverse(f"{site}:taskq_django_schedule_{what}", args=[pk] if pk is not None else None)
-
-
-def job_url(site: str, job_id: UUID | str) -> str:
-    return reverse(f"{site}:taskq_django_job", args=[job_id])
 
 
 def _local(slot: datetime, zone: str) -> str:

@@ -29,7 +29,7 @@ class EnabledFilter(SimpleListFilter):
         return queryset.filter(enabled=self.value() == "yes")
 
 
-class StateFilter(SimpleListFilter):
+class ScheduleStateFilter(SimpleListFilter):
     title = _("state")
     parameter_name = "state"
 
@@ -50,7 +50,7 @@ class StateFilter(SimpleListFilter):
                 return queryset
 
 
-class TaskFilter(SimpleListFilter):
+class ScheduledTaskFilter(SimpleListFilter):
     title = _("task")
     parameter_name = "task"
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from django.db.models import OuterRef, QuerySet, Subquery
 
-from ...models import JobResult, QueuedJob, Schedule, ScheduleRun
+from ...models import Schedule, ScheduleRun
 from ...store.stories import read_stories
 from .. import display
 
@@ -30,14 +29,6 @@ def with_last_run(rows: QuerySet[Schedule]) -> QuerySet[Schedule]:
     """``last_job`` is the id of the job that a row has made last."""
     runs = ScheduleRun.objects.filter(schedule=OuterRef("pk")).order_by("-slot")
     return rows.annotate(last_job=Subquery(runs.values("job_id")[:1]), last_slot=Subquery(runs.values("slot")[:1]))
-
-
-def states_of(ids: Iterable[UUID], using: str) -> dict[UUID, str]:
-    """The states of these jobs, where they are known still; two queries."""
-    keys = list(ids)
-    found = dict(QueuedJob.objects.using(using).filter(pk__in=keys).values_list("pk", "status"))
-    # Second: a job that ends between the two is found here.
-    return found | dict(JobResult.objects.using(using).filter(pk__in=keys).values_list("pk", "status"))
 
 
 def past_runs(schedule: Schedule, using: str) -> list[PastRun]:

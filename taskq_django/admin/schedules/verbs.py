@@ -16,7 +16,8 @@ from ...beat import declared
 from ...beat.firing import call_of, run_now, task_of
 from ...exceptions import BrokenSchedule, SpecError
 from ...models import Schedule
-from .columns import job_url, schedule_url
+from ..lists import job_url
+from .columns import schedule_url
 from .schedulable import may, may_schedule
 
 MOST_ERRORS = 10  # that one page shows

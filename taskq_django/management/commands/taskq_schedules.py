@@ -55,7 +55,7 @@ class Command(BaseCommand):
             return
         for row in rows:
             when = f"{row.spec} {row.timezone}" if row.kind != "interval" else row.spec
-            self.stdout.write(f"{row.name}  [{when}]  {row.task_path}  {state_of(row)}")
+            self.stdout.write(f"{row.name}  [{when}]  {row.task_path}  {_outlook(row)}")
 
     def _next(self, given: dict[str, Any]) -> None:
         _, row = self._found([given["name"]])[0]
@@ -88,7 +88,7 @@ class Command(BaseCommand):
                 row.save(using=database, update_fields=["enabled"])
             except SpecError as error:
                 raise CommandError(f"{row.name}: {error}") from error
-            self.stdout.write(f"{row.name}: {state_of(row)}")
+            self.stdout.write(f"{row.name}: {_outlook(row)}")
 
     def _sync(self, given: dict[str, Any]) -> None:
         for database in self._databases:
@@ -121,7 +121,7 @@ class Command(BaseCommand):
         return [found[name] for name in dict.fromkeys(names)]
 
 
-def state_of(row: Schedule) -> str:
+def _outlook(row: Schedule) -> str:
     if not row.enabled:
         return f"disabled ({row.disabled_reason})" if row.disabled_reason else "disabled"
     if row.broken:
