@@ -75,13 +75,13 @@ class Ticker:
     def _rows(self) -> QuerySet[Schedule]:
         return Schedule.objects.using(self._database).filter(enabled=True)
 
+    def _due(self, until: Any) -> QuerySet[Schedule]:
+        """Those whose next slot is not later, the first one first."""
+        return self._rows.filter(next_run_at__lte=until).annotate(now=DatabaseNow()).order_by("next_run_at")
+
     def look_ahead(self, seconds: float) -> float | None:
         """In how many seconds the first schedule is due; None: not within ``seconds``."""
-        rows = list(
-            self._rows.filter(next_run_at__lte=DatabaseNow(seconds))
-            .annotate(now=DatabaseNow())
-            .order_by("next_run_at")[: self._settings.batch]
-        )
+        rows: list[Any] = list(self._due(DatabaseNow(seconds))[: self._settings.batch])
         known, self._following = self._following, {}
         for row in rows:
             key = row.pk, row.version
@@ -160,8 +160,7 @@ class Ticker:
         return Ticked(len(rows), sum(each.jobs for each in moved))
 
     def _locked(self, now: datetime | None, only: int | None) -> list[Schedule]:
-        rows = self._rows.filter(next_run_at__lte=DatabaseNow() if now is None else as_orm_has(now))
-        rows = rows.annotate(now=DatabaseNow()).order_by("next_run_at")
+        rows = self._due(DatabaseNow() if now is None else as_orm_has(now))
         features = connections[self._database].features
         if features.has_select_for_update:  # SQLite has locked the whole database
             rows = rows.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
