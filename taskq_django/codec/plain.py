@@ -37,23 +37,21 @@ def write_plain_key(key: Any) -> str:
     if isinstance(key, bytes):
         return _decoded(key)
     if isinstance(key, float) and not math.isfinite(key):
-        raise Refused(lambda at: f"{at.where} is {key}, which JSON does not have")
+        raise Refused("{where} is {key}, which JSON does not have", key=key)
     if key is None or isinstance(key, (int, float)):
         return json.dumps(key)
     raise _unsupported(key)
 
 
 def _unsupported(value: Any) -> Refused:
-    kind = type(value)
-    return Refused(lambda at: f"{at.where}: Unsupported type: {kind}")
+    return Refused("{where}: Unsupported type: {kind}", kind=type(value))
 
 
 def _decoded(value: bytes) -> str:
     try:
         return write_str(value.decode())
     except UnicodeDecodeError:
-        kind = type(value)
-        raise Refused(lambda at: f"{at.where}: Unsupported value: {kind}") from None
+        raise Refused("{where}: Unsupported value: {kind}", kind=type(value)) from None
 
 
 WRITERS: dict[type, Write | None] = {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 STEPS = 6  # of a path, in a message
+SOMETHING_ELSE = "{give} an id, a str or a dict of its data"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,19 +18,28 @@ class Place:
     its: str = "its "  # or "user."
     sent: str = "sent"  # or "stored"
     give: str = "pass"  # or "return"
+    awaited: str = "await it"  # or "declare the task `async def`"
 
 
 class Refused(Exception):
     """Gathers the path to the value, innermost first, on the way up."""
 
-    def __init__(self, tell: Callable[[Place], str]) -> None:
+    def __init__(self, sentence: str, **facts: object) -> None:
+        """``sentence``: the words of a Place and these facts stand in it in braces."""
         super().__init__()
-        self.tell = tell
+        self.sentence = sentence
+        self.facts = facts
         self.path: list[Any] = []
+
+    def told(self, at: Place) -> str:
+        return self.sentence.format(**asdict(at), **self.facts)
 
 
 class KeyRefused(Refused):
     """Of a dict's key: the place is the dict."""
+
+    def told(self, at: Place) -> str:
+        return super().told(replace(at, where=f"a key of {at.where}"))
 
 
 class TooLarge(Refused):
@@ -42,7 +52,7 @@ class TooLarge(Refused):
             self.size, self.limit = f"{size:,} bytes", f"{limit:,} bytes"
         if not exact:
             self.size = f"at least {self.size}"
-        super().__init__(lambda at: f"{at.where} is {self.size}, the limit is {self.limit}")
+        super().__init__("{where} is {size}, the limit is {limit}", size=self.size, limit=self.limit)
 
 
 def located(error: Exception, key: Any) -> Refused:
@@ -53,33 +63,34 @@ def located(error: Exception, key: Any) -> Refused:
     if isinstance(error, Refused):
         refused = error
     else:
-        name = type(error).__name__
-        refused = Refused(lambda at: f"{at.where} cannot be {at.sent}: reading it raised {name}")
+        refused = Refused("{where} cannot be {sent}: reading it raised {error}", error=type(error).__name__)
         refused.__cause__ = error
     refused.path.append(key)
     return refused
-
-
-def of_key(refused: Refused) -> KeyRefused:
-    """What ``refused`` says, of a key."""
-    return KeyRefused(lambda at: refused.tell(replace(at, where=f"a key of {at.where}")))
 
 
 def in_call(refused: Refused, names: Sequence[str]) -> str:
     """The sentence for one of the arguments; ``names`` are the parameters of the positional ones."""
     path = [step for step in reversed(refused.path) if step is not None]
     if not path:
-        return refused.tell(Place(where="kwargs"))
+        return refused.told(Place(where="kwargs"))
     name = path[0] if isinstance(path[0], str) else names[path[0]] if path[0] < len(names) else ""
     where = f"argument {name!r}" if name else f"args[{path[0]}]"
     its = f"{name}." if name.isidentifier() and len(path) == 1 else "its "
-    return refused.tell(Place(where=where + _trail(path[1:]), its=its))
+    return refused.told(Place(where=where + _trail(path[1:]), its=its))
 
 
 def in_value(refused: Refused) -> str:
     """The sentence for a return value, which was item 0 of what was walked."""
     path = [step for step in reversed(refused.path) if step is not None]
-    return refused.tell(Place(where="return value" + _trail(path[1:]), sent="stored", give="return"))
+    return refused.told(
+        Place(
+            where="return value" + _trail(path[1:]),
+            sent="stored",
+            give="return",
+            awaited="declare the task `async def`",
+        )
+    )
 
 
 def unfit(value: Any) -> Refused:
@@ -88,31 +99,27 @@ def unfit(value: Any) -> Refused:
         kind: type = value.__class__  # of a SimpleLazyObject: of what it stands for
         name, (what, remedy) = kind.__qualname__, _remedy(value, kind)
     except Exception:  # whatever its __getattr__ does, the caller must be told the type
-        name, what, remedy = type(value).__qualname__, "", _something_else
-    return Refused(lambda at: f"{at.where} of type {name}{what} cannot be {at.sent}: {remedy(at)}")
+        name, what, remedy = type(value).__qualname__, "", SOMETHING_ELSE
+    return Refused(f"{{where}} of type {{name}}{what} cannot be {{sent}}: {remedy}", name=name)
 
 
-def _remedy(value: Any, kind: type) -> tuple[str, Callable[[Place], str]]:
+def _remedy(value: Any, kind: type) -> tuple[str, str]:
     # By the class wherever it can be: a Mock, say, has every attribute.
     if hasattr(kind, "_meta") and hasattr(kind, "pk"):
-        return " (a model instance)", lambda at: f"{at.give} {at.its}pk and load it in the task"
+        return " (a model instance)", "{give} {its}pk and load it in the task"
     if hasattr(kind, "query") and hasattr(value, "model"):
-        return " (a QuerySet)", lambda at: f"{at.give} a list of primary keys and query again in the task"
+        return " (a QuerySet)", "{give} a list of primary keys and query again in the task"
     if kind.__name__ in ("coroutine", "async_generator"):
-        return "", lambda at: "await it" if at.sent == "sent" else "declare the task `async def`"
+        return "", "{awaited}"
     if kind.__name__ == "generator":
-        return "", lambda at: f"{at.give} a list"
+        return "", "{give} a list"
     if hasattr(kind, "getlist"):
-        return " (it can have a key twice)", lambda at: f"{at.give} {at.its}dict()"
+        return " (it can have a key twice)", "{give} {its}dict()"
     if hasattr(kind, "_asdict"):
-        return " (a named tuple)", lambda at: f"{at.give} tuple(…) of it, or a dataclass"
+        return " (a named tuple)", "{give} tuple(…) of it, or a dataclass"
     if hasattr(kind, "read"):
-        return "", lambda at: f"{at.give} its name or its content"
-    return "", _something_else
-
-
-def _something_else(at: Place) -> str:
-    return f"{at.give} an id, a str or a dict of its data"
+        return "", "{give} its name or its content"
+    return "", SOMETHING_ELSE
 
 
 def _trail(path: Sequence[Any]) -> str:

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from django.utils.functional import Promise
 
 from ..exceptions import PayloadError
-from .refusal import Place, Refused, TooLarge, brief, located, of_key, unfit
+from .refusal import KeyRefused, Refused, TooLarge, brief, located, unfit
 from .tags import TAG as TAG
 from .tags import from_json as from_json
 
@@ -26,6 +26,7 @@ _LEAST, _MOST = -(2**63), 2**63 - 1  # what every reader of JSON takes for an in
 _HUGE = 10**4300  # Python turns no int of more digits into text
 _LONG = 1024  # characters; to look through a longer text is paid for at once
 _ENCODE = "remove it, or encode the whole as base64"
+_TOO_DEEP = f"deeper than {DEEPEST} at {{where}}, or it contains itself: flatten it, or store it and {{give}} a key"
 
 
 class Walk:
@@ -57,7 +58,7 @@ Write = Callable[[Any, int, Walk], Any]  # value, depth, walk → what orjson ca
 def write_items(items: Collection[Any], depth: int, walk: Walk) -> list[Any]:
     """The hot path, with write_pairs: most scalars take no call. An argument has depth 1."""
     if depth > DEEPEST:
-        raise Refused(_too_deep)
+        raise Refused(_TOO_DEEP)
     walk.spend(len(items))
     find, other = walk.find, walk.other
     written: list[Any] = []
@@ -83,7 +84,7 @@ def write_items(items: Collection[Any], depth: int, walk: Walk) -> list[Any]:
 
 def write_pairs(pairs: Mapping[Any, Any], depth: int, walk: Walk) -> dict[str, Any]:
     if depth > DEEPEST:
-        raise Refused(_too_deep)
+        raise Refused(_TOO_DEEP)
     walk.spend(len(pairs))
     find, other = walk.find, walk.other
     written: dict[str, Any] = {}
@@ -114,12 +115,7 @@ def _written_key(key: Any, walk: Walk) -> str:
     try:
         return walk.key(key)
     except Refused as refused:
-        raise of_key(refused) from None
-
-
-def _too_deep(at: Place) -> str:
-    remedy = f"flatten it, or store it and {at.give} a key"
-    return f"deeper than {DEEPEST} at {at.where}, or it contains itself: {remedy}"
+        raise KeyRefused(refused.sentence, **refused.facts) from None
 
 
 def write_dict(value: Mapping[Any, Any], depth: int, walk: Walk) -> dict[str, Any]:
@@ -139,7 +135,7 @@ def _write_set(value: Collection[Any], depth: int, walk: Walk) -> Any:
     except PayloadError:
         same = False
     if not same:
-        raise Refused(lambda at: f"{at.where} is a set of what is not hashable as JSON: {at.give} a list")
+        raise Refused("{where} is a set of what is not hashable as JSON: {give} a list")
     return written
 
 
@@ -147,11 +143,11 @@ def write_str(value: str, depth: int = 0, walk: Walk | None = None) -> str:
     if walk is not None:
         walk.spend(len(value))
     if "\0" in value:
-        raise Refused(lambda at: f"{at.where} has NUL in it, which PostgreSQL cannot store: {_ENCODE}")
+        raise Refused(f"{{where}} has NUL in it, which PostgreSQL cannot store: {_ENCODE}")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise Refused(lambda at: f"{at.where} has a lone surrogate, which is no text: {_ENCODE}") from None
+        raise Refused(f"{{where}} has a lone surrogate, which is no text: {_ENCODE}") from None
     return value
 
 
@@ -159,19 +155,19 @@ def _write_int(value: int, depth: int, walk: Walk) -> Any:
     if _LEAST <= value <= _MOST:
         return value
     if not -_HUGE < value < _HUGE:
-        raise Refused(lambda at: f"{at.where} is an int of more than 4300 digits: {at.give} it as bytes")
+        raise Refused("{where} is an int of more than 4300 digits: {give} it as bytes")
     return {TAG: "int", "v": str(value)}
 
 
 def _write_float(value: float, depth: int, walk: Walk) -> float:
     if not math.isfinite(value):
-        raise Refused(lambda at: f"{at.where} is {value}, which JSON does not have: {at.give} None or a str")
+        raise Refused("{where} is {value}, which JSON does not have: {give} None or a str", value=value)
     return value
 
 
 def _write_decimal(value: Decimal, depth: int, walk: Walk) -> Any:
     if not value.is_finite():
-        raise Refused(lambda at: f"{at.where} is Decimal {value}: {at.give} None or a str")
+        raise Refused("{where} is Decimal {value}: {give} None or a str", value=value)
     return {TAG: "decimal", "v": str(value)}
 
 
@@ -183,8 +179,8 @@ def _write_datetime(value: datetime, depth: int, walk: Walk) -> Any:
 
 def _write_time(value: time, depth: int, walk: Walk) -> Any:
     if value.tzinfo is not None and value.utcoffset() is None:
-        what = "a time whose UTC offset depends on the date"
-        raise Refused(lambda at: f"{at.where} is {what}: {at.give} a datetime, or the zone's name beside it")
+        remedy = "{give} a datetime, or the zone's name beside it"
+        raise Refused(f"{{where}} is a time whose UTC offset depends on the date: {remedy}")
     return {TAG: "time", "v": value.isoformat()}
 
 
@@ -225,8 +221,8 @@ BASE_WRITERS: dict[type, Write] = {
 def write_key(key: Any) -> str:
     if isinstance(key, str):
         return write_str(str.__str__(key))
-    what = f"{brief(key)} of type {type(key).__qualname__}"
-    raise Refused(lambda at: f"{at.where} is {what}; keys must be str: {at.give} a list of pairs")
+    sentence = "{where} is {key} of type {kind}; keys must be str: {give} a list of pairs"
+    raise Refused(sentence, key=brief(key), kind=type(key).__qualname__)
 
 
 WRITERS: dict[type, Write | None] = {
