@@ -19,12 +19,12 @@ from .blackboard import Blackboard
 from .executor import Executor
 from .fetcher import QueueChoice
 from .intake import most_held
-from .lanes import Surroundings
 from .lease import Lease
 from .leases import Leases
 from .loop import Loop
 from .options import WorkerOptions
 from .pool import InlinePool, LanePool, Pool
+from .runners import Surroundings
 
 logger = logging.getLogger("taskq_django.worker")
 

@@ -22,10 +22,10 @@ from .finisher import Finisher
 from .fitness import Fitness
 from .held import Held
 from .intake import STALLED, Intake
-from .lanes import Surroundings
 from .options import WorkerOptions
 from .pool import Pool
 from .reach import Reach
+from .runners import Surroundings
 
 logger = logging.getLogger("taskq_django.worker")
 

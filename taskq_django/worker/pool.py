@@ -15,7 +15,7 @@ from asgiref.sync import async_to_sync
 
 from ..jobs import Claim
 from . import connections
-from .lanes import Coroutines, Lane, Surroundings, Threads
+from .runners import Coroutines, Lane, Surroundings, Threads
 from .seats import CoroutineSeat, Seat
 
 
