@@ -32,7 +32,7 @@ def enqueue(task: Task[..., Any], call: Call, broker: Broker, options: BackendOp
         job = ask_receivers(task, job)
     except Discard as veto:
         return record_veto(task, job, veto.reason, broker)
-    return _handle(task, job, send([(task, job)], broker))
+    return _sent(task, job, send([(task, job)], broker))
 
 
 def enqueue_many(
@@ -85,7 +85,7 @@ class SentResults(Sequence[Result[Any]]):
         position = range(len(self))[index]
         moment = self._moments[position // SENT_AT_ONCE]
         if position not in self._made and moment is not None:  # None: the whole batch was vetoed, and is in _made
-            self._made[position] = _handle(self._task, self._jobs[position], moment)
+            self._made[position] = _sent(self._task, self._jobs[position], moment)
         return self._made[position]
 
     def __repr__(self) -> str:
@@ -162,7 +162,7 @@ def send(asked: Sequence[tuple[Task[..., Any], Job]], broker: Broker) -> datetim
     return sent_at
 
 
-def _handle(task: Task[..., Any], job: Job, sent_at: datetime) -> Result[Any]:
+def _sent(task: Task[..., Any], job: Job, sent_at: datetime) -> Result[Any]:
     given, run_after = task.given, job.run_after
     if job.delay_us is not None:
         run_after = sent_at + timedelta(microseconds=job.delay_us)

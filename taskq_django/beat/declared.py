@@ -17,7 +17,7 @@ from ..registry import registry
 from ..schedules.declaring import DeclaredSchedule
 from ..store.connections import own_transaction
 from ..tasks import Task, check_arguments
-from .firing import storable, task_of
+from .firing import stored_call, task_of
 
 logger = logging.getLogger("taskq_django.beat")
 
@@ -120,7 +120,7 @@ def restore(database: str) -> int:
 def row_values(task: Task[..., Any], declared: DeclaredSchedule) -> dict[str, Any]:
     """The fields of the row, but for ``name`` and ``enabled``. Raises ArgumentError for arguments that do not fit."""
     check_arguments(task, declared.args, declared.kwargs)
-    args, kwargs = storable(list(declared.args), declared.kwargs)
+    args, kwargs = stored_call(list(declared.args), declared.kwargs)
     same = DeclaredSchedule.__dataclass_fields__.keys() - NOT_COPIED
     return {name: getattr(declared, name) for name in same} | {
         "task_path": task.module_path,

@@ -14,7 +14,7 @@ MOST = 50  # runs: what is computed while a page waits
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ComingRun:
     """One slot to come."""
 
     slot: datetime  # UTC
@@ -38,14 +38,14 @@ def next_runs(
     start: datetime | None = None,
     end: datetime | None = None,
     count: int = 10,
-) -> list[Run]:
+) -> list[ComingRun]:
     """The next ``count`` runs (at most 50) of a schedule that is saved at ``now``."""
     zone = read_zone(timezone)
-    runs: list[Run] = []
+    runs: list[ComingRun] = []
     offset = now.astimezone(zone).utcoffset()
     for slot in islice(slots_after(kind, _begin(now, start), end=end), min(count, MOST)):
         local = slot.astimezone(zone)
-        runs.append(Run(slot.astimezone(UTC), local, kind.note(slot), local.utcoffset() != offset))
+        runs.append(ComingRun(slot.astimezone(UTC), local, kind.note(slot), local.utcoffset() != offset))
         offset = local.utcoffset()
     return runs
 

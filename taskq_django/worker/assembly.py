@@ -23,7 +23,7 @@ from .lease import Lease
 from .leases import Leases
 from .loop import Loop
 from .options import WorkerOptions
-from .pool import InlinePool, LanePool, Pool
+from .pool import ConcurrentPool, InlinePool, Pool
 from .runners import Surroundings
 
 logger = logging.getLogger("taskq_django.worker")
@@ -67,7 +67,7 @@ def make_loop(options: WorkerOptions, worker_id: str, board: Blackboard, *, inli
     executor = Executor(worker_id, limits, note_begun)
 
     def make_pool(given: Surroundings) -> Pool:
-        return InlinePool(given) if inline else LanePool(given, options.threads, options.coroutines)
+        return InlinePool(given) if inline else ConcurrentPool(given, options.threads, options.coroutines)
 
     return Loop(
         brokers,

@@ -61,7 +61,7 @@ class Loop:
         self._executor = executor
         self._board = board
         self._deadlines = Deadlines(self._reach, worker_id, lambda: self.pool.running())
-        self._again: deque[Claim] = deque()  # the pool has imported their modules: they belong in its other lane
+        self._again: deque[Claim] = deque()  # taken for sync until their modules were imported
         self.pool = make_pool(Surroundings(executor, self.done, board, self.again, self._may_begin, self._limited))
         self._fitness = Fitness(self.pool, self._deadlines, self._held, options.max_memory_per_child)
         fetcher = Fetcher(self._reach, choice, worker_id, lambda broker: self._has_room_for(broker.alias))

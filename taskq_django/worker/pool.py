@@ -1,4 +1,4 @@
-"""Where claims are run; the lanes do it, or the calling thread.
+"""Where claims are run: in threads and as coroutines, or in the calling thread.
 
 Two queues are all that the loop and the pool share: claims go in by ``submit``, outcomes come out through ``done``.
 """
@@ -15,7 +15,7 @@ from asgiref.sync import async_to_sync
 
 from ..jobs import Claim
 from . import connections
-from .runners import Coroutines, Lane, Surroundings, Threads
+from .runners import Coroutines, Runner, Surroundings, Threads
 from .seats import CoroutineSeat, Seat
 
 
@@ -74,8 +74,8 @@ class Pool(ABC):
     def close(self) -> None: ...
 
 
-class LanePool(Pool):
-    """A lane of threads for sync tasks and a lane of coroutines, which is opened when the first one comes."""
+class ConcurrentPool(Pool):
+    """Threads for sync tasks, and an event loop for coroutines, which is made when the first one comes."""
 
     def __init__(self, given: Surroundings, threads: int, coroutines: int) -> None:
         connections.welcome_guests()
@@ -86,7 +86,7 @@ class LanePool(Pool):
         self._share_async = 0.0  # of the claims seen lately
 
     @property
-    def _lanes(self) -> list[Lane]:
+    def _runners(self) -> list[Runner]:
         return [self._threads] if self._coroutines is None else [self._threads, self._coroutines]
 
     def submit(self, claims: Sequence[Claim]) -> None:
@@ -109,15 +109,15 @@ class LanePool(Pool):
         return round(threads * (1 - share) + self._coroutine_seats * share)
 
     def waiting(self) -> int:
-        return sum(lane.waiting() for lane in self._lanes)
+        return sum(runner.waiting() for runner in self._runners)
 
     def withdraw(self, stalled: float = 0.0) -> list[Claim]:
         then = monotonic() - stalled
-        return [claim for lane in self._lanes if lane.begun_at <= then for claim in lane.withdraw()]
+        return [claim for runner in self._runners if runner.begun_at <= then for claim in runner.withdraw()]
 
     def running(self) -> Iterator[tuple[Seat, Claim]]:
-        for lane in self._lanes:
-            for seat in lane.seats:
+        for runner in self._runners:
+            for seat in runner.seats:
                 if (claim := seat.claim) is not None:
                     yield seat, claim
 
@@ -126,11 +126,11 @@ class LanePool(Pool):
 
     @property
     def is_whole(self) -> bool:
-        return all(lane.is_whole for lane in self._lanes)
+        return all(runner.is_whole for runner in self._runners)
 
     def close(self) -> None:
-        for lane in self._lanes:
-            lane.close()
+        for runner in self._runners:
+            runner.close()
         connections.no_more_guests()
 
 

@@ -40,17 +40,17 @@ if hasattr(os, "register_at_fork"):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the lanes of a pool are given."""
+    """What the runners of a pool are given."""
 
     executor: Executor
     done: Callable[[Outcome], None]
     board: Blackboard
-    again: Callable[[Claim], None]  # takes back a claim that has not begun, to submit it to the other lane
+    again: Callable[[Claim], None]  # takes back a claim that has not begun, for it is a coroutine
     may_begin: Callable[[Claim], bool] = lambda claim: True  # asked before each job
     limited: Callable[[], None] = lambda: None  # told that a job with a time limit begins
 
 
-class Lane(ABC):
+class Runner(ABC):
     """One way to run claims, with a number of seats. Only the loop thread calls it."""
 
     def __init__(self, seats: Sequence[Seat], given: Surroundings) -> None:
@@ -98,7 +98,7 @@ class Lane(ABC):
             os._exit(0)
 
 
-class Threads(Lane):
+class Threads(Runner):
     def __init__(self, seats: int, given: Surroundings) -> None:
         places = [ThreadSeat(given.board, given.limited) for _ in range(seats)]
         super().__init__(places, given)
@@ -171,7 +171,7 @@ class Threads(Lane):
                 given.done(outcome)
 
 
-class Coroutines(Lane):
+class Coroutines(Runner):
     def __init__(self, seats: int, given: Surroundings) -> None:
         places = [CoroutineSeat(given.board, given.limited) for _ in range(seats)]
         super().__init__(places, given)

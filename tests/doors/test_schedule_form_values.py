@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.test import Client
 
-from taskq_django.beat.firing import call_of, storable
+from taskq_django.beat.firing import call_of, stored_call
 from taskq_django.models import Schedule
 from tests.app import signatures, tasks  # noqa: F401 - registered by that
 from tests.support.schedule_pages import PREFIX, add, arguments, change, errors_of, raw, schedule, shown, url
@@ -34,7 +34,7 @@ TYPED = {
 
 
 def stored(**kwargs: Any) -> dict[str, Any]:
-    return storable([], kwargs)[1]
+    return stored_call([], kwargs)[1]
 
 
 def untouched(client: Client, row: Schedule) -> dict[str, Any]:

@@ -150,7 +150,7 @@ class ScheduleAdmin(FilteredAdmin):
             return self._get_obj_does_not_exist_redirect(request, self.opts, str(pk))  # type: ignore[no-any-return,attr-defined]
         if not may(self, request, verb, row):
             raise PermissionDenied
-        verbs.do_to_one(self, request, verb, row)
+        verbs.act_on_one(self, request, verb, row)
         if "_list" not in request.GET:
             return redirect(schedule_url(self.admin_site.name, "change", pk))
         query = request.GET.copy()

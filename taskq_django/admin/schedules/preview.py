@@ -12,13 +12,13 @@ from django.utils.translation import gettext as _t
 from ...models import Schedule
 from ...models.moments import aware
 from ...schedules import SpecError, read_kind
-from ...schedules.preview import Run, next_runs, offset_text
+from ...schedules.preview import ComingRun, next_runs, offset_text
 from .. import display
 
 
 @dataclass(frozen=True)
 class Row:
-    run: Run
+    run: ComingRun
     now: datetime
 
     @property

@@ -87,7 +87,7 @@ def revert(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
 ACTS: dict[str, Act] = {each.__name__: each for each in (run, enable, disable, duplicate, revert)}
 
 
-def do_to_one(model_admin: Any, request: HttpRequest, verb: str, row: Schedule) -> None:
+def act_on_one(model_admin: Any, request: HttpRequest, verb: str, row: Schedule) -> None:
     """Says what came of it."""
     try:
         with transaction.atomic(using=_database()):
@@ -98,7 +98,7 @@ def do_to_one(model_admin: Any, request: HttpRequest, verb: str, row: Schedule) 
         messages.success(request, message)
 
 
-def do_to_many(model_admin: Any, request: HttpRequest, verb: str, rows: Iterable[Schedule], done: str) -> None:
+def act_on_many(model_admin: Any, request: HttpRequest, verb: str, rows: Iterable[Schedule], done: str) -> None:
     """One message for all that went well, and one for each that did not. ``done`` has a ``%d``."""
     count, errors = 0, []
     for row in rows:
@@ -120,22 +120,22 @@ def do_to_many(model_admin: Any, request: HttpRequest, verb: str, rows: Iterable
 
 @admin.action(description=_("Run now"), permissions=["run"])
 def run_selected(model_admin: Any, request: HttpRequest, rows: Iterable[Schedule]) -> None:
-    do_to_many(model_admin, request, "run", rows, _t("Enqueued now: %d."))
+    act_on_many(model_admin, request, "run", rows, _t("Enqueued now: %d."))
 
 
 @admin.action(description=_("Enable"), permissions=["change"])
 def enable_selected(model_admin: Any, request: HttpRequest, rows: Iterable[Schedule]) -> None:
-    do_to_many(model_admin, request, "enable", rows, _t("Enabled: %d."))
+    act_on_many(model_admin, request, "enable", rows, _t("Enabled: %d."))
 
 
 @admin.action(description=_("Disable"), permissions=["change"])
 def disable_selected(model_admin: Any, request: HttpRequest, rows: Iterable[Schedule]) -> None:
-    do_to_many(model_admin, request, "disable", rows, _t("Disabled: %d."))
+    act_on_many(model_admin, request, "disable", rows, _t("Disabled: %d."))
 
 
 @admin.action(description=_("Duplicate"), permissions=["add"])
 def duplicate_selected(model_admin: Any, request: HttpRequest, rows: Iterable[Schedule]) -> None:
-    do_to_many(model_admin, request, "duplicate", rows, _t("Duplicated, and disabled: %d."))
+    act_on_many(model_admin, request, "duplicate", rows, _t("Duplicated, and disabled: %d."))
 
 
 def _switch(model_admin: Any, request: HttpRequest, row: Schedule, *, on: bool) -> None:
