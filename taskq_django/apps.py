@@ -12,8 +12,8 @@ from django.utils.translation import gettext_lazy as _
 
 DEFAULT_TASKS = {"default": {"BACKEND": "taskq_django.TaskqBackend", "QUEUES": []}}
 
-# Here and not in ready(): tasks are built when their modules are imported, and models.py of another app
-# may import one. This module is imported before any app's models.
+# Here and not in ready(), because tasks are built when their modules are imported, and models.py of another app may
+# import one. This module is imported before the models of any app.
 if not settings.is_overridden("TASKS"):  # type: ignore[misc]
     settings.TASKS = DEFAULT_TASKS
     for name in ("django.tasks", "django_tasks"):

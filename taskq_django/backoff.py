@@ -7,8 +7,8 @@ import random
 from dataclasses import dataclass
 from datetime import timedelta
 
-LONGEST_PAUSE = 3.0  # seconds; so soon what was away is found to be back
-# Far enough for everybody; beyond lie the limits of the databases' date arithmetic.
+LONGEST_PAUSE = 3.0  # seconds; after so long at most we see that something is back
+# Nobody needs a longer one, and some databases cannot add more to a date.
 LONGEST_DELAY = 36_500 * 86400.0  # seconds; what is longer is taken for this
 
 

@@ -21,7 +21,7 @@ from .tasks import Task, check_arguments, spelled_parameters
 
 Call = tuple[Sequence[Any], Mapping[str, Any]]
 
-# Jobs sent in one statement: more gains nothing, and a statement of a thousand 1 KiB payloads is 1 MiB.
+# Jobs sent in one statement. More would not be faster, and a thousand payloads of 1 KiB are a statement of 1 MiB.
 SENT_AT_ONCE = 1000
 
 
@@ -113,7 +113,7 @@ def make_job(task: Task[..., Any], call: Call, alias: str, options: BackendOptio
         run_after = timezone.make_aware(run_after)  # allowed under USE_TZ = False only; the backend has checked
     headers: dict[str, Any] = {}
     if task.sensitive:
-        # A page must mask them also where the task's code is not, or no longer says so.
+        # A page must mask them even if it cannot import the task, or if the task has changed since.
         parameters = spelled_parameters(task.func, task.takes_context)
         headers[SENSITIVE] = {"names": task.sensitive, "parameters": parameters}
     if task.metadata:
@@ -124,7 +124,7 @@ def make_job(task: Task[..., Any], call: Call, alias: str, options: BackendOptio
         payload=payload,
         backend=alias,
         queue_name=task.queue_name,
-        priority=int(task.priority),  # the framework lets 3.0 pass
+        priority=int(task.priority),  # because django.tasks accepts 3.0 too
         run_after=run_after,
         delay_us=delay_us,
         expires_us=None if task.expires is None else int(cast("float", task.expires) * 1e6),

@@ -71,8 +71,8 @@ class Claim(NamedTuple):
         return self.job.attempts
 
 
-# What a run that did not succeed is counted as. A loss is a host whose end nobody saw, or a process that died when
-# the run was over and its outcome not yet stored.
+# How a run that did not succeed is counted. A loss: nobody saw how the host ended, or the process died after the run
+# was over and before its outcome was stored.
 Counter = Literal["tries", "crashes", "losses"]
 
 

@@ -47,7 +47,9 @@ class Registry:
         Raises TaskNotFound. Nothing but a registered task can be reached by name.
         """
         task = self._tasks.get(path)
-        if task is None or (self._importing and self._is_half_there(task)):  # this waits for who imports it
+        if task is None or (
+            self._importing and self._is_half_there(task)
+        ):  # its import waits for the thread that is importing the module
             self._import_module_of(path if task is None else task.module_path)
             task = self._tasks.get(path)
         if task is None:
@@ -84,14 +86,14 @@ class Registry:
 
     def _import_module_of(self, path: str) -> None:
         module, _, name = path.rpartition(".")
-        # A stored path must not choose what gets imported: only modules of the project's own packages.
+        # Only modules of the project's own packages, because a stored path must not choose what is imported.
         if module.partition(".")[0] not in {config.name.partition(".")[0] for config in apps.get_app_configs()}:
             return
         self._importing.add(module)
         try:
             found = getattr(import_module(module), name, None)
         except BaseException as error:
-            # What it had got to before it failed must not be run.
+            # The tasks above the line that failed must not run either.
             self._tasks = {path: task for path, task in self._tasks.items() if task.func.__module__ != module}
             if not isinstance(error, Exception | SystemExit):
                 raise

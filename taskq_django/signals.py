@@ -24,7 +24,7 @@ class Hook(Signal):
         super().__init__()
         self.arguments = arguments
         self.doc = doc
-        # SystemExit and the like end a thread: in a worker that would be one of ours; who enqueues may want to exit.
+        # SystemExit and the like would end a thread of ours in a worker; in the code that enqueues they may be meant.
         self._contained = Exception if by_client else BaseException
 
     def announce(self, sender: Any, *, backwards: bool = False, **named: Any) -> None:

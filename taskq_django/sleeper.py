@@ -38,12 +38,12 @@ class Bell(ABC):
 
 class Sleeper:
     def __init__(self) -> None:
-        # A socket pair and not a pipe: Windows can wait for nothing else.
+        # A socket pair, because Windows can wait for nothing else.
         self._inside, self._outside = socket.socketpair()
         self._inside.setblocking(False)
         self._outside.setblocking(False)
-        # Set by the loop before it sleeps, cleared by who wakes it: a wake-up is a system call, and a busy pool
-        # would make one a job. A lost race costs one call too many, never a wake-up too few.
+        # The loop sets it before it sleeps, and who wakes the loop clears it, because a wake-up is a system call: a
+        # busy pool would make one for each job. A lost race costs a call too many, and never a wake-up too few.
         self.is_asleep = False
 
     def wake(self) -> None:

@@ -151,7 +151,7 @@ def _sync_one(key: str, task: Task[..., Any], declared: DeclaredSchedule, databa
     rows = Schedule.objects.using(database)
     row = rows.filter(declared_as=key).first()
     if row is None:
-        # Not by a row of this key: that another process has made since, and to make it twice must fail.
+        # A row of this very key does not count: another process has made it meanwhile, and then ours must fail.
         taken = rows.filter(name=key[:200]).exclude(declared_as=key).exists()
         name = f"{key[:190]} (code)" if taken else key[:200]
         row = Schedule(name=name, declared_as=key, enabled=declared.enabled, **fields)

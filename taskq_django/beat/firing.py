@@ -66,7 +66,7 @@ def task_of(schedule: Schedule) -> tuple[Task[..., Any], TaskqBackend]:
 def call_of(schedule: Schedule) -> tuple[list[Any], dict[str, Any]]:
     """The stored arguments as the task gets them. Raises BrokenSchedule."""
     try:
-        # Not by orjson, which writes null for a number beyond all floats.
+        # By json, because orjson writes null for a number that no float can hold.
         return codec.decode_call(json.dumps([schedule.args, schedule.kwargs], allow_nan=False))
     except (PayloadError, TypeError, ValueError, RecursionError) as error:
         raise BrokenSchedule(f"Its arguments cannot be read: {error}") from error

@@ -110,7 +110,7 @@ class Watch:
         if self._failures:
             logger.info("The database answers again")
             self._failures = 0
-        # Once in vain is usual: a tick may come a moment too early.
+        # One tick in a row that finds nothing is usual, because it may come a moment too early.
         return HELD_PAUSE if pause == 0 and self._in_vain > 1 else pause
 
     def _fire(self, is_stopping: Callable[[], bool]) -> bool:
@@ -124,11 +124,11 @@ class Watch:
         return found
 
     def _look_ahead(self) -> float:
-        # Not at the same moment as other beats that were started with this one.
+        # With jitter, so that beats that were started together do not look together.
         longest = self._settings.max_sleep * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
         asked_at = monotonic()
         seconds = self._ticker.look_ahead(longest + MARGIN)
-        # The answer may have been long on its way: early is better than late, for what is not due is not fired.
+        # Counted from the question on, because the answer may have taken long: a tick that is too early fires nothing.
         self._due_at = float("inf") if seconds is None else asked_at + seconds
         return max(0.0, min(longest, self._due_at - monotonic()))
 
@@ -140,7 +140,7 @@ class Watch:
         if broken_too:
             self._broken_at = now + BROKEN_EVERY
             declared.restore(self._database)
-        # A whole batch: there are more.
+        # A whole batch means that there may be more.
         if adopt(self._database, self._settings.batch, broken_too=broken_too) < self._settings.batch:
             self._adopt_at = now + ADOPT_EVERY
 

@@ -66,7 +66,7 @@ class Ticker:
         self._database = database
         self._settings = settings
         self._missed_after = timedelta(seconds=settings.missed_after)
-        # (id, version): the slot after the next. Computed while there is time, for the tick is waited for.
+        # By (id, version), the slot after the next. Computed between two ticks, because a tick has to be fast.
         self._following: dict[tuple[int, int], datetime | None] = {}
         self._session: Any = None  # the driver's connection of the last tick
         self._most = settings.batch  # schedules in the next one
@@ -147,7 +147,7 @@ class Ticker:
                 return Ticked()
             tried += rows
             self._session = connections[self._database].connection
-            # SQLite's clock is read twice in a statement: what was found due is due.
+            # What was found due is due, even if the clock that SQLite read for ``now`` is a moment behind.
             now = max(now or aware(rows[0].now), aware(rows[-1].next_run_at))  # type: ignore[attr-defined]
             busy = self._with_a_live_job(rows)
             moved = [self._moved(row, now, is_busy=row.pk in busy) for row in rows]

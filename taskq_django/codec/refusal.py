@@ -104,7 +104,7 @@ def unfit(value: Any) -> Refused:
 
 
 def _remedy(value: Any, kind: type) -> tuple[str, str]:
-    # By the class wherever it can be: a Mock, say, has every attribute.
+    # By the class wherever possible, because an object like a Mock has every attribute.
     if hasattr(kind, "_meta") and hasattr(kind, "pk"):
         return " (a model instance)", "{give} {its}pk and load it in the task"
     if hasattr(kind, "query") and hasattr(value, "model"):

@@ -67,7 +67,7 @@ def _read_zoned(stored: list[Any]) -> datetime:
     text, key, fold = stored
     moment = datetime.fromisoformat(text)
     zoned = moment.replace(tzinfo=ZoneInfo(key), fold=fold)
-    # Where the rules of the zone have changed between sender and worker, the instant is what was meant.
+    # The instant wins where the rules of the zone differ between sender and worker.
     return zoned if zoned.utcoffset() == moment.utcoffset() else moment.astimezone(zoned.tzinfo)
 
 

@@ -24,7 +24,7 @@ from .tags import from_json as from_json
 DEEPEST = 20
 _LEAST, _MOST = -(2**63), 2**63 - 1  # what every reader of JSON takes for an int
 _HUGE = 10**4300  # Python turns no int of more digits into text
-_LONG = 1024  # characters; to look through a longer text is paid for at once
+_LONG = 1024  # characters; a longer text is charged before it is searched
 _ENCODE = "remove it, or encode the whole as base64"
 _TOO_DEEP = f"deeper than {DEEPEST} at {{where}}, or it contains itself: flatten it, or store it and {{give}} a key"
 
@@ -41,8 +41,8 @@ class Walk:
         self.other = other
         self.key = key
         self.max_bytes = max_bytes
-        # Ends the walk where it is hopeless: a list that holds one list ten times, and so on, is 10^20 items.
-        # What is less than four times too large is written, so that the message has its exact size.
+        # Ends a hopeless walk: a list that holds one list ten times, and so on twenty levels deep, has 10^20 items.
+        # What is less than four times too large is written to its end, so that the message can tell its exact size.
         self.left = 4 * max_bytes
 
     def spend(self, least: int) -> None:

@@ -39,8 +39,8 @@ class JobResult(models.Model):
         verbose_name_plural = _("results")
         default_permissions = ("view",)
         indexes = [
-            # The admin's filters, newest first: an id begins with the time of its making. And pruning, for whose
-            # sake a result need not have an index of its end.
+            # For the admin's filters, which show the newest first, and for pruning. Both go by the id, because it
+            # begins with the time of the enqueue; so there is no index of the time of the end.
             models.Index(fields=["status", "id"], name="taskq_result_status"),
             models.Index(fields=["task_path", "id"], name="taskq_result_task"),
         ]

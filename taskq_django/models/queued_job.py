@@ -33,7 +33,7 @@ class QueuedJob(models.Model):
     attempts = models.IntegerField(_("attempts"), default=0)  # starts, whatever came of them
     crashes = models.IntegerField(_("crashes"), default=0)  # processes lost while running it
     losses = models.IntegerField(_("losses"), default=0, db_default=0)  # hosts lost while holding it
-    # Written at each claim; every later write of the worker carries it: one that lost its claim changes nothing.
+    # Written at each claim. Later writes of the worker ask for it, so a worker that lost its claim changes nothing.
     token = models.UUIDField(null=True, blank=True, editable=False)
     worker_id = models.CharField(_("worker"), max_length=128, null=True, blank=True)
     started_at = MomentField(_("first started at"), null=True, blank=True)
@@ -51,7 +51,7 @@ class QueuedJob(models.Model):
             models.Index(
                 fields=["backend", "status", "queue_name", "rank", "available_at", "id"], name="taskq_queued_claim"
             ),
-            # Which scheduled jobs are due: these must not stand in the claim order.
+            # Finds the scheduled jobs that are due. The index of the claim order has none of them.
             models.Index(fields=["backend", "status", "available_at"], name="taskq_queued_due"),
         ]
 

@@ -20,7 +20,7 @@ from .moments import MomentField, as_orm_has, aware, database_now
 
 LONGEST_TIME = 10 * 366 * 86_400  # seconds
 
-# What decides when it runs: a change of these plans it anew, from now on.
+# The fields that decide when it runs. When one of them changes, ``save`` plans the schedule anew.
 TIMING = ("enabled", "kind", "spec", "timezone", "start_at", "end_at", "max_runs")
 
 
@@ -53,7 +53,7 @@ class Schedule(models.Model):
     args = ArgumentsField(_("positional arguments"), default=list, blank=True)
     kwargs = ArgumentsField(_("arguments"), default=dict, blank=True)
     enabled = models.BooleanField(_("enabled"), default=True)
-    # No choices in the database's eyes: a new kind is a file, and never a migration.
+    # Without choices, because a new kind must not need a migration.
     kind = models.CharField(_("kind"), max_length=20, default="cron")
     spec = models.CharField(_("when"), max_length=100)
     timezone = models.CharField(_("time zone"), max_length=64, default=default_timezone)
@@ -112,7 +112,7 @@ class Schedule(models.Model):
     )
     note = models.TextField(_("note"), blank=True, default="", max_length=10_000)
 
-    # Of a schedule that the code declares: by what it is found again, and whether somebody has changed it since.
+    # Only of a schedule that the code declares: how its row is found again, and whether somebody has changed it.
     declared_as = models.CharField(_("declared as"), max_length=255, blank=True, default="", editable=False)
     is_overridden = models.BooleanField(_("changed here"), default=False, editable=False)
     disabled_reason = models.CharField(_("why disabled"), max_length=200, blank=True, default="", editable=False)
@@ -207,7 +207,7 @@ class ScheduleRun(models.Model):
     """A slot of a schedule, and the job that was enqueued for it. That a slot comes once is a constraint."""
 
     id = models.BigAutoField(primary_key=True)
-    # No constraint in the database: MariaDB could not give a table with one a character set of our own.
+    # Without a constraint in the database, because MariaDB could not change the character set of the table then.
     schedule = models.ForeignKey(Schedule, on_delete=models.CASCADE, related_name="runs", db_constraint=False)
     slot = MomentField(_("due"))
     job_id = models.UUIDField(_("job"))

@@ -16,7 +16,7 @@ class WorkerProcess(models.Model):
     """
 
     id = models.CharField(primary_key=True, max_length=128)  # an incarnation, never reused
-    # No constraint in the database: MariaDB could not give a table with one a character set of our own.
+    # Without a constraint in the database, because MariaDB could not change the character set of the table then.
     supervisor = models.ForeignKey(
         "self",
         null=True,
@@ -32,7 +32,7 @@ class WorkerProcess(models.Model):
     backends = models.CharField(_("backends"), max_length=255, blank=True)
     queues = models.CharField(_("queues"), max_length=1000, blank=True, help_text=_("Empty: all."))
     excluded = models.CharField(_("all queues but"), max_length=1000, blank=True, default="")
-    # Of a supervisor: how many of its processes can run jobs. None: it has not said so.
+    # How many processes of a supervisor can run jobs. None: it has not said so yet.
     serving = models.IntegerField(_("serving"), null=True, blank=True)
     started_at = MomentField(_("started at"))
     seen_at = MomentField(_("seen at"))

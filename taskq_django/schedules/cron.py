@@ -22,7 +22,8 @@ from .base import Kind, in_utc
 from .cron_fields import ALIASES, FIELDS, guarded, shortened
 from .zones import Change, change_between, is_second_pass, offset_at
 
-# In which there must be a match: the fifth Monday of a February comes every 28 years, and after 40 over the year 2100.
+# There must be a match within so many years: the fifth Monday of a February comes every 28 years, and after 40 years
+# around the year 2100.
 YEARS = 41
 LAST_YEAR = 9998  # so that no sum goes beyond the end of time
 

@@ -14,7 +14,7 @@ from django.conf import settings
 
 from ..exceptions import ConfigurationError, SpecError
 
-# No zone has ever changed its clocks twice within so long (the shortest: a week, Recife in 2000, Gaza in 2040).
+# No zone changes its clocks twice within so long (the shortest time is a week: Recife in 2000, Gaza in 2040).
 STRIDE = timedelta(days=5)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from django.db import connections
 
-LEAST = 2.0  # seconds; so long a busy server may think about an answer
+LEAST = 2.0  # seconds; a busy server may need so long for an answer
 LOOK = 0.1  # seconds between two looks of a wait
 
 _own = threading.local()  # its ``lines``: this thread's
@@ -39,7 +39,7 @@ def limit_lines(databases: Collection[str], patience: float) -> None:
 
     ``patience``: seconds of silence, while an answer is due, after which a connection is taken for lost.
     """
-    release_lines()  # in a fork: what its parent had asked for
+    release_lines()  # a fork inherits those of its parent
     for alias in dict.fromkeys(databases):
         connection: Any = connections[alias]
         if not connection.in_atomic_block:  # a test's
@@ -83,7 +83,7 @@ def _limit(line: Line, patience: float) -> None:
         options = {"connect_timeout": seconds, "read_timeout": seconds, "write_timeout": seconds, **given}
     elif driver in {"psycopg", "psycopg2"}:
         options = {"connect_timeout": seconds, **given}
-        options.pop("pool", None)  # what it lends goes to others afterwards; and it has threads
+        options.pop("pool", None)  # because others get its connections afterwards, and it has threads
     else:
         return
     if driver == "psycopg2":
@@ -125,10 +125,10 @@ class Patience:
 
     def _ready(self, wanted: int) -> int:
         self._poll.register(self._raw.fileno(), (wanted & 1 and select.POLLIN) | (wanted & 2 and select.POLLOUT))
-        # Looks are counted and not seconds: while this process cannot run, the silence is not the server's.
+        # Looks are counted and not seconds, because a server is not silent only because this process could not run.
         for _ in range(round(self._seconds / LOOK)):
             if found := self._poll.poll(LOOK * 1000):
-                event = found[0][1]  # what is broken can be read and written: that fails
+                event = found[0][1]  # a broken line counts as ready, and its use fails
                 return wanted & ((event != select.POLLOUT) | (event != select.POLLIN) << 1)
         self._raw.close()
         raise self._error(f"no answer for {self._seconds:g} s")

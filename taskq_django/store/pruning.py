@@ -23,7 +23,8 @@ from .connections import own_transaction
 
 AT_ONCE = 1000  # rows of one transaction
 
-# By database: the job up to which attempts have been looked at; none while a round has yet to begin. Of one thread.
+# By database, the job up to which this round has looked at attempts; no entry: the next round has not begun. Only the
+# thread that prunes uses it.
 _looked_to: dict[str, UUID] = {}
 
 
@@ -112,7 +113,7 @@ def _prune_attempts(database: str) -> int:
     attempts = JobAttempt.objects.using(database).filter(job_id__lt=first_id(_now(database).timestamp() - kept))
     if after is not None:
         attempts = attempts.filter(job_id__gt=after)
-    # A bounded look, because most attempts may have a story: to ask for those without would be a join of whole tables.
+    # A bounded number of attempts, because to ask only for those without a story would join whole tables.
     ids = list(attempts.order_by("job_id").values_list("job_id", flat=True)[:AT_ONCE])
     if len(ids) == AT_ONCE:
         _looked_to[database] = ids[-1]
@@ -134,7 +135,7 @@ def _with_story(database: str, ids: set[UUID]) -> set[UUID]:
 
 def first_id(moment: float) -> UUID:
     """The least id that a job enqueued at this moment (POSIX seconds) can have."""
-    # Of version 7 as all of them: MariaDB sorts versions in different ways.
+    # With the bits of version 7, as every id has, because MariaDB sorts each version in its own way.
     return UUID(int=int(max(moment, 0.0) * 1000) << 80 | 0x7 << 76 | 0x2 << 62)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from .limits import Limits, limit_transactions
 from .lines import limit_lines, release_lines
 
-LONGEST_WAIT = 5.0  # seconds for a lock: what cannot be had now is tried again
+LONGEST_WAIT = 5.0  # seconds for a lock; then the transaction is tried again later
 
 
 def limit_own_sessions(databases: Collection[str], lease: float) -> None:
@@ -16,7 +16,7 @@ def limit_own_sessions(databases: Collection[str], lease: float) -> None:
     Nothing stays on a session: the next transaction on it may be anybody's.
     """
     limit_transactions(databases, Limits(idle=lease, wait=min(LONGEST_WAIT, lease / 2)))
-    limit_lines(databases, max(lease / 3, min(LONGEST_WAIT, lease / 2) + 1))  # longer than a lock is waited for
+    limit_lines(databases, max(lease / 3, min(LONGEST_WAIT, lease / 2) + 1))  # longer than the wait for a lock
 
 
 def unlimit_sessions() -> None:

@@ -21,7 +21,7 @@ MOST_KEPT = 4 * HEAVIEST
 def cut(items: Sequence[T], weights: Sequence[int]) -> Iterator[Sequence[T]]:
     """The items, in their order, in groups of at most HEAVIEST; what is heavier by itself is alone in its group."""
     start = weight = 0
-    if sum(weights) > HEAVIEST:  # hardly ever: sum() is all that light jobs pay
+    if sum(weights) > HEAVIEST:  # seldom true, so light jobs pay for one sum() only
         for position, each in enumerate(weights):
             if weight and weight + each > HEAVIEST:
                 yield items[start:position]

@@ -22,7 +22,7 @@ from ..states import WAITING
 from ..store.dialects.advice import advice, max_connections
 from .options import WorkerOptions
 
-# Of the connections that the server allows, from which part on a worker's own are worth a warning.
+# A worker that may open so large a part of the connections that the server allows is worth a warning.
 CLOSE = 0.8
 COUNTED = 10_000  # a worker must be ready within 2 s, whatever waits
 UNSERVED_SHOWN = 10
@@ -109,7 +109,7 @@ def _queues(database: str, alias: str) -> list[str]:
 
 def _waiting(database: str, alias: str, queue: str) -> str:
     """``12 jobs``; counts no further than COUNTED."""
-    # In the order of the index: without it PostgreSQL reads the table until it has met enough rows of this queue.
+    # In the order of the index, because else PostgreSQL reads the table until it has seen enough rows of this queue.
     jobs = QueuedJob.objects.using(database).filter(backend=alias, queue_name=queue).order_by("rank", "available_at")
     count = sum(jobs.filter(status=status)[: COUNTED + 1].count() for status in WAITING)
     if count > COUNTED:

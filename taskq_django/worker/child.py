@@ -13,10 +13,10 @@ from .blackboard import Blackboard
 from .loop import GRACE_EXPIRED
 from .rescue import Death
 
-# Beyond a time limit, or the grace of a stop: a process that could would have acted by itself long before.
+# How long after a time limit, or the grace of a stop, a process counts as frozen: a healthy one acts long before.
 FROZEN = 5.0  # seconds
-HEALTHY = 10.0  # seconds; one that dies later had a reason of its own
-# So long it may give back what it holds when it is to stop now.
+HEALTHY = 10.0  # seconds; a process that lives longer has started well
+# How long a process that must stop now may take to give back what it holds.
 AT_ONCE = 1.5  # seconds
 
 

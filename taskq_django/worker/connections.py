@@ -22,11 +22,11 @@ from ..store.limits import is_limited
 
 logger = logging.getLogger(__name__)
 
-# A connection unused for so long may have been cut by a firewall or a restart: it is tried before a job gets it.
-# One round trip after a pause; under load nothing.
+# A connection that was unused for so long is tried before a job gets it, because a firewall or a restart may have cut
+# it. That costs a round trip after a pause, and nothing under load.
 IDLE = 1.0  # seconds
 
-# So long after its job has ended a call may keep other jobs waiting.
+# A call may keep other jobs waiting for so long after its own job has ended.
 PATIENCE = 5.0  # seconds
 
 

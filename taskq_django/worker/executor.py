@@ -48,7 +48,7 @@ def runs_once(task: Task[..., Any] | None) -> bool:
     return task is not None and not task.rerun_on_crash
 
 
-# inspect looks through partials, methods and wrappers, and a worker asks this of every claim.
+# Remembered, because inspect looks through partials, methods and wrappers, and a worker asks at every claim.
 _is_coroutine = lru_cache(maxsize=4096)(iscoroutinefunction)
 
 
@@ -222,7 +222,7 @@ class Executor:
         """Seconds until the next try, or None for no further one."""
         tries = run.claim.job.tries + 1
         asked = isinstance(error, Retry)
-        # Who raises Retry and has set no limit means it; MOST_ATTEMPTS ends what would go on for ever.
+        # A task that raises Retry and sets no limit wants to run again; MOST_ATTEMPTS keeps it from doing so for ever.
         allowed = MOST_ATTEMPTS if asked and task.max_attempts is None else task.attempts_allowed
         if tries >= allowed:
             return None

@@ -81,6 +81,6 @@ class LastResort:
                 return
             cut_lines(self._lines)
         self._before()
-        # Not by the log, which may be what hangs.
+        # Without the log, because the log itself may be what hangs.
         os.write(2, b"Told twice to stop, it has not ended by itself; it ends now\n")
         os._exit(self._code)

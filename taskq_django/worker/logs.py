@@ -37,8 +37,8 @@ def configure_logs(log_format: str, verbosity: int) -> None:
     ours = logging.getLogger("taskq_django")
     configured = getattr(settings, "LOGGING", {}).get("loggers", {})
     if FRAMEWORK not in configured:
-        # django.tasks logs the same ends again; where a project has not asked for its lines, ours are enough. But what
-        # mails errors to the ADMINS, or collects them, listens to its: those come through where they matter.
+        # django.tasks logs the same ends again. Our lines are enough where the project has not asked for those. But
+        # handlers that mail errors to the ADMINS, or collect them, listen to that logger, so they still get its lines.
         logging.getLogger(FRAMEWORK).setLevel(logging.CRITICAL if settings.DEBUG else logging.ERROR)
     if ours.handlers or logging.getLogger().handlers or "taskq_django" in configured:
         return

@@ -104,7 +104,7 @@ class ConcurrentPool(Pool):
 
     @property
     def seats(self) -> int:
-        # The store cannot be asked for one kind of task, so what comes is taken to be mixed as it was lately.
+        # A claim cannot ask for one kind of task, so we expect the same share of coroutines as lately.
         threads, share = len(self._threads.seats), self._share_async
         return round(threads * (1 - share) + self._coroutine_seats * share)
 

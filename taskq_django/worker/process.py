@@ -34,7 +34,7 @@ def run_child(
     """
     if other_end is not None:
         other_end.close()  # a copy that the fork has made: it would keep the line alive
-    listening.note()  # before any thread is made: a thread begins with what is blocked, and so does what it starts
+    listening.note()  # before any thread is made, because a thread and its children inherit which signals are blocked
     limit_own_sessions(databases_of(brokers_of(options.backends).values()), options.lease)
     loop = make_loop(options, worker_id, board)
     listening.listen(
@@ -113,7 +113,7 @@ def run_loop(loop: Loop) -> int:
 def _listen_to_signals(loop: Loop) -> Callable[[], None]:
     """TERM and INT stop the loop, a second one at once; returns what puts the old behaviour back."""
     if threading.current_thread() is not threading.main_thread():
-        return lambda: None  # only the main thread may; whoever runs a worker in another stops it by ``stop``
+        return lambda: None  # only the main thread may set handlers; a worker in another is stopped by ``stop``
 
     def asked(number: int, frame: Any) -> None:
         loop.stop_now() if loop.is_stopping or last_resort.is_urgent else loop.stop()

@@ -41,7 +41,7 @@ class Sources:
         if path := self.changed():
             self.stop()
             if not self._arguments:
-                return path  # started in a way of its own; the new process will tell
+                return path  # started in another way; the new process will find out
             self._trial = Trial(path, self._arguments)
         if self._trial is None or (has_passed := self._trial.passed()) is None:
             return None
@@ -61,7 +61,7 @@ class Sources:
         self._look_at = monotonic() + LOOK_AGAIN
         now = _versions()
         changed = next((path for path, version in now.items() if self._known.get(path, version) != version), None)
-        # What is away is remembered: an editor may replace a file by taking it away first.
+        # A missing file is remembered, because an editor may remove a file before it writes the new one.
         self._known.update(now)
         return changed
 
@@ -72,7 +72,7 @@ class Trial:
     def __init__(self, path: Path, arguments: Sequence[str]) -> None:
         self.path = path  # the file whose change it tries
         self._ends_by = monotonic() + TRIAL_LASTS
-        # A file, and not a pipe, which would be full some time while nobody reads it.
+        # A file, because a pipe that nobody reads would be full at some time.
         self._output = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed by stop
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, *arguments, "check"],

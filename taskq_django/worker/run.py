@@ -19,7 +19,7 @@ class Run:
     def __init__(self, claim: Claim, worker_id: str) -> None:
         self.claim = claim
         self.task: Task[..., Any] | None = None
-        self.has_returned = False  # what is wrong from now on is wrong with its result
+        self.has_returned = False  # then an error is about its return value
         self.started = monotonic()
         self._worker_id = worker_id
         self._result: Result[Any] | None = None

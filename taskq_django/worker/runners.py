@@ -26,7 +26,7 @@ from .seats import CoroutineSeat, Seat, ThreadSeat
 
 logger = logging.getLogger("taskq_django.worker")
 
-_forks = 0  # on the way to this process; os.getpid() would be a system call for each job
+_forks = 0  # how many forks led to this process; to ask os.getpid() would be a system call for each job
 
 
 def _count_fork() -> None:
@@ -58,7 +58,7 @@ class Runner(ABC):
         self._given = given
         self._forks = _forks
         self._threads: list[threading.Thread] = []
-        # When a job last began, or the first one of those that wait was given: written by both sides.
+        # When a job last began, or when the first of those that wait came. Both threads write it.
         self.begun_at = monotonic()
 
     def submit(self, claims: Sequence[Claim]) -> None:
@@ -87,7 +87,7 @@ class Runner(ABC):
         """No more will come; what runs may end."""
 
     def _start_thread(self, name: str, work: Callable[..., None], *args: object) -> None:
-        # Daemons: a task that never ends must not keep the process from ending when its grace is over.
+        # Daemons, because a task that never ends must not keep the process alive when its grace is over.
         thread = threading.Thread(target=work, args=args, name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
@@ -128,17 +128,15 @@ class Threads(Runner):
 
     def _serve(self, seat: ThreadSeat) -> None:
         seat.ident = threading.get_ident()
-        # django.tasks keeps its backends in context variables: made here they are found in every job's copy of this
-        # context, made in a job they would be made again for the next.
+        # django.tasks keeps its backends in context variables. They are made here, because every job runs in a copy of
+        # this context: what a job makes is lost with its copy.
         for alias in compat.task_backends:
             _ = compat.task_backends[alias]
         while True:
             try:
                 self._work(seat)
                 break
-            except (
-                BaseException
-            ) as error:  # raised from outside, into this thread: it ends what it meets, not the thread
+            except BaseException as error:  # raised into this thread from outside: only the job ends
                 logger.exception("A thread of the pool was interrupted; it goes on")
                 if (claim := seat.claim) is not None:
                     connections.close_hard()
@@ -156,7 +154,7 @@ class Threads(Runner):
                 continue
             connections.before_job(last_used)
             seat.begin(claim)
-            # A context of its own: a language or time zone that one task activates ends with it.
+            # A context of its own, so that a language or time zone that a task activates ends with it.
             outcome = contextvars.copy_context().run(given.executor.run, claim, seat)
             self._refuse_copies()
             if seat.reason:
@@ -235,7 +233,7 @@ class Coroutines(Runner):
             seat = self._free.popleft()
             seat.event_loop, seat.ident = self._event_loop, threading.get_ident()
             seat.begin(claim)
-            # As in a thread: what one task activates ends with it, also when the next begins where it has ended.
+            # A context of its own, as in a thread, because this may be called in the context of the job before.
             context = self._context.copy()
             context.run(connections.works_for, claim)
             seat.running = self._event_loop.create_task(self._run(claim, seat), context=context)

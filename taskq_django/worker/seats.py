@@ -100,7 +100,7 @@ class ThreadSeat(Seat):
         try:
             self._disarm()
         except Interrupted:
-            self._disarm()  # it came here and not into the task; there is only one
+            self._disarm()  # the only interrupt has come here, after the task
 
     def _disarm(self) -> None:
         self._armed = None

@@ -23,7 +23,7 @@ def run_spawned(life: str, options: dict[str, Any], lifeline: Connection, *given
 def _set_up(options: dict[str, Any]) -> WorkerOptions:
     from . import listening
 
-    listening.note()  # the project may start threads, and those what they want
+    listening.note()  # before the project can start threads
     import django
 
     django.setup()
