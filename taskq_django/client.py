@@ -100,11 +100,8 @@ class SentResults(Sequence[Result[Any]]):
 def make_job(task: Task[..., Any], call: Call, alias: str, options: BackendOptions) -> Job:
     """The job of a call that fits the task. Raises ArgumentError."""
     args, kwargs = call
-    if task.native:
-        names = check_arguments(task, args, kwargs)
-        payload = codec.encode_call(args, kwargs, names=names, max_bytes=options.max_payload)
-    else:
-        payload = codec.encode_plain_call(args, kwargs, max_bytes=options.max_payload)
+    names = check_arguments(task, args, kwargs) if task.native else ()
+    payload = codec.encode_call(args, kwargs, names=names, max_bytes=options.max_payload, plain=not task.native)
     run_after, delay_us = task.run_after, None
     if isinstance(run_after, timedelta):
         delay_us = int(run_after.total_seconds() * 1e6)

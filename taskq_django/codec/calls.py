@@ -19,35 +19,39 @@ _DJANGOS = (plain.WRITERS, plain.write_plain, plain.write_plain_key)
 
 
 def encode_call(
-    args: Sequence[Any], kwargs: Mapping[str, Any], *, names: Sequence[str] = (), max_bytes: int = MIB
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    names: Sequence[str] = (),
+    max_bytes: int = MIB,
+    plain: bool = False,
 ) -> str:
     """The text of ``[args, kwargs]``. ``names``: the parameters that ``args`` fill, for messages.
 
+    ``plain``: by the rules of Django's ``normalize_json``, for tasks of its own decorator.
     Raises ArgumentError naming argument, type and remedy; PayloadTooLarge.
     """
-    return _call_text(args, kwargs, names, Walk(*_OURS, max_bytes))
-
-
-def encode_plain_call(
-    args: Sequence[Any], kwargs: Mapping[str, Any], *, names: Sequence[str] = (), max_bytes: int = MIB
-) -> str:
-    """As ``encode_call``, by the rules of Django's ``normalize_json``: for tasks of its own decorator."""
-    return _call_text(args, kwargs, names, Walk(*_DJANGOS, max_bytes))
-
-
-def encode_value(value: Any, *, max_bytes: int = MIB) -> str:
-    """The text of a return value. Raises ResultNotSerializable, ResultTooLarge."""
-    return _value_text(value, Walk(*_OURS, max_bytes))
-
-
-def encode_plain_value(value: Any, *, max_bytes: int = MIB) -> str:
-    """As ``encode_value``, by the rules of Django's ``normalize_json``. Raises its TypeError, and ResultTooLarge."""
+    walk = Walk(*_DJANGOS if plain else _OURS, max_bytes)
     try:
-        return _value_text(value, Walk(*_DJANGOS, max_bytes))
-    except ResultNotSerializable as error:
-        if isinstance(error, ResultTooLarge):
-            raise
-        raise TypeError(str(error)) from None
+        return _dumps([write_items(args, 0, walk), write_pairs(kwargs, 0, walk)], walk)
+    except TooLarge as large:
+        remedy = f'the limit is {large.limit} (OPTIONS["max_payload"]): store it and pass a key'
+        raise PayloadTooLarge(f"arguments are {large.size}, {remedy}") from None
+    except Refused as refused:
+        raise ArgumentError(in_call(refused, names)) from refused.__cause__
+
+
+def encode_value(value: Any, *, max_bytes: int = MIB, plain: bool = False) -> str:
+    """The text of a return value. Raises ResultTooLarge, ResultNotSerializable (``plain``: Django's TypeError)."""
+    walk = Walk(*_DJANGOS if plain else _OURS, max_bytes)
+    try:
+        return _dumps(write_items((value,), 0, walk)[0], walk)
+    except TooLarge as large:
+        limit = f'{large.limit.replace(".0 ", " ")} (OPTIONS["max_payload"])'
+        raise ResultTooLarge(f"return value is {large.size} > {limit}: store it and return a key") from None
+    except Refused as refused:
+        kind: type[Exception] = TypeError if plain else ResultNotSerializable
+        raise kind(in_value(refused)) from refused.__cause__
 
 
 def decode_call(
@@ -73,26 +77,6 @@ def decode_value(text: str) -> Any:
     """What ``encode_value`` was given. Raises PayloadError."""
     value = _loads(text)
     return tags.from_json(value) if '"$t"' in text else value
-
-
-def _call_text(args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str], walk: Walk) -> str:
-    try:
-        return _dumps([write_items(args, 0, walk), write_pairs(kwargs, 0, walk)], walk)
-    except TooLarge as large:
-        remedy = f'the limit is {large.limit} (OPTIONS["max_payload"]): store it and pass a key'
-        raise PayloadTooLarge(f"arguments are {large.size}, {remedy}") from None
-    except Refused as refused:
-        raise ArgumentError(in_call(refused, names)) from refused.__cause__
-
-
-def _value_text(value: Any, walk: Walk) -> str:
-    try:
-        return _dumps(write_items((value,), 0, walk)[0], walk)
-    except TooLarge as large:
-        limit = f'{large.limit.replace(".0 ", " ")} (OPTIONS["max_payload"])'
-        raise ResultTooLarge(f"return value is {large.size} > {limit}: store it and return a key") from None
-    except Refused as refused:
-        raise ResultNotSerializable(in_value(refused)) from refused.__cause__
 
 
 def _dumps(value: Any, walk: Walk) -> str:

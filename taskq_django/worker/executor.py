@@ -151,11 +151,7 @@ class Executor:
         run.has_returned = True
         task, claim = run.known_task, run.claim
         limit = self._max_payload[claim.job.backend]
-        text: str | None
-        if task.native:
-            text = codec.encode_value(value, max_bytes=limit) if task.store_result else None
-        else:
-            text = codec.encode_plain_value(value, max_bytes=limit)
+        text = codec.encode_value(value, max_bytes=limit, plain=not task.native) if task.store_result else None
         outcome = Succeeded(claim, run.started, ended, text)
         if self._framework.hears:
             self._framework.succeeded(run, text)

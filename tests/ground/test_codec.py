@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, IntFlag, StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Optional
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -27,8 +28,6 @@ from taskq_django.codec import (
     decode_call,
     decode_value,
     encode_call,
-    encode_plain_call,
-    encode_plain_value,
     encode_value,
 )
 from taskq_django.codec.tags import READERS
@@ -45,6 +44,8 @@ if TYPE_CHECKING:
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MIB = 1 << 20
+
+encode_plain_call, encode_plain_value = partial(encode_call, plain=True), partial(encode_value, plain=True)
 
 few = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
