@@ -13,8 +13,7 @@ from ..backoff import wait_after
 from ..conf import Beat as BeatSettings
 from ..exceptions import BrokerUnavailable, one_line
 from ..sleeper import Sleeper
-from ..store.connections import OUTAGE, let_go
-from ..store.sessions import limit_own_sessions, unlimit_sessions
+from ..store.connections import OUTAGE, let_go, limit_own_sessions, unlimit_sessions
 from . import declared
 from .adopting import adopt
 from .ticker import Ticker

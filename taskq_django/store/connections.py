@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, suppress
 from typing import Any, TypeVar
 
@@ -10,16 +10,36 @@ from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .dialects.vendors import dialect_of, is_supported
+from .limits import Limits, limit_transactions
+from .lines import limit_lines, release_lines
 
 T = TypeVar("T")
 
 OUTAGE = (DatabaseError, InterfaceError)
+LONGEST_WAIT = 5.0  # seconds for a lock; then the transaction is tried again later
 
 
 def own_transaction(database: str) -> AbstractContextManager[None]:
     """A write transaction that is a worker's own: it leaves room for those of the project."""
     connection = connections[database]
     return dialect_of(connection).transaction(connection)
+
+
+def limit_own_sessions(databases: Collection[str], lease: float) -> None:
+    """Limit the transactions of the calling thread, so that a service that is stopped in one holds nobody up for long.
+
+    Tasks have connections of their own, in other threads. Nothing stays on a session, because the next transaction on
+    it may be anybody's.
+    """
+    wait = min(LONGEST_WAIT, lease / 2)
+    limit_transactions(databases, Limits(idle=lease, wait=wait))
+    limit_lines(databases, max(lease / 3, wait + 1))  # longer than the wait for a lock
+
+
+def unlimit_sessions() -> None:
+    """The opposite, for a thread that goes on living after it was a service's."""
+    limit_transactions((), None)
+    release_lines()
 
 
 def welcome(connection: BaseDatabaseWrapper) -> None:

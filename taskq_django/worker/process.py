@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import signals
 from ..backend import brokers_of, databases_of
-from ..store.sessions import limit_own_sessions, unlimit_sessions
+from ..store.connections import limit_own_sessions, unlimit_sessions
 from . import listening, stacks
 from .assembly import make_beat, make_leases, make_loop, new_board
 from .blackboard import Blackboard

@@ -19,7 +19,7 @@ from ..backend import databases_of
 from ..backoff import wait_after
 from ..brokers import Broker
 from ..exceptions import BrokerUnavailable
-from ..store.sessions import limit_own_sessions
+from ..store.connections import limit_own_sessions
 from .assembly import make_leases, new_board
 from .beat_process import BeatProcess
 from .child import Child

@@ -17,8 +17,7 @@ from taskq_django.compat import task_backends
 from taskq_django.exceptions import BrokerUnavailable
 from taskq_django.jobs import Succeeded
 from taskq_django.models import PausedQueue, QueuedJob
-from taskq_django.store.connections import let_go, own_transaction
-from taskq_django.store.sessions import limit_own_sessions, unlimit_sessions
+from taskq_django.store.connections import let_go, limit_own_sessions, own_transaction, unlimit_sessions
 from tests.app import tasks
 
 pytestmark = [
