@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ..backend import brokers_of, our_backends
 from ..brokers import Broker
 from ..exceptions import ConfigurationError, one_line
 from ..store.connections import lacks_table
+
+
+class QueueCommand(BaseCommand):
+    """Acts on a queue of each backend, and says what came of it."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("queue", metavar="QUEUE", help="Its name.")
+        add_backend(parser)
+
+    def handle(self, *args: Any, **given: Any) -> None:
+        for broker in chosen_brokers(given["backend"]):
+            try:
+                said = self.act(given["queue"], broker, given)
+            except ConfigurationError as error:
+                raise CommandError(str(error)) from error
+            self.stdout.write(f"{broker.alias}/{given['queue']}: {said}")
+
+    def act(self, queue: str, broker: Broker, given: dict[str, Any]) -> str:
+        raise NotImplementedError
 
 
 def add_backend(parser: CommandParser) -> None:
