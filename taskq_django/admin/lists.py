@@ -115,9 +115,8 @@ class JobListAdmin(FilteredAdmin):
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return redirect(job_url(self.admin_site.name, object_id)) if is_id(object_id) else self._gone(request)
-
-    def _gone(self, request: HttpRequest) -> HttpResponse:
+        if is_id(object_id):
+            return redirect(job_url(self.admin_site.name, object_id))
         opts = self.model._meta
         return redirect(reverse(f"{self.admin_site.name}:{opts.app_label}_{opts.model_name}_changelist"))
 

@@ -7,7 +7,7 @@ besides. Nothing is kept between two ticks, so there is no leader, and nothing t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -207,7 +207,8 @@ class Ticker:
         if row.max_runs is not None:
             slots = slots[: max(0, row.max_runs - row.run_count)]
         try:
-            moved = Moved(row, planned.next_run_at, self._firings(row, slots))
+            firings = [let_through(firing_of(row, slot, self._database)) for slot in slots]
+            moved = Moved(row, planned.next_run_at, tuple(firings))
         except BrokenSchedule as error:
             reason = _reason(str(error))
             if row.broken != reason:
@@ -216,9 +217,6 @@ class Ticker:
         if row.max_runs is not None and row.run_count + moved.jobs >= row.max_runs:
             return replace(moved, next_run_at=None)
         return moved
-
-    def _firings(self, row: Schedule, slots: Iterable[datetime]) -> tuple[Firing, ...]:
-        return tuple(let_through(firing_of(row, slot, self._database)) for slot in slots)
 
     def _plan(self, row: Schedule, now: datetime) -> Plan:
         due, end = aware(row.next_run_at), aware(row.end_at)

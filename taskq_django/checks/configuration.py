@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import django
-from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, register
 from django.utils.module_loading import import_string
@@ -18,17 +17,15 @@ from .messages import TAG, message_of
 
 BACKEND = "taskq_django.TaskqBackend"
 
-AppConfigs = Sequence[AppConfig] | None
-
 
 @register(TAG)
-def check_taskq(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+def check_taskq(**kwargs: Any) -> list[CheckMessage]:
     """The setting ``TASKQ``."""
     return [message_of(problem) for problem in problems()]
 
 
 @register(TAG)
-def check_framework(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+def check_framework(**kwargs: Any) -> list[CheckMessage]:
     """Django 5.2 needs the backport of ``django.tasks``."""
     if has_framework():
         return []
@@ -38,7 +35,7 @@ def check_framework(app_configs: AppConfigs = None, **kwargs: Any) -> list[Check
 
 
 @register(TAG)
-def check_backends(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+def check_backends(**kwargs: Any) -> list[CheckMessage]:
     """Each alias in ``TASKS`` that has our backend. The only place that reports on them."""
     configured = getattr(settings, "TASKS", {})
     if not isinstance(configured, Mapping) or not has_framework():
@@ -52,27 +49,21 @@ def check_backends(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckM
 
 
 @register(TAG)
-def check_tasks(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+def check_tasks(**kwargs: Any) -> list[CheckMessage]:
     """A path must lead to one task, for a job carries only the path."""
     if not has_framework():
         return []
     from ..registry import registry
 
+    hint = "Rename one of the two functions, or import the one where the other is."
     return [
-        message_of(
-            Problem(
-                f"The task path {path}",
-                f"is taken twice: at {first} and at {second}.",
-                "Rename one of the two functions, or import the one where the other is.",
-                "E010",
-            )
-        )
+        message_of(Problem(f"The task path {path}", f"is taken twice: at {first} and at {second}.", hint, "E010"))
         for path, first, second in registry.duplicates
     ]
 
 
 @register(TAG)
-def check_queues(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+def check_queues(**kwargs: Any) -> list[CheckMessage]:
     """A task must wait in a queue that its backend offers."""
     if not has_framework() or check_backends():
         return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from django.apps import AppConfig, apps
+from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, register
 from django.db import connections, router
@@ -17,11 +17,9 @@ from .messages import TAG, message_of
 
 ROUTER = "taskq_django.DatabaseRouter"
 
-AppConfigs = Sequence[AppConfig] | None
-
 
 @register(TAG)
-def check_databases(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+def check_databases(**kwargs: Any) -> list[CheckMessage]:
     """Whether jobs, results and what the admin reads are in one place that can hold them. Does not connect."""
     databases = _databases()
     vendors = [problem for alias, database in databases.items() for problem in _vendor_problems(alias, database)]
@@ -33,9 +31,7 @@ def check_databases(app_configs: AppConfigs = None, **kwargs: Any) -> list[Check
 
 
 @register(Tags.database)
-def check_servers(
-    app_configs: AppConfigs = None, databases: Sequence[str] | None = None, **kwargs: Any
-) -> list[CheckMessage]:
+def check_servers(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """The versions of the servers; connects, so only where Django asks for it: check --database, migrate."""
     from ..store.dialects.vendors import dialect_of, is_supported
 

@@ -77,7 +77,7 @@ def ask(database: str, question: Callable[[], T]) -> T:
     is_callers = in_transaction(connection)
     try:
         return question()
-    except (DatabaseError, InterfaceError):
+    except OUTAGE:
         if is_callers or (connection.connection is not None and connection.is_usable()):
             raise
         let_go(connection)

@@ -82,8 +82,9 @@ def notices(options: WorkerOptions, brokers: Mapping[str, Broker]) -> Iterator[t
 def _unserved(options: WorkerOptions, brokers: Mapping[str, Broker]) -> Iterator[tuple[str, str]]:
     """A row for each of the first UNSERVED_SHOWN queues that have jobs, and nobody to run them."""
     shown = 0
+    own = Served(*map(frozenset, (options.backends, options.queues, options.exclude_queues)))
     for alias, broker in brokers.items():
-        servers = [_own(options), *_live(broker.database)]
+        servers = [own, *_live(broker.database)]
         for queue in _queues(broker.database, alias):
             if any(server.serves(alias, queue) for server in servers):
                 continue
@@ -125,10 +126,6 @@ class Served:
 
     def serves(self, backend: str, queue: str) -> bool:
         return backend in self.backends and (not self.queues or queue in self.queues) and queue not in self.without
-
-
-def _own(options: WorkerOptions) -> Served:
-    return Served(*map(frozenset, (options.backends, options.queues, options.exclude_queues)))
 
 
 def _live(database: str) -> list[Served]:

@@ -59,8 +59,6 @@ class Command(BaseCommand):
             brokers = brokers_of(our_backends())
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
-        if not brokers:
-            raise CommandError("TASKS has no backend of taskq_django.")
         patience = given["connect_timeout"]
         here = get_ready(self, brokers, taskq_settings().worker.connect_timeout if patience is None else patience)
         databases = databases_of(brokers.values())

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import DatabaseError, InterfaceError
 
 from ...status import Status, alive_after_all, read_status
+from ...store.connections import OUTAGE
 from ..backends import add_backend, chosen_brokers, trouble
 
 
@@ -31,7 +31,7 @@ class Command(BaseCommand):
             if alive < given["min_workers"] and doubted:
                 alive += alive_after_all(doubted, brokers)
             reasons = _reasons(status, alive, given)
-        except (DatabaseError, InterfaceError) as error:
+        except OUTAGE as error:
             reasons = [trouble(error)]
         if given["json"]:
             self.stdout.write(json.dumps({"healthy": not reasons, "reasons": reasons}))

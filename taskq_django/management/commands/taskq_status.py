@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, InterfaceError
 
 from ...status import Status, read_status
+from ...store.connections import OUTAGE
 from ..backends import add_backend, chosen_brokers, trouble
 
 
@@ -23,7 +23,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **given: Any) -> None:
         try:
             status = read_status(chosen_brokers(given["backend"]))
-        except (DatabaseError, InterfaceError) as error:
+        except OUTAGE as error:
             raise CommandError(trouble(error)) from error
         self.stdout.write(json.dumps(asdict(status), indent=2) if given["json"] else _as_text(status))
 

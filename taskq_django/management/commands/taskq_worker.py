@@ -22,6 +22,7 @@ from ...worker.logs import configure_logs
 from ...worker.options import WorkerOptions
 from ...worker.process import run_here
 from ...worker.reloading import Sources, start_anew
+from ..backends import add_backend
 from ..starting import add_options, ask_checks_why_none, chosen_values, get_ready
 
 logger = logging.getLogger("taskq_django.worker")
@@ -39,9 +40,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "-B", "--beat", action="store_true", help="Tick the schedules too, in a process of its own."
         )
-        parser.add_argument(
-            "--backend", action="append", help="Alias in TASKS; may be given more than once. Default: all of ours."
-        )
+        add_backend(parser)
         parser.add_argument("--burst", action="store_true", help="End when no job is ready.")
         parser.add_argument("--max-tasks", type=_count, help="End after so many jobs (of each process).")
         parser.add_argument(
