@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import router, transaction
+from django.db import connections, router, transaction
 from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
 from taskq_django import DatabaseRouter
+from taskq_django.exceptions import ConfigurationError
 from taskq_django.models import JobResult, QueuedJob
 from taskq_django.testing import run_all
 from tests.app import tasks
@@ -93,3 +94,11 @@ def test_the_router_follows_the_brokers(
     assert {name: router.allow_migrate_model(name, QueuedJob) for name in migrates} == migrates
     assert router.db_for_write(User) == "default"
     assert DatabaseRouter().allow_migrate("other", "auth") is None
+
+
+@pytest.mark.django_db
+def test_a_database_that_cannot_hold_jobs_is_named_with_those_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(connections["default"]), "vendor", "oracle")
+
+    with pytest.raises(ConfigurationError, match=r"DATABASES\['default'\] is oracle.* mysql, postgresql, sqlite"):
+        tasks.add.enqueue(1)
