@@ -49,11 +49,11 @@ class Job(NamedTuple):
     @property
     def has_lived(self) -> bool:
         """Was it sent before?"""
-        return self[8:13] != PLAIN[:5]
+        return self[8:13] != FRESH
 
 
-# What a plain job has behind ``tries``.
-PLAIN = (0, 0, 0, 0.0, 0.0, None, None, None)
+FRESH = (0, 0, 0, 0.0, 0.0)  # the counters and times, in their order, of what was never sent
+PLAIN = (*FRESH, None, None, None)
 
 
 class Claim(NamedTuple):

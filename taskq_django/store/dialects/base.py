@@ -172,17 +172,14 @@ def job_record(job: Job) -> dict[str, Any]:
         "expires": job.expires_us,
         "headers": job.headers,
         "tries": job.tries,
+        "payload": job.payload,
     }
     if job.has_lived:
         record |= {"attempts": job.attempts, "crashes": job.crashes, "losses": job.losses}
-        record |= {"enqueued": microseconds(job.enqueued_at), "started": microseconds(job.started_at)}
-    record["payload"] = job.payload
+        for name, moment in (("enqueued", job.enqueued_at), ("started", job.started_at)):
+            record[name] = round(moment * 1e6) if moment else None
+        record["payload"] = record.pop("payload")
     return record
-
-
-def microseconds(moment: float) -> int | None:
-    """POSIX seconds in another unit; None for none."""
-    return round(moment * 1e6) if moment else None
 
 
 def ended_record(outcome: Ended, now: float) -> dict[str, Any]:

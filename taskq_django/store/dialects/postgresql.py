@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from operator import itemgetter
 from time import monotonic
-from typing import Any
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -79,6 +79,8 @@ RETURNING id::text, task_path, payload, rank, headers, tries, attempts, crashes,
   CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELLED'
        WHEN expires_at <= {NOW} AND started_at IS NULL THEN 'EXPIRED' ELSE '' END,
   EXTRACT(EPOCH FROM available_at)::float8"""
+
+CLAIM_ORDER = itemgetter(3, 12, 0)
 
 # The row moves inside the server; = ANY(ARRAY(…)) again, so that a plain join cannot become a scan.
 END = f"""
@@ -178,7 +180,7 @@ class PostgreSQL(Dialect):
     ) -> list[Claim]:
         cursor.execute(CLAIM, (backend, queue_name, limit, token, worker_id))
         rows = cursor.fetchall()
-        rows.sort(key=_claim_order)
+        rows.sort(key=CLAIM_ORDER)
         return [
             Claim(
                 Job(id_, path, payload, backend, queue_name, -rank, headers, tried, begun, died, lost, at),
@@ -223,7 +225,3 @@ class PostgreSQL(Dialect):
 
 def _milliseconds(seconds: float) -> str:
     return str(max(1, int(seconds * 1000)))  # 0 would be no limit
-
-
-def _claim_order(row: Any) -> tuple[int, float, str]:
-    return (row[3], row[12], row[0])
