@@ -125,7 +125,7 @@ class Discarded:
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class Released:
     """Given back un-run, or cut off by a stop: costs no try."""
 
     claim: Claim
@@ -133,7 +133,7 @@ class Returned:
 
 
 Ended = Succeeded | Failed | Discarded
-Outcome = Succeeded | Failed | Retried | Discarded | Returned
+Outcome = Succeeded | Failed | Retried | Discarded | Released
 
 
 def size_of(text: str) -> int:
@@ -147,7 +147,7 @@ def weight_of(outcome: Outcome) -> int:
         return size_of(outcome.value or "-")
     if isinstance(outcome, Failed | Retried):
         return size_of(outcome.failure.message) + size_of(outcome.failure.traceback) + 1
-    return 0 if isinstance(outcome, Returned) else 1
+    return 0 if isinstance(outcome, Released) else 1
 
 
 def new_id() -> str:

@@ -18,7 +18,7 @@ from ..backoff import wait_after
 from ..brokers import Broker
 from ..conf.declaration import Option, options
 from ..exceptions import BrokerError, BrokerUnavailable, one_line
-from ..store.lines import limit_lines, release_lines
+from ..store.lines import limit_lines, unlimit_lines
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -67,7 +67,7 @@ def get_ready(command: BaseCommand, brokers: Mapping[str, Broker], seconds: floa
             logger.warning("System checks were left out: %s", one_line(error))
         _wait_for_tables(here, seconds)
     finally:
-        release_lines()
+        unlimit_lines()
     return here
 
 

@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .dialects.vendors import dialect_of, is_supported
 from .limits import Limits, limit_transactions
-from .lines import limit_lines, release_lines
+from .lines import limit_lines, unlimit_lines
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ def limit_own_sessions(databases: Collection[str], lease: float) -> None:
 def unlimit_sessions() -> None:
     """The opposite, for a thread that goes on living after it was a service's."""
     limit_transactions((), None)
-    release_lines()
+    unlimit_lines()
 
 
 def welcome(connection: BaseDatabaseWrapper) -> None:

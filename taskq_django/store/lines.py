@@ -39,7 +39,7 @@ def limit_lines(databases: Collection[str], patience: float) -> None:
 
     ``patience``: seconds of silence, while an answer is due, after which a connection is taken for lost.
     """
-    release_lines()  # a fork inherits those of its parent
+    unlimit_lines()  # a fork inherits those of its parent
     for alias in dict.fromkeys(databases):
         connection: Any = connections[alias]
         if not connection.in_atomic_block:  # a test's
@@ -49,7 +49,7 @@ def limit_lines(databases: Collection[str], patience: float) -> None:
             _limit(line, max(LEAST, patience))
 
 
-def release_lines() -> None:
+def unlimit_lines() -> None:
     """The opposite, for who goes on living after having been a service."""
     lines = own_lines()
     for line in lines:

@@ -18,7 +18,7 @@ from asgiref.sync import sync_to_async
 from .. import codec, signals
 from ..backoff import Backoff, in_seconds
 from ..exceptions import ArgumentError, Discard, PayloadError, Retry, TaskNotFound, TaskTimeout, WorkerLost, as_text
-from ..jobs import Claim, Discarded, Failed, Outcome, Retried, Returned, Succeeded
+from ..jobs import Claim, Discarded, Failed, Outcome, Released, Retried, Succeeded
 from ..registry import registry
 from ..results import TaskContext
 from ..states import State
@@ -114,7 +114,7 @@ class Executor:
     def given_up(self, claim: Claim, began: float) -> Outcome:
         """What a run comes to that may have begun and ends with its process, which was asked to stop."""
         if not runs_once(registry.get(claim.job.task_path)):
-            return Returned(claim, began=True)
+            return Released(claim, began=True)
         failure = failure_of(WorkerLost("its worker was stopped before its run was over"))
         return Failed(claim, began, monotonic(), failure)
 
@@ -165,7 +165,7 @@ class Executor:
         ``reason``: why it was interrupted, if it was.
         """
         if isinstance(error, Unbegun):
-            return Returned(run.claim, began=False)
+            return Released(run.claim, began=False)
         try:
             if reason == "cancel":
                 error = Discard("cancelled while it ran")

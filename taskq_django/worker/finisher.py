@@ -10,7 +10,7 @@ from itertools import chain, groupby
 
 from .. import signals
 from ..brokers import Broker
-from ..jobs import Discarded, Failed, Outcome, Retried, Returned, Succeeded, log_fields, weight_of
+from ..jobs import Discarded, Failed, Outcome, Released, Retried, Succeeded, log_fields, weight_of
 from ..registry import registry
 from ..store.weights import HEAVIEST, LIGHT, MOST_KEPT, cut
 from .held import Held
@@ -113,7 +113,7 @@ class Finisher:
         held.drop([outcome.claim for outcome in counted])
         hears_results = bool(signals.result_recorded.receivers)
         for outcome in counted:
-            if not isinstance(outcome, Returned):
+            if not isinstance(outcome, Released):
                 self.mean_run += (outcome.ended - outcome.started - self.mean_run) * 0.05
                 if not isinstance(outcome, Retried):
                     self.ended += 1
@@ -148,7 +148,7 @@ def log_end(outcome: Outcome) -> None:
     """One line per end: INFO for a job's life, ERROR when somebody must look."""
     claim = outcome.claim
     job = claim.job
-    if isinstance(outcome, Returned):
+    if isinstance(outcome, Released):
         logger.info("released task=%s id=%s", job.task_path, job.id, extra=log_fields(claim))
         return
     run = outcome.ended - outcome.started

@@ -12,7 +12,7 @@ from time import monotonic
 
 from ..backend import databases_of
 from ..brokers import Broker
-from ..jobs import Claim, Outcome, Returned
+from ..jobs import Claim, Outcome, Released
 from ..sleeper import Sleeper
 from .blackboard import Blackboard
 from .deadlines import Deadlines
@@ -154,7 +154,7 @@ class Loop:
         self._try_who_is_away()
         if self._again:
             self.pool.submit(self._taken_again())
-        self._give_back(self.pool.withdraw(STALLED), began=False)
+        self._release(self.pool.withdraw(STALLED), began=False)
         settled = self._should_flush() and self._flush()
         self._deadlines.check()
         if fault := self._fitness.fault():
@@ -176,7 +176,7 @@ class Loop:
     def _fetch(self) -> bool:
         self._intake.promote()
         fetched = self._intake.fetch(monotonic() - self._busy_at)
-        self._give_back(self._intake.rejected(), began=False)
+        self._release(self._intake.rejected(), began=False)
         if fetched and self._intake.is_worn:
             self._board.leave()  # what takes its place starts while the last ones run
         return fetched
@@ -232,12 +232,12 @@ class Loop:
                     logger.info("%d claims of %r whose answer was lost go back", count, broker.alias)
                 self._finisher.take_up(broker.alias)
 
-    def _give_back(self, claims: Sequence[Claim], *, began: bool) -> None:
-        self._finisher.inbox.extend(Returned(claim, began) for claim in claims)
+    def _release(self, claims: Sequence[Claim], *, began: bool) -> None:
+        self._finisher.inbox.extend(Released(claim, began) for claim in claims)
 
     def _drain(self) -> int:
         """Finish what runs within the grace and give the rest back."""
-        self._give_back([*self.pool.withdraw(), *self._intake.withdraw()], began=False)
+        self._release([*self.pool.withdraw(), *self._intake.withdraw()], began=False)
         grace = self._options.grace
         if self._is_orphan:
             grace = min(grace, self._options.lease * SAFE - self._board.youngest_lease_age())
@@ -247,7 +247,7 @@ class Loop:
         while self._comes_back() and not self._now_asked and (left := deadline - monotonic()) > 0:
             self._say_alive()
             self._try_who_is_away()
-            self._give_back(self._taken_again(), began=False)
+            self._release(self._taken_again(), began=False)
             self._flush()
             self._deadlines.check()
             self._reach.end_trials()
@@ -257,13 +257,13 @@ class Loop:
                     told = True
                 pause = min(deadline, self._deadlines.next_at, self._reach.next_try_at) - monotonic()
                 self.sleeper.sleep(min(pause, 1.0), unless=self._has_enough)
-        return self._let_go()
+        return self._settle_the_rest()
 
     def _comes_back(self) -> int:
         """How many of the jobs that are held will end by themselves, as far as can be known."""
         return sum(id_ not in self._deadlines.stuck for id_ in self._held)
 
-    def _let_go(self) -> int:
+    def _settle_the_rest(self) -> int:
         """Settle what is still held: this process ends now, and with it what runs."""
         self._try_who_is_away(all_of_them=self._finisher.aside > 0)
         ended = {outcome.claim.job.id for outcome in self._finisher.pending()}

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..backoff import Backoff
 from ..brokers import Broker
-from ..jobs import Claim, Counter, Discarded, Failed, Failure, Outcome, Retried, Returned
+from ..jobs import Claim, Counter, Discarded, Failed, Failure, Outcome, Released, Retried
 from ..registry import registry
 from ..states import State
 from ..tasks import Task
@@ -66,13 +66,13 @@ def outcome_of(claim: Claim, age: float, death: Death) -> Outcome:
     id_, task = claim.job.id, registry.get(claim.job.task_path)
     runs_once = claim.has_begun or (task is not None and not task.rerun_on_crash)
     if not _may_have_begun(claim, runs_once, death):
-        return Returned(claim, began=False)
+        return Released(claim, began=False)
     if claim.verdict:
         return Discarded(claim, now - age, now, State(claim.verdict), "cancelled; its process has ended")
     if id_ in death.overdue:
         return _timed_out(claim, now - age, now, task)
     if death.is_ours and not runs_once:
-        return Returned(claim, began=True)
+        return Released(claim, began=True)
     is_blamed = death.begun is not None and id_ in death.begun
     what = "its process was lost" if id_ not in death.over else "its process was lost before its outcome was stored"
     failure = Failure(LOST, f"{what}: {death.cause}", "")

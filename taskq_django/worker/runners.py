@@ -17,7 +17,7 @@ from time import monotonic
 from asgiref.sync import AsyncToSync
 
 from .. import compat
-from ..jobs import Claim, Failed, Outcome, Returned
+from ..jobs import Claim, Failed, Outcome, Released
 from . import connections
 from .blackboard import Blackboard
 from .executor import Executor
@@ -150,7 +150,7 @@ class Threads(Runner):
         while (claim := self._queue.get()) is not None:
             self.begun_at = monotonic()
             if not given.may_begin(claim):
-                given.done(Returned(claim, began=False))
+                given.done(Released(claim, began=False))
                 continue
             connections.before_job(last_used)
             seat.begin(claim)
@@ -228,7 +228,7 @@ class Coroutines(Runner):
                 return
             self.begun_at = monotonic()
             if not self._given.may_begin(claim):
-                self._given.done(Returned(claim, began=False))
+                self._given.done(Released(claim, began=False))
                 continue
             seat = self._free.popleft()
             seat.event_loop, seat.ident = self._event_loop, threading.get_ident()

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from ..brokers import Broker
 from ..exceptions import OutcomeRefused
-from ..jobs import Failed, Outcome, Returned
+from ..jobs import Failed, Outcome, Released
 from .failures import failure_of
 
 logger = logging.getLogger("taskq_django.task")
@@ -27,7 +27,7 @@ def settle(broker: Broker, outcomes: Sequence[Outcome], worker_id: str, unsure: 
 
 def _fail(broker: Broker, refused: Outcome, worker_id: str, error: OutcomeRefused) -> list[Outcome]:
     logger.error("The store refused what came of job %s", refused.claim.job.id, exc_info=error)
-    if isinstance(refused, Returned):
+    if isinstance(refused, Released):
         return []
     try:
         return broker.settle([Failed(refused.claim, refused.started, refused.ended, failure_of(error))], worker_id)

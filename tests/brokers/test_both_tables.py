@@ -12,7 +12,7 @@ from taskq_django import control
 from taskq_django.brokers import Broker
 from taskq_django.compat import task_backends
 from taskq_django.handles import read_results
-from taskq_django.jobs import Claim, Discarded, Failed, Failure, Outcome, Retried, Returned, Succeeded
+from taskq_django.jobs import Claim, Discarded, Failed, Failure, Outcome, Released, Retried, Succeeded
 from taskq_django.models import JobAttempt, JobResult, QueuedJob
 from taskq_django.states import State
 from taskq_django.store import pruning
@@ -79,7 +79,7 @@ def test_a_job_that_has_a_result_ends_and_the_story_of_more_attempts_is_kept(
 
 
 @pytest.mark.parametrize(
-    "back", [lambda claim: Retried(claim, 0.0, 0.0, FAILURE, 0.0), lambda claim: Returned(claim, True)]
+    "back", [lambda claim: Retried(claim, 0.0, 0.0, FAILURE, 0.0), lambda claim: Released(claim, True)]
 )
 def test_a_job_that_has_a_result_goes_back_and_runs_again(broker: Broker, back: Callable[[Claim], Outcome]) -> None:
     id_ = in_both()

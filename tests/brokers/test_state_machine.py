@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from taskq_django import control
 from taskq_django.brokers.base import Broker
 from taskq_django.compat import task_backends
-from taskq_django.jobs import Claim, Discarded, Failed, Failure, Outcome, Retried, Returned, Succeeded
+from taskq_django.jobs import Claim, Discarded, Failed, Failure, Outcome, Released, Retried, Succeeded
 from taskq_django.models import JobAttempt, JobResult, QueuedJob
 from taskq_django.states import State
 from taskq_django.worker.maintenance import GONE
@@ -38,8 +38,8 @@ def ending(claim: Claim, how: str) -> Outcome:
         case "discard":
             return Discarded(claim, 0.0, 0.0, State.CANCELLED, "no")
         case "return":
-            return Returned(claim, began=False)
-    return Returned(claim, began=True)
+            return Released(claim, began=False)
+    return Released(claim, began=True)
 
 
 class Life(RuleBasedStateMachine):

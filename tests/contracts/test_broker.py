@@ -13,7 +13,7 @@ import pytest
 from taskq_django import control
 from taskq_django.brokers import Broker, broker_for
 from taskq_django.handles import read_results
-from taskq_django.jobs import Claim, Discarded, Failed, Failure, Outcome, Retried, Returned, Succeeded
+from taskq_django.jobs import Claim, Discarded, Failed, Failure, Outcome, Released, Retried, Succeeded
 from taskq_django.results import Result
 from taskq_django.states import State
 from tests.support.sending import FAILURE, as_sent, job
@@ -206,7 +206,7 @@ def test_a_released_job_is_claimed_again_in_its_place_and_pays_nothing(broker: B
     broker.send([first])
     broker.send([second])
     (claim,) = broker.claim("default", 1, ME)
-    broker.settle([Returned(claim, began=False)], ME)
+    broker.settle([Released(claim, began=False)], ME)
     again = claim_all(broker)
     assert [c.job.id for c in again] == [first.id, second.id]
     assert (again[0].attempt, again[0].job.tries) == (1, 0)
@@ -215,7 +215,7 @@ def test_a_released_job_is_claimed_again_in_its_place_and_pays_nothing(broker: B
 def test_a_job_cut_off_by_a_stop_counts_the_attempt_but_no_try(broker: Broker) -> None:
     broker.send([job()])
     (claim,) = claim_all(broker)
-    broker.settle([Returned(claim, began=True)], ME)
+    broker.settle([Released(claim, began=True)], ME)
     (again,) = claim_all(broker)
     assert (again.attempt, again.job.tries) == (2, 0)
 
@@ -225,7 +225,7 @@ def test_a_job_is_known_to_have_begun_until_it_goes_back(broker: Broker) -> None
     first, second = claim_all(broker)
     assert broker.note_begun(first)
     assert {c.job.id: c.has_begun for c, _ in broker.orphans(ME)[ME]} == {first.job.id: True, second.job.id: False}
-    broker.settle([Returned(first, began=True)], ME)
+    broker.settle([Released(first, began=True)], ME)
     assert broker.note_begun(second)
     broker.release_unanswered(ME, [])
     assert [c.job.id for c in claim_all(broker, worker=OTHER)] == [first.job.id, second.job.id]
@@ -253,7 +253,7 @@ def test_a_worker_that_lost_its_claim_changes_nothing(broker: Broker, late: str)
         "succeeded": Succeeded(lost, 0, 1, "1"),
         "failed": Failed(lost, 0, 1, FAILURE),
         "retried": Retried(lost, 0, 1, FAILURE, 0.0),
-        "returned": Returned(lost, began=True),
+        "returned": Released(lost, began=True),
     }[late]
 
     assert broker.settle([outcome], ME) == []
@@ -274,7 +274,7 @@ def test_a_mixed_group_is_settled_each_by_its_outcome(broker: Broker) -> None:
         Succeeded(b, 0, 1, "1"),
         Failed(c, 0, 1, FAILURE),
         Retried(d, 0, 1, FAILURE, 60),
-        Returned(e, began=False),
+        Released(e, began=False),
         unknown,
     ]
     assert broker.settle(group, ME) == group[:4]
@@ -380,7 +380,7 @@ def test_threads_that_all_write_at_once_lose_nothing(broker: Broker) -> None:
         while len(seen) < total:
             claims = [claim for name in broker.ready_queues() for claim in broker.claim(name, 7, worker)]
             outcomes: list[Outcome] = [
-                Returned(claim, began=True) if claim.attempt == 1 and n % 3 == 0 else Succeeded(claim, 0, 1, "1")
+                Released(claim, began=True) if claim.attempt == 1 and n % 3 == 0 else Succeeded(claim, 0, 1, "1")
                 for n, claim in enumerate(claims)
             ]
             counted = broker.settle(outcomes, worker) if outcomes else []
@@ -429,8 +429,8 @@ def test_a_claim_whose_answer_was_lost_goes_back(broker: Broker) -> None:
         lambda claim: Succeeded(claim, 0, 1, None),
         lambda claim: Failed(claim, 0, 1, FAILURE),
         lambda claim: Retried(claim, 0, 1, FAILURE, 60),
-        lambda claim: Returned(claim, began=True),
-        lambda claim: Returned(claim, began=False),
+        lambda claim: Released(claim, began=True),
+        lambda claim: Released(claim, began=False),
     ],
     ids=["success", "success not kept", "failure", "retry", "cut off", "return"],
 )
@@ -470,7 +470,7 @@ def test_an_orphan_is_what_a_dead_process_holds(broker: Broker) -> None:
         ME: {mine.job.id},
         OTHER: {each.job.id for each in theirs},
     }
-    assert broker.settle([Returned(claim, began=False)], OTHER)  # whoever rescues it
+    assert broker.settle([Released(claim, began=False)], OTHER)  # whoever rescues it
     assert broker.orphans(ME) == {}
     assert broker.settle([Succeeded(mine, 0, 1, "1")], ME) == []
 
@@ -488,7 +488,7 @@ def test_what_somebody_has_cancelled_before_it_goes_back_is_claimed_with_the_ver
     broker.send([job()])
     (claim,) = claim_all(broker)
     control.cancel([claim.job.id], broker.database)
-    broker.settle([Returned(claim, began=True)], ME)
+    broker.settle([Released(claim, began=True)], ME)
     (again,) = claim_all(broker)
     assert again.verdict == State.CANCELLED
 

@@ -10,7 +10,7 @@ from django.db import connection
 
 from taskq_django.brokers.base import Broker
 from taskq_django.compat import task_backends
-from taskq_django.jobs import Returned, Succeeded
+from taskq_django.jobs import Released, Succeeded
 from taskq_django.models import QueuedJob
 from tests.app import tasks
 from tests.support.servers import Server
@@ -28,7 +28,7 @@ def succeed(broker: Broker) -> None:
 
 def put_back(broker: Broker) -> None:
     claims = broker.claim("default", BATCH, "w1")
-    assert len(broker.settle([Returned(claim, began=False) for claim in claims], "w1")) == BATCH
+    assert len(broker.settle([Released(claim, began=False) for claim in claims], "w1")) == BATCH
 
 
 ACTS: dict[str, Callable[[Broker], object]] = {

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, connections
 
-from taskq_django.store.lines import Patience, cut_lines, limit_lines, own_lines, release_lines
+from taskq_django.store.lines import Patience, cut_lines, limit_lines, own_lines, unlimit_lines
 from tests.support.workers import cut_other_connections
 
 
@@ -20,7 +20,7 @@ from tests.support.workers import cut_other_connections
 def limited(transactional_db: None) -> Iterator[Any]:
     limit_lines(["default"], 7.0)
     yield connections["default"]
-    release_lines()
+    unlimit_lines()
     end_what_goes_on()
 
 
@@ -41,7 +41,7 @@ def test_only_the_connections_of_the_calling_thread_are_limited(limited: Any) ->
     theirs.join()
     assert "connect_timeout" not in given
     assert limited.settings_dict["OPTIONS"]["connect_timeout"] == 7
-    release_lines()
+    unlimit_lines()
     assert connections["default"].settings_dict["OPTIONS"] == given
 
 
@@ -52,7 +52,7 @@ def test_what_the_project_says_wins_and_its_pool_is_left_to_it(transactional_db:
     connections["default"].settings_dict = {**before, "OPTIONS": {"connect_timeout": 33, "pool": True}}
     limit_lines(["default"], 7.0)
     options = connections["default"].settings_dict["OPTIONS"]
-    release_lines()
+    unlimit_lines()
     connections["default"].settings_dict = before
     assert options["connect_timeout"] == 33
     assert ("pool" in options) is (connection.vendor != "postgresql"), "only PostgreSQL has one"
@@ -83,7 +83,7 @@ def test_an_answer_that_does_not_come_in_time_ends_the_connection(transactional_
             cursor.execute(SLOW[limited.vendor])
         assert 1.5 < time.monotonic() - begun < 10
     finally:
-        release_lines()
+        unlimit_lines()
         end_what_goes_on()
     with connections["default"].cursor() as cursor:
         cursor.execute("SELECT 1")

@@ -9,7 +9,7 @@ import pytest
 from taskq_django import Backoff
 from taskq_django.brokers.base import Broker
 from taskq_django.compat import task_backends
-from taskq_django.jobs import Claim, Discarded, Failed, Job, Retried, Returned, Succeeded
+from taskq_django.jobs import Claim, Discarded, Failed, Job, Released, Retried, Succeeded
 from taskq_django.models import JobResult, QueuedJob, WorkerProcess
 from taskq_django.models.moments import DatabaseNow
 from taskq_django.states import State
@@ -31,7 +31,7 @@ OVER = Death(cause="signal SIGKILL", begun=set(), over={"id"})
 @pytest.mark.parametrize(
     ("claim", "death", "kind", "facts"),
     [
-        (claim_of(tasks.add), Death(cause="x", begun=set()), Returned, {"began": False}),
+        (claim_of(tasks.add), Death(cause="x", begun=set()), Released, {"began": False}),
         (claim_of(tasks.add), KILLED, Retried, {"counts": "crashes", "delay": 0.0}),
         (claim_of(tasks.add, crashes=1), KILLED, Retried, {"counts": "crashes"}),
         (claim_of(tasks.add, crashes=2), KILLED, Failed, {"counts": "crashes"}),
@@ -41,20 +41,20 @@ OVER = Death(cause="signal SIGKILL", begun=set(), over={"id"})
         (claim_of(tasks.add, losses=8), GONE, Retried, {"counts": "losses"}),
         (claim_of(tasks.add, losses=9), GONE, Failed, {"counts": "losses"}),
         # Only the store knows of a lost host what had begun, and only of tasks that must not begin twice.
-        (claim_of(tasks.die_once), GONE, Returned, {"began": False}),
+        (claim_of(tasks.die_once), GONE, Released, {"began": False}),
         (claim_of(tasks.die_once, has_begun=True), GONE, Failed, {"counts": "losses"}),
-        (claim_of(tasks.die_once), Death(cause="x", begun=set()), Returned, {"began": False}),
+        (claim_of(tasks.die_once), Death(cause="x", begun=set()), Released, {"began": False}),
         # Its run was over: it is not to blame, and must not run twice where it may not.
         (claim_of(tasks.add), OVER, Retried, {"counts": "losses", "delay": 0.0}),
         (claim_of(tasks.add, crashes=2), OVER, Retried, {"counts": "losses"}),
         (claim_of(tasks.add, losses=9), OVER, Failed, {"counts": "losses"}),
         (claim_of(tasks.die_once), OVER, Failed, {"counts": "losses"}),
-        (claim_of(tasks.add), Death(cause="x", begun=set(), over={"id"}, is_ours=True), Returned, {"began": True}),
+        (claim_of(tasks.add), Death(cause="x", begun=set(), over={"id"}, is_ours=True), Released, {"began": True}),
         # Asked to stop, it did not end in time.
         (claim_of(tasks.die_once), Death(cause="x", begun={"id"}, is_ours=True), Failed, {"counts": "crashes"}),
         (claim_of(tasks.add, verdict="CANCELLED"), KILLED, Discarded, {"state": State.CANCELLED}),
-        (claim_of(tasks.add, verdict="CANCELLED"), Death(cause="x", begun=set()), Returned, {"began": False}),
-        (claim_of(tasks.add), Death(cause="x", begun={"id"}, is_ours=True), Returned, {"began": True}),
+        (claim_of(tasks.add, verdict="CANCELLED"), Death(cause="x", begun=set()), Released, {"began": False}),
+        (claim_of(tasks.add), Death(cause="x", begun={"id"}, is_ours=True), Released, {"began": True}),
         (
             claim_of(tasks.add),
             Death(cause="x", begun={"id"}, is_ours=True, overdue={"id"}),

@@ -13,7 +13,7 @@ from taskq_django.brokers.base import Broker
 from taskq_django.brokers.database.broker import DatabaseBroker
 from taskq_django.compat import task_backends
 from taskq_django.exceptions import BrokerUnavailable
-from taskq_django.jobs import Discarded, Failed, Failure, Outcome, Retried, Returned, Succeeded
+from taskq_django.jobs import Discarded, Failed, Failure, Outcome, Released, Retried, Succeeded
 from taskq_django.models import JobResult, QueuedJob
 from taskq_django.states import State
 from tests.app import tasks
@@ -58,8 +58,8 @@ def test_an_enqueue_whose_answer_is_lost_is_made_once(monkeypatch: pytest.Monkey
         lambda claim: Failed(claim, 0.0, 0.0, FAILURE),
         lambda claim: Retried(claim, 0.0, 0.0, FAILURE, 60.0),
         lambda claim: Discarded(claim, 0.0, 0.0, State.CANCELLED, "no"),
-        lambda claim: Returned(claim, began=False),
-        lambda claim: Returned(claim, began=True),
+        lambda claim: Released(claim, began=False),
+        lambda claim: Released(claim, began=True),
     ],
     ids=["success", "success not kept", "failure", "retry", "discard", "return", "cut off"],
 )

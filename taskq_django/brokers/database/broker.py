@@ -26,7 +26,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from ...exceptions import BrokerError, BrokerUnavailable, OutcomeRefused, one_line
-from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Retried, Returned, Succeeded, size_of, weight_of
+from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Released, Retried, Succeeded, size_of, weight_of
 from ...models import QueuedJob
 from ...models.moments import DatabaseNow
 from ...sleeper import Bell
@@ -145,7 +145,7 @@ class DatabaseBroker(Broker):
 
     def _settle(self, outcomes: Sequence[Outcome], worker_id: str, *, over: bool = False) -> list[Outcome]:
         ended: list[Ended] = [o for o in outcomes if isinstance(o, Succeeded | Failed | Discarded)]
-        back: list[Retried | Returned] = [o for o in outcomes if isinstance(o, Retried | Returned)]
+        back: list[Retried | Released] = [o for o in outcomes if isinstance(o, Retried | Released)]
 
         def write(cursor: CursorWrapper) -> list[Outcome]:
             counted = self.dialect.end(cursor, ended, over) if ended else set()
@@ -248,14 +248,14 @@ def _is_the_end_of(story: Standing | None, outcome: Outcome) -> bool:
     """Whether this is how a job stands that the outcome has written."""
     if story is None:  # a success that keeps no result
         return isinstance(outcome, Succeeded) and outcome.value is None
-    if isinstance(outcome, Returned | Retried):
+    if isinstance(outcome, Released | Retried):
         gone_back = story.status in {State.READY, State.SCHEDULED}
         return gone_back and story.attempts == outcome.claim.attempt - (0 if _counts(outcome) else 1)
     return State(story.status).is_final and story.attempts == outcome.claim.attempt
 
 
-def _counts(outcome: Retried | Returned) -> bool:
-    return not isinstance(outcome, Returned) or outcome.began
+def _counts(outcome: Retried | Released) -> bool:
+    return not isinstance(outcome, Released) or outcome.began
 
 
 def _is_the_datas_fault(error: Exception) -> bool:

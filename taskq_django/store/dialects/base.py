@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from ...jobs import Claim, Discarded, Ended, Failed, Job, Retried, Returned, Succeeded
+from ...jobs import Claim, Discarded, Ended, Failed, Job, Released, Retried, Succeeded
 from ...models import JobAttempt, JobResult, PausedQueue, QueuedJob
 from ...sleeper import Bell
 from ...states import State
@@ -126,7 +126,7 @@ class Dialect(ABC):
         """
 
     @abstractmethod
-    def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Returned]) -> set[str]:
+    def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Released]) -> set[str]:
         """Make rows READY or SCHEDULED that still have the token of their claim, and take it from them.
 
         Returns the ids of their jobs; they are locked. What has failed queues anew, what is returned keeps its place.
@@ -213,7 +213,7 @@ def ended_record(outcome: Ended, now: float) -> dict[str, Any]:
     return record
 
 
-def put_back_record(outcome: Retried | Returned) -> dict[str, Any]:
+def put_back_record(outcome: Retried | Released) -> dict[str, Any]:
     """A job that goes back to its queue, as the JSON object that ``put_back`` statements read."""
     return {
         "id": outcome.claim.job.id,
@@ -221,7 +221,7 @@ def put_back_record(outcome: Retried | Returned) -> dict[str, Any]:
         "tried": int(isinstance(outcome, Retried) and outcome.counts == "tries"),
         "crashed": int(isinstance(outcome, Retried) and outcome.counts == "crashes"),
         "lost": int(isinstance(outcome, Retried) and outcome.counts == "losses"),
-        "began": int(outcome.began if isinstance(outcome, Returned) else True),
+        "began": int(outcome.began if isinstance(outcome, Released) else True),
         "delay": int(outcome.delay * 1e6) if isinstance(outcome, Retried) else 0,
     }
 

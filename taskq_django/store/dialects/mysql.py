@@ -16,7 +16,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from ...jobs import Claim, Ended, Failed, Job, Outcome, Retried, Returned
+from ...jobs import Claim, Ended, Failed, Job, Outcome, Released, Retried
 from ...sleeper import Bell
 from ..limits import Limits
 from ..weights import LIGHT, what_fits
@@ -232,7 +232,7 @@ class MySQL(Dialect):
             cursor.execute(REMOVE, [ids])
         return held
 
-    def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Returned]) -> set[str]:
+    def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Released]) -> set[str]:
         held = self._held(cursor, outcomes)
         records = [_hex(put_back_record(outcome)) for outcome in outcomes if outcome.claim.job.id in held]
         if records:

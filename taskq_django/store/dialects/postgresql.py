@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from ...jobs import Claim, Ended, Failed, Job, Retried, Returned
+from ...jobs import Claim, Ended, Failed, Job, Released, Retried
 from ...sleeper import Bell
 from ..limits import Limits, limits_of
 from ..weights import HEAVIEST
@@ -201,7 +201,7 @@ class PostgreSQL(Dialect):
             cursor.execute(ENDS[over], (records,))
         return {id_ for (id_,) in cursor.fetchall()}
 
-    def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Returned]) -> set[str]:
+    def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Released]) -> set[str]:
         cursor.execute(PUT_BACK, [as_json([put_back_record(outcome) for outcome in outcomes])])
         return {id_ for (id_,) in cursor.fetchall()}
 

@@ -15,7 +15,7 @@ import orjson
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from ...jobs import Claim, Ended, Failed, Job, Outcome, Retried, Returned, size_of
+from ...jobs import Claim, Ended, Failed, Job, Outcome, Released, Retried, size_of
 from ...sleeper import Bell
 from ..weights import HEAVIEST
 from .base import (
@@ -156,7 +156,7 @@ class SQLite(Dialect):
         cursor.executemany(REMOVE, [(record["id"],) for record in records])
         return held
 
-    def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Returned]) -> set[str]:
+    def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Released]) -> set[str]:
         now, changed = datetime.now(UTC), set()
         for outcome in outcomes:
             o = put_back_record(outcome)
