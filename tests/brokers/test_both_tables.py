@@ -16,6 +16,7 @@ from taskq_django.jobs import Claim, Discarded, Failed, Failure, Outcome, Releas
 from taskq_django.models import JobAttempt, JobResult, QueuedJob
 from taskq_django.states import State
 from taskq_django.store import pruning
+from taskq_django.store.limits import Limits, limit_transactions
 from taskq_django.store.weights import LIGHT
 from taskq_django.testing import run_all
 from taskq_django.worker.rescue import Death, rescue
@@ -90,6 +91,17 @@ def test_a_job_that_has_a_result_goes_back_and_runs_again(broker: Broker, back: 
 
     assert read_results([id_], "default")[id_].get() == 3
     assert not QueuedJob.objects.exists()
+
+
+def test_a_service_whose_locks_have_limits_ends_it_too(broker: Broker) -> None:
+    id_ = in_both()
+    outcomes = [Succeeded(claim, 0.0, 0.0, "3") for claim in broker.claim("default", 10, "w1")]
+    limit_transactions(["default"], Limits(idle=10.0, wait=5.0))
+    try:
+        assert broker.settle(outcomes, "w1") == outcomes
+    finally:
+        limit_transactions([], None)
+    assert read_results([id_], "default")[id_].get() == 3
 
 
 def test_what_was_begun_most_often_is_read(broker: Broker) -> None:

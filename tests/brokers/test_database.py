@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 
 from taskq_django.brokers import Broker, broker_for
+from taskq_django.exceptions import OutcomeRefused
 from taskq_django.jobs import Discarded, Failed, Retried, Succeeded
 from taskq_django.models import JobAttempt, JobResult, QueuedJob
 from taskq_django.states import State
+from taskq_django.worker.settling import settle
 from tests.support.sending import FAILURE, job
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -105,3 +109,21 @@ def test_a_retry_gives_up_its_token_and_counts(broker: Broker) -> None:
     row = QueuedJob.objects.get()
     assert (row.status, row.tries, row.attempts, row.token, row.worker_id) == ("SCHEDULED", 1, 1, None, None)
     assert JobAttempt.objects.count() == 1
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="the others take, or cut, a text that is too long")
+def test_a_group_of_which_the_database_refuses_one_is_not_written(broker: Broker) -> None:
+    broker.send([job(), job(), job()])
+    one, two, three = broker.claim("default", 3, ME)
+    outcomes = [
+        Succeeded(one, 0, 1, "1"),
+        Failed(two, 0, 1, replace(FAILURE, exception_class="x" * 300)),
+        Succeeded(three, 0, 1, "3"),
+    ]
+
+    with pytest.raises(OutcomeRefused, match="one of these"):
+        broker.settle(outcomes, ME)
+
+    assert not JobResult.objects.exists()
+    assert [o.claim.job.id for o in settle(broker, outcomes, ME)] == [claim.job.id for claim in (one, two, three)]
+    assert "refuses what came of this job" in JobResult.objects.get(status="FAILED").message
