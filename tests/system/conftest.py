@@ -16,6 +16,7 @@ from django.db import connection, connections
 
 from taskq_django.models import JobAttempt, JobResult, PausedQueue, QueuedJob, Schedule, WorkerProcess
 from tests.support.ledger import Ledger
+from tests.support.proxy import FaultProxy
 from tests.support.servers import SERVERS, Server
 from tests.support.workers import ROOT, RealBeat, RealWorker
 
@@ -96,6 +97,15 @@ def server(private_server: Server, transactional_db: None) -> Iterator[Server]:
 def there(server: Server, settings_with: Callable[..., dict[str, str]]) -> dict[str, str]:
     """The environment of hasty workers on the private server."""
     return settings_with(**_hasty_on(_place(server, "app")))
+
+
+@pytest.fixture
+def proxy() -> Iterator[FaultProxy]:
+    """Before the server of this run."""
+    entry = connection.settings_dict
+    proxy = FaultProxy(entry["HOST"], int(entry["PORT"]))
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture

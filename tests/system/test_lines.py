@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,6 @@ LOST = [{"answers": True}, {"requests": True}, {"answers": True, "requests": Tru
 WAYS = pytest.mark.parametrize("lost", LOST, ids=lambda lost: " and ".join(lost))
 KINDS = pytest.mark.parametrize("flags", [(), ("-p", "0"), ("-B",)], ids=" ".join)
 LEASE = 3.0
-
-
-@pytest.fixture
-def proxy() -> Iterator[FaultProxy]:
-    entry = connection.settings_dict
-    proxy = FaultProxy(entry["HOST"], int(entry["PORT"]))
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,14 +23,6 @@ Start = Callable[..., RealWorker]
 pytestmark = [
     pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server that could go away"),
 ]
-
-
-@pytest.fixture
-def proxy() -> Iterator[FaultProxy]:
-    entry = connection.settings_dict
-    proxy = FaultProxy(entry["HOST"], int(entry["PORT"]))
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture

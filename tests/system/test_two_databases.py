@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,14 +25,6 @@ pytestmark = [
 ]
 KINDS = pytest.mark.parametrize("flags", [("-p", "2"), ("-p", "0")], ids=" ".join)
 BACKEND = "taskq_django.TaskqBackend"
-
-
-@pytest.fixture
-def proxy() -> Iterator[FaultProxy]:
-    entry = connection.settings_dict
-    proxy = FaultProxy(entry["HOST"], int(entry["PORT"]))
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture
