@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connections
-from taskq_django.worker.lanes import Surroundings, Threads
+from taskq_django.worker.runners import Surroundings, Threads
 
 from taskq_django.brokers.base import Broker
 from taskq_django.compat import task_backends
