@@ -74,7 +74,7 @@ def cancel(ids: Iterable[str], database: str, *, reason: str = "") -> Cancelled:
 
 
 def retry(ids: Iterable[str], broker: Broker) -> frozenset[str]:
-    """Run these jobs of the broker again that ended without success; returns the ids of those that were.
+    """Run these jobs of the broker again that ended without success; returns the ids of those that do.
 
     They keep their id and the story of their attempts, and wait as if enqueued now: with all their tries before them,
     without the ``run_after`` and the expiry of their first life.
@@ -93,7 +93,7 @@ def retry(ids: Iterable[str], broker: Broker) -> frozenset[str]:
                 if ended := [row for row in rows if row.id not in live]:  # the others wait or run already
                     broker.send([_job_of(row) for row in ended])
                 results.filter(id__in=[row.id for row in rows]).delete()
-            again.update(str(row.id) for row in rows)
+                again.update(str(row.id) for row in rows)
     return frozenset(again)
 
 

@@ -19,10 +19,10 @@ from ..brokers import Broker
 from ..conf.declaration import Option, options
 from ..exceptions import BrokerError, BrokerUnavailable, one_line
 from ..store.lines import limit_lines, unlimit_lines
+from ..worker.loop import UNREACHABLE
 
 logger = logging.getLogger("taskq_django.worker")
 
-UNREACHABLE = 69  # EX_UNAVAILABLE of sysexits.h
 PATIENCE = 5.0  # seconds for an answer of a database
 
 

@@ -31,9 +31,13 @@ def limit_own_sessions(databases: Collection[str], lease: float) -> None:
     Tasks have connections of their own, in other threads. Nothing stays on a session, because the next transaction on
     it may be anybody's.
     """
-    wait = min(LONGEST_WAIT, lease / 2)
-    limit_transactions(databases, Limits(idle=lease, wait=wait))
-    limit_lines(databases, max(lease / 3, wait + 1))  # longer than the wait for a lock
+    limit_transactions(databases, Limits(idle=lease, wait=min(LONGEST_WAIT, lease / 2)))
+    limit_lines(databases, patience_of(lease))
+
+
+def patience_of(lease: float) -> float:
+    """Seconds for which a service waits for an answer on its own sessions: longer than for a lock."""
+    return max(lease / 3, min(LONGEST_WAIT, lease / 2) + 1)
 
 
 def unlimit_sessions() -> None:

@@ -13,7 +13,7 @@ from ..backend import brokers_of, databases_of
 from ..beat.service import Beat
 from ..brokers import Broker
 from ..conf import taskq_settings
-from ..exceptions import BrokerUnavailable
+from ..exceptions import BrokerError
 from ..jobs import Claim
 from .blackboard import Blackboard
 from .executor import Executor
@@ -40,13 +40,19 @@ def make_leases(options: WorkerOptions, brokers: Iterable[Broker]) -> Leases:
         "queues": ",".join(sorted(options.queues))[:1000],
         "excluded": ",".join(sorted(options.exclude_queues))[:1000],
     }
-    return Leases(
-        options.name,
-        [
-            Lease(options.name, database, every=options.heartbeat, lasts=options.lease, described=described)
-            for database in databases_of(brokers)
-        ],
-    )
+    databases = databases_of(brokers)
+    leases = [
+        Lease(
+            options.name,
+            database,
+            every=options.heartbeat,
+            lasts=options.lease,
+            described=described,
+            is_alone=len(databases) == 1,
+        )
+        for database in databases
+    ]
+    return Leases(options.name, leases)
 
 
 def make_loop(options: WorkerOptions, worker_id: str, board: Blackboard, *, inline: bool = False) -> Loop:
@@ -60,7 +66,7 @@ def make_loop(options: WorkerOptions, worker_id: str, board: Blackboard, *, inli
     def note_begun(claim: Claim) -> bool:
         try:
             return brokers[claim.job.backend].note_begun(claim)
-        except BrokerUnavailable as error:
+        except BrokerError as error:
             logger.warning("%s; job %s goes back, because nobody could know that it has begun", error, claim.job.id)
             return False
 

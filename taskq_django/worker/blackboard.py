@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 ID = 36  # bytes of a job's id as text
-SERVES, WORKS, TURNED, LEAVING, ENDED, FIRST_LEASE = range(6)
+SERVES, WORKS, TURNED, ASKS, LEAVING, ENDED, FIRST_LEASE = range(7)
 FREE, BEGUN, OVER = range(3)  # of a line
 
 
@@ -75,6 +75,10 @@ class Blackboard:
         """My loop was here."""
         self._numbers[TURNED] = at
 
+    def asks(self, since: float) -> None:
+        """My loop waits for the answer of a broker; 0 for not any more."""
+        self._numbers[ASKS] = since
+
     def leave(self) -> None:
         """Replace me: I end when what I run has ended."""
         self._numbers[LEAVING] = 1.0
@@ -135,6 +139,12 @@ class Blackboard:
         """When its loop was seen last (monotonic); 0 for never."""
         at: float = self._numbers[TURNED]
         return at
+
+    @property
+    def asks_since(self) -> float:
+        """Since when its loop has been waiting for a broker (monotonic); 0 when it does not."""
+        since: float = self._numbers[ASKS]
+        return since
 
     @property
     def has_ended(self) -> bool:

@@ -91,21 +91,27 @@ class Child:
         self._end_by = monotonic() + (AT_ONCE if now else grace + FROZEN)
         self.send(signal.SIGQUIT if now else signal.SIGTERM)
 
-    def frozen(self, now: float, grace: float) -> str:
+    def frozen(self, now: float, grace: float, patience: float) -> str:
         """Why it must be killed, as the end of a sentence; "" while it goes on by itself.
 
-        A call that holds the interpreter keeps even the loop of its process from running.
+        A call that holds the interpreter keeps even the loop of its process from running. ``patience``: seconds for
+        which its loop may wait for the answer of a broker, and look at no time limit.
         """
         if self.killed:
             return ""
+        waits_for_broker = 0 < now - self.board.asks_since < patience + FROZEN
         self._overdue = {job_id for job_id, late in self.board.overdue(now).items() if late > FROZEN}
         if self.board.is_leaving and self._end_by is math.inf:
             self._end_by = now + grace + FROZEN
-        if now > self._end_by:
+        if now > self._end_by and not (self._only_waits(now) or (waits_for_broker and not self._stopping)):
             return "has not ended in time"
-        if self._overdue and not self.board.is_leaving:
+        if self._overdue and not (self.board.is_leaving or waits_for_broker):
             return "does not answer, and a job in it is past its time limit"
         return ""
+
+    def _only_waits(self, now: float) -> bool:
+        """Is it to be replaced, and has all that ran here ended? Then it waits for a broker that is away."""
+        return not self._stopping and now - self.board.turned_at < FROZEN and not self.board.begun()
 
     def kill(self) -> None:
         self.killed = True

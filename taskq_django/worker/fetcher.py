@@ -14,7 +14,8 @@ from .reach import Reach
 
 # While queues are busy, how often to look whether another one has got jobs.
 LOOK_AGAIN = 0.25  # seconds
-# A claim that weighs so much may have been cut short: a broker counts bytes as it stores them, and those of headers.
+# A claim that weighs so much may be incomplete, because brokers also count headers, and bytes as they store them. So
+# its queue is asked again.
 FULL = HEAVIEST // 4
 # Held jobs are looked for at least so often; their due time shortens the wait.
 PROMOTE_AGAIN = 0.5
@@ -41,28 +42,18 @@ class Fetcher:
         self._choice = choice
         self._worker_id = worker_id
         self._turn: deque[tuple[Broker, str]] = deque()  # queues that had ready jobs when last looked at
-        self._looked_at = float("-inf")
-        self._promote_at = float("-inf")
-        self.weight = 0  # of what was fetched last
-        self.saw_all = False  # by the last look: no broker was away, or may not be claimed from now
+        self.looked_at = float("-inf")
+        self.promote_at = float("-inf")  # when ``promote`` should be called next (monotonic)
+        self.saw_all = False  # Could all that answer be looked at by the last look, and did one?
 
     @property
     def has_candidates(self) -> bool:
         return bool(self._turn)
 
-    @property
-    def looked_at(self) -> float:
-        return self._looked_at
-
-    @property
-    def promote_at(self) -> float:
-        """When ``promote`` should be called next (monotonic)."""
-        return self._promote_at
-
     def promote(self) -> None:
         """Make jobs ready whose time has come."""
         now = monotonic()
-        if now < self._promote_at:
+        if now < self.promote_at:
             return
         wait = PROMOTE_AGAIN
         for broker in self._reach.here():
@@ -72,8 +63,8 @@ class Fetcher:
             if due_in is not None:
                 wait = min(wait, max(0.0, due_in))
                 if due_in <= 0:
-                    self._looked_at = float("-inf")
-        self._promote_at = now + wait
+                    self.looked_at = float("-inf")
+        self.promote_at = now + wait
 
     def look(self) -> None:
         """Ask which queues have ready jobs; one that was paused meanwhile leaves the turn."""
@@ -83,21 +74,21 @@ class Fetcher:
             with self._reach.guard(broker):
                 names = filter(self._choice.serves, broker.ready_queues())
                 found |= {(broker.alias, name): (broker, name) for name in names}
-        self.saw_all = self._reach.is_whole and len(here) == len(self._reach.here())
+        self.saw_all = bool(here) and len(here) == len(self._reach.here())
         known = [(broker.alias, name) for broker, name in self._turn]
         kept = [found[key] for key in known if key in found]
         self._turn = deque(kept + [each for key, each in found.items() if key not in known])
-        self._looked_at = monotonic()
+        self.looked_at = monotonic()
 
     def fetch(self, limit: int) -> list[Claim]:
         """Claim up to ``limit`` jobs, or fewer that are heavy: from the queue whose turn it is, and on to the next
         while it gives fewer.
         """
-        if self._turn and monotonic() - self._looked_at > LOOK_AGAIN:
+        if self._turn and monotonic() - self.looked_at > LOOK_AGAIN:
             self.look()
         claims: list[Claim] = []
-        self.weight = 0
-        while self._turn and len(claims) < limit and self.weight < FULL:
+        weight = 0
+        while self._turn and len(claims) < limit and weight < FULL:
             broker, name = self._turn.popleft()
             if not (self._reach.has(broker.alias) and self._may_claim(broker)):
                 continue  # a later look finds it again
@@ -105,8 +96,8 @@ class Fetcher:
             with self._reach.guard(broker):
                 got = broker.claim(name, wanted, self._worker_id)
             claims += got
-            weight = sum([size_of(claim.job.payload) for claim in got])
-            self.weight += weight
-            if len(got) == wanted or weight >= FULL:  # there may be more: its turn comes again after the others
+            theirs = sum([size_of(claim.job.payload) for claim in got])
+            weight += theirs
+            if len(got) == wanted or theirs >= FULL:  # there may be more: its turn comes again after the others
                 self._turn.append((broker, name))
         return claims

@@ -64,6 +64,9 @@ class Finisher:
         """How many outcomes wait for brokers that are away. They need no seat any more."""
         return sum(map(len, self._aside.values()))
 
+    def has_aside(self, job_id: str) -> bool:
+        return any(outcome.claim.job.id == job_id for outcome in chain(*self._aside.values()))
+
     def take_up(self, alias: str) -> None:
         """This broker is to be tried: what waits for it is settled first."""
         self.inbox.extendleft(reversed(self._aside.pop(alias, [])))

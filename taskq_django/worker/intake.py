@@ -82,10 +82,6 @@ class Intake:
     def _taken(self) -> int:
         return self._claimed - self._finisher.unrun
 
-    def promote(self) -> None:
-        """Make jobs ready whose time has come, when it is time to look."""
-        self._fetcher.promote()
-
     def fetch(self, idle: float) -> bool:
         """Claim what there is room for, and give it to the pool; ``idle``: seconds without work."""
         if self._suspects or self._alone:
@@ -101,9 +97,8 @@ class Intake:
         claims = self._fetcher.fetch(wanted)
         self._claimed += len(claims)
         self._held.take(claims)
-        if any(claim.job.crashes >= SUSPECT for claim in claims):
-            self._suspects = [claim for claim in claims if claim.job.crashes >= SUSPECT]
-            self._suspected_at = monotonic()
+        if suspects := [claim for claim in claims if claim.job.crashes >= SUSPECT]:
+            self._suspects, self._suspected_at = suspects, monotonic()
         if innocent := [claim for claim in claims if claim.job.crashes < SUSPECT]:
             self._pool.submit(innocent)
         return bool(claims)
@@ -179,7 +174,7 @@ class Intake:
 
     def _advance_suspects(self) -> bool:
         """Run one alone. While others run it cannot begin, and goes back: another process may have nothing to do."""
-        if self._alone in self._held:
+        if self._alone in self._held and not self._finisher.has_aside(self._alone):
             return False
         self._alone = ""
         if not self._suspects:

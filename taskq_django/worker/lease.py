@@ -42,16 +42,26 @@ class Lease:
     clock of whoever looks. Moments are written by the database's clock, for people.
     """
 
-    def __init__(self, name: str, database: str, *, every: float, lasts: float, described: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        database: str,
+        *,
+        every: float,
+        lasts: float,
+        described: Mapping[str, str],
+        is_alone: bool = True,
+    ) -> None:
         """``lasts``: seconds without a renewal after which others count this worker as lost.
 
-        ``described``: more fields of the rows, for people.
+        ``described``: more fields of the rows, for people; ``is_alone``: the worker has no other lease.
         """
         self.database = database
         self._name = name
         self._every = every
         self._lasts = lasts
         self._described = described
+        self._is_alone = is_alone
         self._ended: set[str] = set()  # ids of processes whose rows are to be removed
         # Of other workers, by id: the last sign of life, and when it was first known (monotonic).
         self._signs: dict[str, tuple[datetime, float]] = {}
@@ -66,6 +76,7 @@ class Lease:
         # Since when every renewal came in time. After an outage others get as long to say that they live.
         self._steady_since = float("inf")
         self._failures = 0  # renewals in a row that were not answered
+        self._is_lost = False
 
     def register(self, worker_id: str) -> None:
         """This worker, under a new id: it has just started, or others have counted the old one as lost."""
@@ -103,6 +114,8 @@ class Lease:
         ``serving``: how many of its processes' loops turn.
         """
         now = monotonic()
+        if self._is_lost:
+            return False
         if now < self._renew_at and (serving == self._serving or self._failures):
             return True
         try:
@@ -111,7 +124,10 @@ class Lease:
         except OUTAGE as error:
             self._failures += 1
             # Not long: its processes may begin nothing before the lease is renewed.
-            pause = min(self._every, wait_after(self._failures, first=0.5))
+            pause = wait_after(self._failures, first=0.5)
+            if not self._is_alone:  # while this one was asked, nobody could look after the others
+                pause = max(pause, 2 * (monotonic() - now))
+            pause = min(self._every, pause)
             self._renew_at = monotonic() + pause
             text = one_line(error)
             logger.warning("The lease could not be renewed: %s; next try in %.1f s (%d)", text, pause, self._failures)
@@ -122,6 +138,7 @@ class Lease:
             self._ended.clear()
             self._serving = serving
             self._hold(now)
+        self._is_lost = not is_held
         return is_held
 
     def _renew_soon(self) -> None:

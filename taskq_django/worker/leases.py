@@ -48,7 +48,8 @@ class Leases:
         now = monotonic()
         serving = sum(now - board.turned_at < STILL for board in self._boards.values())
         before = [lease.renewed_at for lease in self._leases]
-        is_held = [lease.renew(serving) for lease in self._leases]
+        # Those first that answer: to ask one that is away may take seconds.
+        is_held = [lease.renew(serving) for lease in sorted(self._leases, key=lambda lease: not lease.is_held)]
         if before != [lease.renewed_at for lease in self._leases]:
             self._tell()
         return all(is_held)
@@ -67,6 +68,7 @@ class Leases:
         for lease in self._leases:
             if lease.database == database:
                 lease.forget(set(ids))
+        self._tell()
 
     def _tell(self) -> None:
         for number, lease in enumerate(self._leases):

@@ -6,6 +6,7 @@ It owns the brokers; nobody else in this process settles or claims.
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
@@ -29,16 +30,16 @@ from .runners import Surroundings
 
 logger = logging.getLogger("taskq_django.worker")
 
-DONE, GRACE_EXPIRED = 0, 3
+DONE, GRACE_EXPIRED, UNREACHABLE = 0, 3, 69  # the last is EX_UNAVAILABLE of sysexits.h
 
-# Outcomes wait at most so long for company while more are coming.
-COMPANY = 0.02
-# This part of a lease after its last renewal nothing is begun any more: others may count this worker as lost soon.
+# Under load an outcome waits so long for others at most, because one write for many is cheaper.
+COMPANY = 0.02  # seconds
+# No job begins when this part of a lease has passed without a renewal, because at its end others take over the jobs.
 SAFE = 0.9
 
 
 class Loop:
-    """Every method but ``stop``, ``stop_now`` and ``done`` belongs to the loop thread."""
+    """What any thread may call stands first; the rest belongs to the loop thread."""
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class Loop:
         make_pool: Callable[[Surroundings], Pool],
     ) -> None:
         self.worker_id = worker_id
-        self._reach = Reach(brokers)
+        self._reach = Reach(brokers, board, is_patient=not options.burst)
         databases = databases_of(brokers.values())
         self._lease_of = {alias: databases.index(broker.database) for alias, broker in brokers.items()}
         self._options = options
@@ -64,8 +65,8 @@ class Loop:
         self._again: deque[Claim] = deque()  # taken for sync until their modules were imported
         self.pool = make_pool(Surroundings(executor, self.done, board, self.again, self._may_begin, self._limited))
         self._fitness = Fitness(self.pool, self._deadlines, self._held, options.max_memory_per_child)
-        fetcher = Fetcher(self._reach, choice, worker_id, lambda broker: self._has_room_for(broker.alias))
-        self._intake = Intake(self._reach, fetcher, self.pool, self._held, self._finisher, options)
+        self._fetcher = Fetcher(self._reach, choice, worker_id, lambda broker: self._has_room_for(broker.alias))
+        self._intake = Intake(self._reach, self._fetcher, self.pool, self._held, self._finisher, options)
         self._wake_at = 1  # how many outcomes the sleeping loop waits for; read by the pool
         self._is_orphan = False  # nobody renews the lease any more
         self.is_stopping = False
@@ -134,11 +135,15 @@ class Loop:
             self._intake.hang_bells()
         try:
             self._serve()
-            return self._drain()
+            code = self._drain()
         finally:
             self.pool.close()
             self.sleeper.close()
             self._intake.close()
+        if self._options.burst and not self._reach.is_whole and not self.is_stopping:
+            logger.error("Not all is done: a broker does not answer")
+            return code or UNREACHABLE
+        return code
 
     def _serve(self) -> None:
         while not (self.is_stopping or self._leaving):
@@ -174,7 +179,7 @@ class Loop:
         return [self._again.popleft() for _ in range(len(self._again))]
 
     def _fetch(self) -> bool:
-        self._intake.promote()
+        self._fetcher.promote()
         fetched = self._intake.fetch(monotonic() - self._busy_at)
         self._release(self._intake.rejected(), began=False)
         if fetched and self._intake.is_worn:
@@ -244,24 +249,29 @@ class Loop:
         deadline = monotonic() + grace
         self._wake_at = 1
         told = False
-        while self._comes_back() and not self._now_asked and (left := deadline - monotonic()) > 0:
+        while self._coming() and not self._now_asked and (monotonic() < deadline or self._only_waits()):
             self._say_alive()
             self._try_who_is_away()
             self._release(self._taken_again(), began=False)
             self._flush()
             self._deadlines.check()
             self._reach.end_trials()
-            if left := self._comes_back():
+            if left := self._coming():
                 if not told:
-                    logger.info("finishing %d job%s (%g s)…", left, "s"[: left > 1], self._options.grace)
+                    logger.info("finishing %d job%s (%g s)…", left, "s"[: left > 1], grace)
                     told = True
-                pause = min(deadline, self._deadlines.next_at, self._reach.next_try_at) - monotonic()
+                ends_at = math.inf if self._only_waits() else deadline
+                pause = min(ends_at, self._deadlines.next_at, self._reach.next_try_at) - monotonic()
                 self.sleeper.sleep(min(pause, 1.0), unless=self._has_enough)
         return self._settle_the_rest()
 
-    def _comes_back(self) -> int:
+    def _coming(self) -> int:
         """How many of the jobs that are held will end by themselves, as far as can be known."""
         return sum(id_ not in self._deadlines.stuck for id_ in self._held)
+
+    def _only_waits(self) -> bool:
+        """Has all ended that could, and is there a broker to wait for? Only a process that is replaced has the time."""
+        return not self.is_stopping and self._coming() <= self._finisher.aside
 
     def _settle_the_rest(self) -> int:
         """Settle what is still held: this process ends now, and with it what runs."""

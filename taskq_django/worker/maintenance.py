@@ -13,7 +13,7 @@ from time import monotonic
 from django.db import connections
 
 from ..brokers import Broker
-from ..exceptions import BrokerUnavailable, one_line
+from ..exceptions import BrokerError, one_line
 from ..store import pruning
 from ..store.connections import OUTAGE, let_go
 from .lease import Lease
@@ -59,7 +59,7 @@ class Maintenance:
                 self._rescue(lease)
                 if now >= self._prune_at:
                     pruned += pruning.prune_batch(lease.database)
-            except (BrokerUnavailable, *OUTAGE) as error:
+            except (BrokerError, *OUTAGE) as error:
                 logger.warning("Maintenance of %r waits: %s", lease.database, one_line(error))
                 let_go(connections[lease.database])
         if pruned:  # one batch a turn, and the next turn soon while there is more

@@ -84,8 +84,8 @@ def run_here(options: WorkerOptions) -> int:
         leases.enrol({worker_id: os.getpid()}, {worker_id: board})
         loop = make_loop(options, worker_id, board)
 
-        def each_turn(loop: Loop = loop) -> None:
-            if not leases.renew():
+        def each_turn(loop: Loop = loop, board: Blackboard = board) -> None:
+            if not leases.renew() and not board.is_leaving:
                 logger.warning("Others have counted this worker as lost; it goes on under a new id")
                 loop.leave()
             maintenance.turn()

@@ -17,10 +17,11 @@ from types import TracebackType
 from ..backoff import wait_after
 from ..brokers import Broker
 from ..exceptions import BrokerError, BrokerUnavailable, one_line
+from .blackboard import Blackboard
 
 logger = logging.getLogger("taskq_django.worker")
 
-# Who waits in vain for one broker serves no other meanwhile: of its time it spends no more than a part on that.
+# A loop spends at most 1/PART of its time on a broker that is away, because it serves nobody meanwhile.
 PART = 5
 LONGEST_WAIT = 30.0  # seconds
 
@@ -35,8 +36,13 @@ class Outage:
 class Reach:
     """Loop thread only."""
 
-    def __init__(self, brokers: Mapping[str, Broker]) -> None:
+    def __init__(self, brokers: Mapping[str, Broker], board: Blackboard, *, is_patient: bool = True) -> None:
+        """``is_patient``: one of several counts as away, too, where its tables are missing. A worker that has only
+        that one ends, and so does one that is to end by itself.
+        """
         self._brokers = list(brokers.values())
+        self.board = board
+        self.caught = BrokerError if is_patient and len(brokers) > 1 else BrokerUnavailable
         self._outages: dict[str, Outage] = {}  # of those that are away, by alias
         self._guards = {alias: Guard(self, broker) for alias, broker in brokers.items()}
 
@@ -65,15 +71,8 @@ class Reach:
         return min((outage.try_at for outage in self._outages.values()), default=math.inf)
 
     def guard(self, broker: Broker) -> Guard:
-        """Round every call of a broker. When it raises BrokerUnavailable, the broker is away, and that is all.
-
-        One of several is so as well where its tables are missing: a worker that had only this one would end.
-        """
+        """Round every call of a broker. When it raises what is ``caught``, the broker is away, and that is all."""
         return self._guards[broker.alias]
-
-    @property
-    def missed(self) -> type[BrokerError]:
-        return BrokerUnavailable if len(self._brokers) == 1 else BrokerError
 
     def begin_trials(self, *, all_of_them: bool = False) -> list[Broker]:
         """Those that are to be tried in this turn."""
@@ -114,11 +113,13 @@ class Guard:
 
     def __enter__(self) -> None:
         self._entered_at = monotonic()
+        self._reach.board.asks(self._entered_at)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        if not isinstance(error, self._reach.missed):
+        self._reach.board.asks(0.0)
+        if not isinstance(error, self._reach.caught):
             return False
         self._reach.lose(self.broker, error, monotonic() - self._entered_at)
         return True

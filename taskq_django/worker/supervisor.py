@@ -18,8 +18,8 @@ from time import monotonic
 from ..backend import databases_of
 from ..backoff import wait_after
 from ..brokers import Broker
-from ..exceptions import BrokerUnavailable
-from ..store.connections import limit_own_sessions
+from ..exceptions import BrokerError
+from ..store.connections import limit_own_sessions, patience_of
 from .assembly import make_leases, new_board
 from .beat_process import BeatProcess
 from .child import Child
@@ -55,6 +55,7 @@ class Supervisor:
         self._maintenance = Maintenance(self._brokers, self._leases, every=options.maintenance)
         self._children: list[Child] = []
         self._deaths: list[tuple[Broker, str, Death]] = []  # whose jobs there are not rescued yet
+        self._rescue_at = 0.0  # monotonic; when to try again what could not be settled
         self._signals: list[int] = []  # that have come, and are not acted on yet
         self._stop_signals = 0
         self._sources = sources
@@ -166,7 +167,7 @@ class Supervisor:
 
     def _kill_frozen(self) -> None:
         for child in self._children:
-            if reason := child.frozen(monotonic(), self._options.grace):
+            if reason := child.frozen(monotonic(), self._options.grace, patience_of(self._options.lease)):
                 logger.error("Process %s %s; it is killed", child.worker_id, reason)
                 child.kill()
 
@@ -192,22 +193,27 @@ class Supervisor:
 
     @property
     def _can_rescue(self) -> bool:
-        return any(self._leases.holds(broker.database) for broker, _, _ in self._deaths)
+        return monotonic() >= self._rescue_at and any(
+            self._leases.holds(broker.database) for broker, _, _ in self._deaths
+        )
 
     def _rescue(self) -> None:
         """Settle what the dead have left; what cannot be settled now is tried again."""
-        away: set[Broker] = set()
+        if not self._can_rescue:
+            return
+        away: set[str] = set()
         left = []
         for broker, worker_id, death in self._deaths:
-            if broker in away or not self._leases.holds(broker.database):
+            if broker.database in away or not self._leases.holds(broker.database):
                 left.append((broker, worker_id, death))
                 continue
             try:
                 if count := rescue(broker, worker_id, death):
                     logger.warning("%d jobs of process %s were rescued", count, worker_id)
-            except BrokerUnavailable as error:
+            except BrokerError as error:
                 logger.warning("%s; the jobs of %s wait to be rescued", error, worker_id)
-                away.add(broker)
+                away.add(broker.database)
+                self._rescue_at = monotonic() + LOOK
                 left.append((broker, worker_id, death))
         for database in databases_of(self._brokers):
             dead, waiting = _dead_in(database, self._deaths), _dead_in(database, left)

@@ -161,7 +161,7 @@ def test_to_ask_what_was_settled_reads_no_texts(broker: Broker) -> None:
     outcomes = [Succeeded(c, 0.0, 0.0, f'"{"y" * MIB}"') for claims in claims_until_empty(broker) for c in claims]
     for outcome in outcomes:
         broker.settle([outcome], "w1")
-    again = [Failed(o.claim, 0.0, 0.0, Failure("builtins.ValueError", "no", "")) for o in outcomes]
+    again = [Succeeded(o.claim, 0.0, 0.0, "1") for o in outcomes]
     with little_memory(5):
         assert broker.settle(again, "w1", {o.claim.job.id for o in outcomes}) == again
 

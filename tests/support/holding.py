@@ -13,14 +13,18 @@ from taskq_django.worker.held import Held
 from taskq_django.worker.reach import Reach
 
 
+def a_board(lines: int = 1) -> Blackboard:
+    return Blackboard(multiprocessing.get_context("spawn"), lines)
+
+
 def finishing(broker: Broker) -> Finisher:
     """The finisher of a process that serves this broker alone."""
     brokers = {broker.alias: broker}
-    return Finisher(brokers, Reach(brokers), "w1")
+    return Finisher(brokers, Reach(brokers, a_board()), "w1")
 
 
 def holding(claims: Sequence[Claim]) -> Held:
-    held = Held(Blackboard(multiprocessing.get_context("spawn"), len(claims)))
+    held = Held(a_board(len(claims)))
     held.take(claims)
     return held
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connections
-from taskq_django.worker.runners import Surroundings, Threads
 
 from taskq_django.brokers.base import Broker
 from taskq_django.compat import task_backends
@@ -18,6 +17,7 @@ from taskq_django.worker.blackboard import Blackboard
 from taskq_django.worker.connections import UpkeepExecutor
 from taskq_django.worker.executor import Executor
 from taskq_django.worker.options import WorkerOptions
+from taskq_django.worker.runners import Surroundings, Threads
 from taskq_django.worker.starter import Starter
 from tests.support.workers import wait_for
 

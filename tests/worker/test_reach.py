@@ -10,6 +10,7 @@ import pytest
 from taskq_django.exceptions import BrokerError, BrokerUnavailable
 from taskq_django.worker import reach as reach_module
 from taskq_django.worker.reach import LONGEST_WAIT, Reach
+from tests.support.holding import a_board
 
 
 class Clock:
@@ -41,7 +42,7 @@ def here(reach: Reach) -> list[str]:
 
 def test_one_that_fails_is_away_until_it_is_tried_and_back_after_a_whole_turn(clock: Clock) -> None:
     both = brokers("a", "b")
-    reach = Reach(both)
+    reach = Reach(both, a_board())
     fail(reach, both["a"], BrokerUnavailable("gone"))
     assert (here(reach), reach.has("a"), reach.begin_trials()) == (["b"], False, [])
 
@@ -57,7 +58,7 @@ def test_one_that_answers_at_first_and_fails_in_its_turn_is_not_back(
 ) -> None:
     """A full disk can be read from."""
     only = brokers("a")
-    reach = Reach(only)
+    reach = Reach(only, a_board())
     pauses = []
     for _ in range(4):
         fail(reach, only["a"], BrokerUnavailable("the disk is full"))
@@ -73,7 +74,7 @@ def test_one_that_answers_at_first_and_fails_in_its_turn_is_not_back(
 
 def test_who_is_slow_to_fail_is_asked_the_less_often_the_more_it_costs_the_others(clock: Clock) -> None:
     both = brokers("a", "b")
-    reach = Reach(both)
+    reach = Reach(both, a_board())
     for seconds, least in ((0.0, 0.1), (2.0, 7.0), (60.0, LONGEST_WAIT * 0.75)):
         with reach.guard(both["a"]):
             clock.now += seconds
@@ -84,7 +85,7 @@ def test_who_is_slow_to_fail_is_asked_the_less_often_the_more_it_costs_the_other
 @pytest.mark.parametrize("error", [ValueError("ours"), KeyboardInterrupt()])
 def test_what_is_no_outage_is_not_taken_for_one(error: Exception) -> None:
     both = brokers("a", "b")
-    reach = Reach(both)
+    reach = Reach(both, a_board())
     with pytest.raises(type(error)):
         fail(reach, both["a"], error)
     assert reach.is_whole
@@ -94,7 +95,16 @@ def test_missing_tables_end_a_worker_that_has_no_other_broker() -> None:
     error = BrokerError("run migrate")
     only, both = brokers("a"), brokers("a", "b")
     with pytest.raises(BrokerError):
-        fail(Reach(only), only["a"], error)
-    reach = Reach(both)
+        fail(Reach(only, a_board()), only["a"], error)
+    reach = Reach(both, a_board())
     fail(reach, both["a"], error)
     assert here(reach) == ["b"]
+    with pytest.raises(BrokerError):  # one that is to end by itself says so at once
+        fail(Reach(both, a_board(), is_patient=False), both["a"], error)
+
+
+def test_a_board_says_since_when_a_loop_waits_for_a_broker(clock: Clock) -> None:
+    only, board = brokers("a"), a_board()
+    with Reach(only, board).guard(only["a"]):
+        assert board.asks_since == clock.now
+    assert board.asks_since == 0

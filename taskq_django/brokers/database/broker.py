@@ -53,6 +53,8 @@ TOO_LARGE_PERHAPS = frozenset({"53200", "XX000"})
 # By these a database says that it will never take what it was given; the last are of a driver, before it asks.
 REFUSALS = (DataError, IntegrityError, ProgrammingError, OverflowError, TypeError, ValueError)
 
+ENDS_AS = {Succeeded: State.SUCCESSFUL, Failed: State.FAILED}
+
 # Our own short transactions that lost against another's are tried again; sixteen with jitter are some seconds.
 TRIES = 16
 
@@ -250,12 +252,10 @@ def _is_the_end_of(story: Standing | None, outcome: Outcome) -> bool:
         return isinstance(outcome, Succeeded) and outcome.value is None
     if isinstance(outcome, Released | Retried):
         gone_back = story.status in {State.READY, State.SCHEDULED}
-        return gone_back and story.attempts == outcome.claim.attempt - (0 if _counts(outcome) else 1)
-    return State(story.status).is_final and story.attempts == outcome.claim.attempt
-
-
-def _counts(outcome: Retried | Released) -> bool:
-    return not isinstance(outcome, Released) or outcome.began
+        uncounted = isinstance(outcome, Released) and not outcome.began
+        return gone_back and story.attempts == outcome.claim.attempt - uncounted
+    ends_as = outcome.state if isinstance(outcome, Discarded) else ENDS_AS[type(outcome)]
+    return story.status == ends_as and story.attempts == outcome.claim.attempt
 
 
 def _is_the_datas_fault(error: Exception) -> bool:

@@ -22,8 +22,8 @@ from ...schedules.preview import offset_text
 from ...worker.last_resort import LastResort
 from ...worker.listening import listen
 from ...worker.logs import configure_logs
-from ...worker.loop import GRACE_EXPIRED
-from ..starting import UNREACHABLE, add_options, ask_checks_why_none, chosen_values, get_ready
+from ...worker.loop import GRACE_EXPIRED, UNREACHABLE
+from ..starting import add_options, ask_checks_why_none, chosen_values, get_ready
 
 MOST_HOURS = 24 * 366
 MOST_LINES = 10_000
