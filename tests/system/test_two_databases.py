@@ -174,3 +174,35 @@ def test_results_of_one_that_is_away_do_not_keep_the_other_from_beginning(
     proxy.bring_up()
     wait_for_all(worker, "other", 1000 + len(large))
     assert ledger.duplicated() == 0
+
+
+def test_a_process_that_is_replaced_while_one_is_away_keeps_what_has_ended_for_it(
+    start_worker: Start, ledger: Ledger, proxy: FaultProxy, half_behind: dict[str, str]
+) -> None:
+    limits = ("-p", "1", "-t", "2", "--grace", "0.5", "--max-tasks-per-child", "4")
+    worker = start_worker(*limits, env=half_behind).wait_until_ready()
+    there = tasks.ledgered.using(backend="second").enqueue_many([(str(ledger.path), 0.3)] * 2)
+    wait_for(lambda: len(ledger.running()) == 2, what=lambda: worker.output)
+    proxy.take_down()
+    here = tasks.ledgered.enqueue_many([(str(ledger.path), 2.0)] * 8)  # for longer than the grace, and five seconds
+    wait_for_all(worker, "default", len(here))
+    assert len(set(worker.children())) > 1, "the one that waits is there beside the one in its place"
+
+    proxy.bring_up()
+    wait_for_all(worker, "other", len(there))
+    assert ledger.duplicated() == 0
+    assert "it is killed" not in worker.output
+
+
+@KINDS
+def test_a_burst_ends_when_those_that_answer_have_nothing_left_and_says_that_not_all_is_done(
+    start_worker: Start, proxy: FaultProxy, half_behind: dict[str, str], flags: tuple[str, ...]
+) -> None:
+    tasks.add.enqueue_many([(number,) for number in range(20)])
+    tasks.add.using(backend="second").enqueue(1)
+    proxy.take_down()
+    worker = start_worker("--burst", *flags, env=half_behind)
+    assert worker.wait() == 69, worker.output
+    assert ended("default") == 20
+    assert "Not all is done" in worker.output
+    assert QueuedJob.objects.using("other").filter(status="READY").count() == 1

@@ -66,4 +66,4 @@ def test_what_a_thread_has_open_to_brokers_is_closed_at_its_end_and_before_a_for
     wait_for(lambda: {"taskq-1", "calls_0"} <= set(closed))
     before = len(closed)
     with Starter(WorkerOptions(name="w", backends=("default",))).ready():
-        assert closed[before:] == [threading.current_thread().name]
+        assert threading.current_thread().name in closed[before:]

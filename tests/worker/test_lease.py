@@ -130,6 +130,17 @@ def test_a_worker_whose_own_row_is_written_by_a_wrong_clock_does_not_bury_itself
     assert WorkerProcess.objects.filter(id=lease.worker_id).exists()
 
 
+def test_who_is_lost_asks_no_more_until_it_has_a_new_id(lease: Lease, django_assert_num_queries: Any) -> None:
+    WorkerProcess.objects.filter(id=lease.worker_id).delete()
+    lease.enrol({"me/1/process": 1})  # renews at once
+    with django_assert_num_queries(0):
+        assert not lease.renew(0)
+        assert not lease.renew(0)
+    lease.register("me/2")
+    assert lease.renew(0)
+    assert WorkerProcess.objects.filter(id="me/2").exists()
+
+
 def test_the_next_burial_is_known_before(lease: Lease, clock: Clock, other: Other) -> None:
     assert lease.burial_in() == pytest.approx(LASTS)
     pass_time(lease, clock, EVERY)
