@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,67 +25,10 @@ needs_a_door = pytest.mark.skipif(not turns.HAS_DOOR, reason="about what is done
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    with closing(sqlite3.connect(tmp_path / "db")) as made:
-        made.execute("CREATE TABLE t (n INTEGER PRIMARY KEY)")
-    return tmp_path / "db"
-
-
-@pytest.fixture
-def guest(path: Path, django_db_blocker: Any) -> Iterator[Any]:
-    """The connection of a task; ``atomic(using="guest")`` finds it."""
-    made = connections.create_connection("default")
-    made.settings_dict = {**made.settings_dict, "NAME": str(path), "OPTIONS": {}}
-    made.alias, made.transaction_mode = "guest", None
-    connections.databases["guest"] = made.settings_dict
-    connections["guest"] = made
-    welcome(made)
-    with django_db_blocker.unblock():
-        yield made
-        made.close()
-    del connections["guest"], connections.databases["guest"]
-
-
-@pytest.fixture
 def other(path: Path) -> Iterator[sqlite3.Connection]:
     """Somebody else's, who waits for no lock."""
     with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as made:
         yield made
-
-
-ELSEWHERE = """
-import sqlite3, sys
-web = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=0)
-for sql in sys.stdin:
-    try:
-        web.execute(sql).fetchall()
-        print("done", flush=True)
-    except sqlite3.OperationalError as error:
-        print(error, flush=True)
-"""
-
-
-@pytest.fixture
-def elsewhere(path: Path) -> Iterator[Callable[[], Callable[[str], str]]]:
-    """Makes a process that executes what it is told, waits for no lock, and answers "done" or an error."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start() -> Callable[[str], str]:
-        command = [sys.executable, "-c", ELSEWHERE, str(path)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        started.append(process)
-
-        def tell(sql: str) -> str:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            print(sql, file=process.stdin, flush=True)
-            return process.stdout.readline().strip()
-
-        return tell
-
-    yield start
-    for process in started:
-        process.communicate(timeout=20)
 
 
 def run(guest: Any, sql: str) -> list[Any]:
