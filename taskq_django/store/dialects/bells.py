@@ -9,7 +9,7 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ...exceptions import BrokerUnavailable
+from ...exceptions import BrokerUnavailable, one_line
 from ...sleeper import Bell
 
 # After work or a ring the loop looks again every few milliseconds for so long (seconds): enqueuers ring at most
@@ -45,7 +45,7 @@ class ListenBell(Bell):
                 return self._heard()
         except (DatabaseError, InterfaceError) as error:
             self._connection.close()
-            raise BrokerUnavailable(f"LISTEN ended: {' '.join(str(error).split())}") from error
+            raise BrokerUnavailable(f"LISTEN ended: {one_line(error)}") from error
 
     def _heard(self) -> bool:
         self._connection.ensure_connection()
@@ -90,6 +90,18 @@ class DataVersionBell(Bell):
         return 1.0
 
     def rang(self) -> bool:
+        try:
+            # The driver's own errors become Django's, as they do in a cursor.
+            with self._connection.wrap_database_errors:
+                return self._has_changed()
+        except (DatabaseError, InterfaceError) as error:
+            self._connection.close()  # also what is half made: a lock may have stopped the project's init_command
+            self._version = None  # what comes meanwhile rings afterwards
+            if "locked" in str(error):  # by a VACUUM or a large import
+                return False
+            raise BrokerUnavailable(f"The database cannot be read: {one_line(error)}") from error
+
+    def _has_changed(self) -> bool:
         self._connection.ensure_connection()
         raw: Any = self._connection.connection
         version = raw.execute("PRAGMA data_version").fetchone()[0]  # past Django's cursor: it runs 500 times a second
