@@ -37,7 +37,8 @@ class _Place:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection: Any = connection
-        self._known: Any = None  # the driver's connection whose file the turn is of
+        self._known: Any = None  # the driver's connection whose file this is
+        self._path = ""
         self._turn: Turn
         self._has_wal = False
         self._waits = 0  # milliseconds, as the project has set it
@@ -47,8 +48,9 @@ class _Place:
         self._connection.ensure_connection()
         raw = self._connection.connection
         if self._known is not raw:
-            self._turn = turn_at(self._pragma("database_list", column=2))
+            self._path = self._pragma("database_list", column=2)
             self._known = raw
+        self._turn = turn_at(self._path)
         self._waits = self._pragma("busy_timeout")
         self._has_wal = self._pragma("journal_mode") == "wal"
 

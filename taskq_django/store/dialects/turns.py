@@ -240,8 +240,11 @@ def _pause() -> None:
 
 
 _turns: dict[str, Turn] = {}
+if hasattr(os, "register_at_fork"):
+    # In a copy of this process nobody has a turn: the threads that had one are not there, and no lock is inherited.
+    os.register_at_fork(after_in_child=_turns.clear)
 
 
 def turn_at(path: str) -> Turn:
-    """The one of this file in this process."""
+    """The one of this file in this process; another after a fork."""
     return _turns.get(path) or _turns.setdefault(path, Turn(path))

@@ -1,0 +1,58 @@
+"""Turns at an SQLite file, when a process is copied, and when others are at the same file."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from taskq_django.store.dialects import courtesy
+
+pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="about SQLite only")
+
+Start = Callable[[], Callable[[str], str]]
+
+
+def run(guest: Any, sql: str) -> None:
+    with guest.cursor() as cursor:
+        cursor.execute(sql)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("is_connected", [True, False])
+def test_a_copy_of_a_process_does_not_wait_for_a_thread_of_the_other(
+    guest: Any, path: Path, monkeypatch: pytest.MonkeyPatch, is_connected: bool
+) -> None:
+    monkeypatch.setattr(courtesy, "TASKS_WAIT", 0.0)
+    guest.settings_dict["OPTIONS"] = {"timeout": 0}
+    run(guest, "INSERT INTO t VALUES (1)")
+    if not is_connected:
+        guest.close()
+    has_turn, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        turn = courtesy.turn_at(str(path))
+        turn.take(lambda mode, wait: None, lambda: None, is_deferred=False, has_wal=False, wait=0)
+        has_turn.set()
+        may_end.wait(20)
+        turn.leave(has_wal=False)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert has_turn.wait(20)
+    if (child := os.fork()) == 0:
+        try:
+            run(guest, "INSERT INTO t VALUES (2)")
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    may_end.set()
+    thread.join(20)
+    assert os.waitstatus_to_exitcode(status) == 0
