@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from taskq_django.store.dialects import courtesy
+from taskq_django.store.dialects import courtesy, turns
 
 pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="about SQLite only")
 
@@ -56,3 +56,20 @@ def test_a_copy_of_a_process_does_not_wait_for_a_thread_of_the_other(
     may_end.set()
     thread.join(20)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.skipif(turns.fcntl is None, reason="nobody can be asked who reads")
+def test_who_reads_a_wal_is_seen_also_when_its_index_was_made_anew(
+    guest: Any, path: Path, elsewhere: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "PATIENCE_ON_WAL", 60.0)
+    run(guest, "PRAGMA journal_mode = WAL")
+    run(guest, "INSERT INTO t VALUES (1)")
+    guest.close()
+    assert not path.with_name("db-shm").exists()
+
+    web, pauses = elsewhere(), []
+    assert [web("BEGIN"), web("SELECT count(*) FROM t")] == ["done", "done"]
+    monkeypatch.setattr(turns, "_pause", lambda: pauses.append(web("COMMIT")))
+    run(guest, "INSERT INTO t VALUES (2)")
+    assert pauses == ["done"]

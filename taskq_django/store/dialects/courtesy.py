@@ -47,12 +47,15 @@ class _Place:
         """What it is to, and what the project has asked of it."""
         self._connection.ensure_connection()
         raw = self._connection.connection
-        if self._known is not raw:
+        is_new = self._known is not raw
+        if is_new:
             self._path = self._pragma("database_list", column=2)
             self._known = raw
         self._turn = turn_at(self._path)
         self._waits = self._pragma("busy_timeout")
         self._has_wal = self._pragma("journal_mode") == "wal"
+        if is_new and self._has_wal:
+            self._turn.meet()
 
     @property
     def _is_deferred(self) -> bool:

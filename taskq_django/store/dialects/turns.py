@@ -118,13 +118,23 @@ class Watched:
         """Changes with each commit."""
         return os.pread(self._fd, 4, self._count_at) if fcntl is not None and self._is_open() else os.urandom(4)
 
+    def find_again(self) -> None:
+        """Another file may be at the path by now."""
+        with suppress(OSError):
+            if self._fd >= 0 and not os.path.samestat(os.fstat(self._fd), os.stat(self._path)):  # noqa: PTH116 - as fstat
+                self._open_anew()
+
     def _is_open(self) -> bool:
-        for access in (os.O_RDWR, os.O_RDONLY) if self._fd < 0 else ():
+        if self._fd < 0:
+            self._open_anew()
+        return self._fd >= 0
+
+    def _open_anew(self) -> None:
+        for access in (os.O_RDWR, os.O_RDONLY):
             with suppress(OSError):
                 # Never closed: a process that closes any of its files loses all its locks on it, those of SQLite too.
                 self._fd = os.open(self._path, access | os.O_CLOEXEC)
                 break
-        return self._fd >= 0
 
 
 class Turn:
@@ -177,6 +187,10 @@ class Turn:
         if self._due >= SHORTEST_REST:
             self._rest_until, self._due = now + min(LONGEST_REST, self._due), 0.0
         self._lock.release()
+
+    def meet(self) -> None:
+        """A connection of this process is new, and the "-shm" may be: SQLite removes it with the last connection."""
+        self._wal.find_again()
 
     def rest(self, seconds: float) -> None:
         """Longer, while others write."""
