@@ -68,6 +68,9 @@ class Watched:
     def __init__(self, path: str, locks: tuple[int, int], count_at: int) -> None:
         self._path, self._locks, self._count_at = path, locks, count_at
         self._fd = -1
+        self._has_shut = (
+            False  # the same byte is locked by SQLite for others of this process, and to unlock it is theirs
+        )
 
     def is_locked(self) -> bool:
         """Does another process hold a lock? False too where that cannot be known."""
@@ -95,13 +98,15 @@ class Watched:
             with suppress(OSError):
                 try:
                     fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, PENDING)
+                    self._has_shut = True
                 except (BlockingIOError, PermissionError):
                     return False
         return True
 
     def open(self) -> None:
-        """May be called when it is open."""
-        if self._is_open():
+        """If we have shut it. May be called when it is open, as it is after SQLite has ended a transaction."""
+        if self._has_shut:
+            self._has_shut = False
             with suppress(OSError):
                 fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, PENDING)
 
