@@ -132,3 +132,13 @@ def test_who_leaves_lets_nobody_in_whom_another_connection_here_keeps_out(
         turn.leave(has_wal=False)
         turn.leave(has_wal=False)
         assert newcomer("SELECT count(*) FROM t") == "database is locked"
+
+
+def test_a_new_connection_to_a_file_that_is_locked_fails_as_any_of_django_does(guest: Any, elsewhere: Start) -> None:
+    guest.settings_dict["OPTIONS"] = {"timeout": 0}
+    web = elsewhere()
+    assert web("BEGIN EXCLUSIVE") == "done"
+    with pytest.raises(OperationalError, match="locked"):
+        run(guest, "INSERT INTO t VALUES (1)")
+    assert web("COMMIT") == "done"
+    run(guest, "INSERT INTO t VALUES (1)")

@@ -48,14 +48,15 @@ class _Place:
         self._connection.ensure_connection()
         raw = self._connection.connection
         is_new = self._known is not raw
-        if is_new:
-            self._path = self._pragma("database_list", column=2)
-            self._known = raw
+        with self._connection.wrap_database_errors:  # a new connection reads the file, which may be locked
+            if is_new:
+                self._path = self._pragma("database_list", column=2)
+            self._waits = self._pragma("busy_timeout")
+            self._has_wal = self._pragma("journal_mode") == "wal"
         self._turn = turn_at(self._path)
-        self._waits = self._pragma("busy_timeout")
-        self._has_wal = self._pragma("journal_mode") == "wal"
         if is_new and self._has_wal:
             self._turn.meet()
+        self._known = raw
 
     @property
     def _is_deferred(self) -> bool:
