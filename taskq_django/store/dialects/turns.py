@@ -10,9 +10,12 @@ SQLite cannot be asked who reads without a first lock, which fails others alread
 lock on the file that other processes hold. Within the process a lock of its own decides who is next.
 
 Between that look and SQLite's lock somebody may come, read, and be failed. So on a rollback journal the look is taken
-behind a closed door: whoever begins to read locks SQLite's "pending" byte for a moment, and can not while we have it.
-Locks on a file belong to a process, so SQLite's own are not in its way, and it does not know of ours, with one
-exception: to begin to read itself it locks that byte as all do, and unlocks it. So we read first, and go on reading.
+behind a closed door: whoever begins to read has to lock SQLite's "pending" byte, and cannot while we have it. For a
+look the door is shut for microseconds; after PATIENCE it stays shut, for up to SLICE at a time, until all readers have
+left.
+
+SQLite unlocks the pending byte when this process begins to read, and our lock goes too, because a process has one set
+of locks. So our own read begins first and stays open.
 """
 
 from __future__ import annotations
@@ -35,13 +38,13 @@ try:
 except ImportError:  # Windows; there SQLite is asked only
     fcntl = None  # type: ignore[assignment]
 
-# So long a moment is waited for in which nobody reads; then newcomers wait, for a while, until who reads has ended. On
-# a WAL, where that helps some and not all, a moment only; then it is our turn as it is anybody's.
+# We wait up to PATIENCE for a moment without readers. After that we lock new readers out, because otherwise we might
+# never get a turn. On a WAL nobody can be locked out, and a look helps some only: after a short wait we begin anyway.
 PATIENCE, PATIENCE_ON_WAL = 5.0, 0.1  # seconds
-# A wait is made of such pieces: an interrupt of a task comes in between.
+# A wait is made of such pieces: an interrupt of a task comes in between. So long the door is shut at most.
 SLICE = 0.5  # seconds
-# The pause after a transaction, at most; and at least: what is due before is rested later, for a sleep of some
-# microseconds takes hundreds, in which nobody else has a use for the file.
+# The pause after a transaction, at most and at least. Pauses under 1 ms are added up, because a shorter sleep takes
+# much longer than asked.
 LONGEST_REST, SHORTEST_REST = 0.05, 0.001  # seconds
 # For how long another's commit means that others write.
 OTHERS_WRITE = 2.0  # seconds
