@@ -95,8 +95,8 @@ def run_here(options: WorkerOptions) -> int:
         try:
             code = run_loop(loop)
         finally:
+            leases.leave()  # while a second signal still ends this, whatever it waits for
             restore()
-            leases.leave()
         if loop.is_stopping or not board.is_leaving:
             unlimit_sessions()
             return code
