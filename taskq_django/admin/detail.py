@@ -36,7 +36,7 @@ def job_page(model_admin: JobListAdmin, request: HttpRequest, job_id: str) -> Te
         raise PermissionDenied
     context = {
         **model_admin.admin_site.each_context(request),
-        "title": f"{story.task_path}",
+        "title": story.task_path,
         "opts": model_admin.opts,
         "story": story,
         "badge": display.badge(story.status),

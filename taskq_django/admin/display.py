@@ -110,10 +110,10 @@ def cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def cut_middle(text: str, longest: int = LONGEST) -> str:
+def cut_middle(text: str) -> str:
     """For tracebacks: where it began and what it came to are both worth reading."""
-    half = longest // 2 - 1
-    return text if len(text) <= longest else f"{text[:half]}\n…\n{text[-half:]}"
+    half = LONGEST // 2 - 1
+    return text if len(text) <= LONGEST else f"{text[:half]}\n…\n{text[-half:]}"
 
 
 def _parsed(payload: str) -> tuple[list[Any], dict[str, Any]] | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..codec.writing import TAG, from_json
+from ..codec.tags import TAG, from_json
 from ..conf import taskq_settings
 from ..jobs import SENSITIVE, headers_of
 from ..registry import registry
@@ -42,7 +42,7 @@ class Secrets:
         return name if name in self.named else self.others
 
 
-def masked_call(args: Sequence[Any], kwargs: Mapping[str, Any], task_path: str, headers: str = "") -> Call | None:
+def masked_call(args: Sequence[Any], kwargs: Mapping[str, Any], task_path: str, headers: str) -> Call | None:
     """Positional arguments with the names of their parameters (or their number), and keyword arguments.
 
     None: nobody knows what of it is secret. ``headers``: of the job.
@@ -115,7 +115,7 @@ def is_secret(name: str, sensitive: frozenset[str]) -> bool:
     return name in sensitive or any(word.lower() in lower for word in taskq_settings().admin.redact)
 
 
-def holds_secret(value: Any, sensitive: frozenset[str] = frozenset(), depth: int = 0) -> bool:
+def holds_secret(value: Any, sensitive: frozenset[str], depth: int = 0) -> bool:
     """Would ``masked`` mask a part of this stored value?"""
     if depth > DEEPEST:
         return True

@@ -7,7 +7,6 @@ from contextlib import suppress
 from django.core.signals import setting_changed
 
 from ..conf.broker_url import parse_broker
-from ..exceptions import ConfigurationError
 from .base import Broker
 from .database.broker import DatabaseBroker
 
@@ -15,16 +14,11 @@ _brokers: dict[tuple[str, str], Broker] = {}
 
 
 def broker_for(alias: str, url: str) -> Broker:
-    """The broker behind ``TASKS[alias]`` with ``OPTIONS["broker"]`` = ``url``."""
+    """The broker behind ``TASKS[alias]`` with ``OPTIONS["broker"]`` = ``url``, which the settings have let through."""
     broker = _brokers.get((alias, url))
     if broker is None:
-        address = parse_broker(url)
-        if address.kind != "database":
-            raise ConfigurationError(
-                f"TASKS[{alias!r}]: OPTIONS['broker'] {address.kind}:// is not supported yet; use database://."
-            )
         # setdefault: of two threads that race here, both get the same one.
-        broker = _brokers.setdefault((alias, url), DatabaseBroker(alias, address.database))
+        broker = _brokers.setdefault((alias, url), DatabaseBroker(alias, parse_broker(url).database))
     return broker
 
 

@@ -55,11 +55,11 @@ def encode_value(value: Any, *, max_bytes: int = MIB, plain: bool = False) -> st
 
 
 def decode_call(
-    text: str, function: Callable[..., Any] | None = None, *, takes_context: bool | None = None
+    text: str, function: Callable[..., Any] | None = None, *, takes_context: bool = False
 ) -> tuple[list[Any], dict[str, Any]]:
     """What ``encode_call`` was given; Enums and dataclasses are rebuilt from the annotations of ``function``.
 
-    ``takes_context``: the worker fills its first parameter (None: if it looks so). Raises PayloadError.
+    ``takes_context``: the worker fills its first parameter. Raises PayloadError.
     """
     call = _loads(text)
     if type(call) is not list or len(call) != 2 or type(call[0]) is not list or type(call[1]) is not dict:

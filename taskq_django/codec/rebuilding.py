@@ -51,17 +51,14 @@ def _rebuilt(name: str, value: Any, rebuild: Rebuild | None) -> Any:
 
 
 @lru_cache(maxsize=4096)
-def rebuilders_of(function: Callable[..., Any], takes_context: bool | None = None) -> Rebuilders | None:
-    """None where no parameter needs one.
-
-    ``takes_context``: the worker fills the first parameter, not the message; None: if it looks so.
-    """
+def rebuilders_of(function: Callable[..., Any], takes_context: bool = False) -> Rebuilders | None:
+    """None where no parameter needs one. ``takes_context``: the worker fills the first one, not the message."""
     try:
         parameters = list(signature(function).parameters.values())
         hints = hints_of(function)
     except (TypeError, ValueError):  # no function of Python
         return None
-    if parameters and (_is_context(parameters[0]) if takes_context is None else takes_context):
+    if parameters and takes_context:
         del parameters[0]
     of = {each.name: _rebuild(hints.get(each.name)) for each in parameters}
     if not any(of.values()):
@@ -81,11 +78,6 @@ def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
     """The annotations of its parameters, as far as they can be resolved. Raises what ``signature`` does."""
     raw = {name: parameter.annotation for name, parameter in signature(function).parameters.items()}
     return _hints(function, raw, getattr(unwrap(function), "__globals__", {}))
-
-
-def _is_context(first: Parameter) -> bool:
-    annotated = first.annotation is not Parameter.empty
-    return first.name == "context" and (not annotated or "TaskContext" in str(first.annotation))
 
 
 def _hints(owner: Any, raw: Mapping[str, Any], names: dict[str, Any]) -> dict[str, Any]:

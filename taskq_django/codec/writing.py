@@ -18,8 +18,7 @@ from django.utils.functional import Promise
 
 from ..exceptions import PayloadError
 from .refusal import KeyRefused, Refused, TooLarge, brief, located, unfit
-from .tags import TAG as TAG
-from .tags import from_json as from_json
+from .tags import TAG, from_json
 
 DEEPEST = 20
 _LEAST, _MOST = -(2**63), 2**63 - 1  # what every reader of JSON takes for an int

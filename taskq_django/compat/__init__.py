@@ -15,12 +15,7 @@ if TYPE_CHECKING or django.VERSION >= (6, 0):
     from django.tasks import TaskContext, TaskResult, TaskResultStatus, task_backends
     from django.tasks.backends.base import BaseTaskBackend
     from django.tasks.base import TASK_REFRESH_ATTRS, Task, TaskError
-    from django.tasks.exceptions import (
-        InvalidTask,
-        InvalidTaskBackend,
-        TaskResultDoesNotExist,
-        TaskResultMismatch,
-    )
+    from django.tasks.exceptions import InvalidTask, InvalidTaskBackend, TaskResultDoesNotExist
     from django.tasks.signals import task_enqueued, task_finished, task_started
 
     FRAMEWORK = "django.tasks"
@@ -32,7 +27,7 @@ elif importlib.util.find_spec("django_tasks") is not None:
     from django_tasks import exceptions as _exceptions
     from django_tasks.backends.base import BaseTaskBackend
     from django_tasks.base import TASK_REFRESH_ATTRS, Task, TaskError
-    from django_tasks.exceptions import TaskResultDoesNotExist, TaskResultMismatch
+    from django_tasks.exceptions import TaskResultDoesNotExist
     from django_tasks.signals import task_enqueued, task_finished, task_started
 
     # Renamed after 0.12 to the names that Django uses.
@@ -52,7 +47,6 @@ else:
         TaskError,
         TaskResult,
         TaskResultDoesNotExist,
-        TaskResultMismatch,
         TaskResultStatus,
         task_backends,
         task_enqueued,
@@ -114,7 +108,6 @@ __all__ = [
     "TaskError",
     "TaskResult",
     "TaskResultDoesNotExist",
-    "TaskResultMismatch",
     "TaskResultStatus",
     "announce",
     "is_heard",

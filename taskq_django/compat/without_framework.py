@@ -29,9 +29,6 @@ class InvalidTaskBackend(ConfigurationError): ...
 class TaskResultDoesNotExist(ConfigurationError): ...
 
 
-class TaskResultMismatch(ConfigurationError): ...
-
-
 class NoBackends:
     def __iter__(self) -> Iterator[str]:
         return iter(())

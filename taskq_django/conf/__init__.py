@@ -1,6 +1,5 @@
 """The settings: ``sections`` has each, ``declaration`` says how one is declared, ``broker_url`` where jobs wait."""
 
-from .broker_url import parse_broker
 from .sections import (
     SECTIONS,
     BackendOptions,
@@ -20,7 +19,6 @@ __all__ = [
     "Beat",
     "Worker",
     "option_problems",
-    "parse_broker",
     "problems",
     "queue_name_problem",
     "read_options",

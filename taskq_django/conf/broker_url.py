@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..exceptions import ConfigurationError
 from .declaration import Problem, listed, nearest
@@ -32,7 +32,6 @@ class BrokerAddress:
 
     kind: str
     database: str = ""  # alias in DATABASES; "" asks the project's routers
-    url: str = field(default="", repr=False)  # of any other kind; may hold a password
 
 
 def parse_broker(url: str) -> BrokerAddress:
@@ -49,9 +48,9 @@ def parse_broker(url: str) -> BrokerAddress:
     if scheme in ("database", "cache"):
         if found["login"] or rest.strip("/") or not _ALIAS.fullmatch(place):
             raise ConfigurationError(f'"{masked(url)}" must be {scheme}:// and an alias, no more.')
-        return BrokerAddress(scheme, database=place) if scheme == "database" else BrokerAddress(scheme, url=url)
+        return BrokerAddress(scheme, database=place if scheme == "database" else "")
     _check_server(url, found["login"] or "", place)
-    return BrokerAddress(scheme, url=url)
+    return BrokerAddress(scheme)
 
 
 def address_problem(url: str, where: str, databases: Collection[str]) -> Problem | None:

@@ -18,7 +18,7 @@ from ..states import FINAL, State
 
 _COMMON = (
     *("id", "task_path", "backend", "queue_name", "status", "enqueued_at", "run_after", "payload", "headers"),
-    *("tries", "attempts", "crashes", "worker_id"),
+    *("attempts", "worker_id"),
 )
 
 
@@ -52,9 +52,7 @@ class Story:
     run_after: datetime | None
     payload: str
     headers: str
-    tries: int
     attempts: int
-    crashes: int
     worker_id: str | None
     priority: int
     started_at: datetime | None

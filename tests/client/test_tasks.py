@@ -12,9 +12,10 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import override_settings
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from taskq_django import Task, compat, task
-from taskq_django.compat import FRAMEWORK, InvalidTask, TaskResultDoesNotExist, TaskResultMismatch
+from taskq_django.compat import FRAMEWORK, InvalidTask, TaskResultDoesNotExist
 from taskq_django.exceptions import ArgumentError, BrokerError, ConfigurationError, PayloadTooLarge
 from taskq_django.models import QueuedJob
 from taskq_django.registry import registry
@@ -22,6 +23,7 @@ from taskq_django.task_options import TaskOptions
 from taskq_django.testing import run_all
 from tests.app import plain, tasks
 
+TaskResultMismatch = import_string(f"{FRAMEWORK}.exceptions.TaskResultMismatch")
 OURS = "taskq_django.TaskqBackend"
 DUMMY = f"{FRAMEWORK}.backends.dummy.DummyBackend"
 IMMEDIATE = f"{FRAMEWORK}.backends.immediate.ImmediateBackend"

@@ -16,15 +16,17 @@ from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client, override_settings
 from django.urls import reverse
+from django.utils.module_loading import import_string
 
 from taskq_django import compat
-from taskq_django.compat import FRAMEWORK, TaskResultDoesNotExist, TaskResultMismatch, task_backends
+from taskq_django.compat import FRAMEWORK, TaskResultDoesNotExist, task_backends
 from taskq_django.models import JobAttempt, JobResult, QueuedJob
 from taskq_django.testing import run_all
 from tests.app import plain, tasks
 
 pytestmark = pytest.mark.django_db
 
+TaskResultMismatch = import_string(f"{FRAMEWORK}.exceptions.TaskResultMismatch")
 OURS = "taskq_django.TaskqBackend"
 FIELDS = [
     "id", "task", "status", "enqueued_at", "started_at", "finished_at", "last_attempted_at", "args", "kwargs",

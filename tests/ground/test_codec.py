@@ -290,13 +290,11 @@ def test_none_is_let_through_whatever_the_annotation_says() -> None:
 
 def with_context(context, color: Color) -> None: ...  # type: ignore[no-untyped-def]
 def with_own_context(context: dict[str, Any], color: Color) -> None: ...
-def with_neither(context, color: Color) -> None: ...  # type: ignore[no-untyped-def]
 
 
 def test_the_parameter_that_the_worker_fills_takes_no_argument() -> None:
-    assert decode_call('[["red"],{}]', with_context) == ([Color.RED], {})
+    assert decode_call('[["red"],{}]', with_context, takes_context=True) == ([Color.RED], {})
     assert decode_call('[[{},"red"],{}]', with_own_context) == ([{}, Color.RED], {})
-    assert decode_call('[[{},"red"],{}]', with_neither, takes_context=False) == ([{}, Color.RED], {})
 
 
 @pytest.mark.parametrize(

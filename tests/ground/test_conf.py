@@ -18,13 +18,12 @@ from taskq_django.conf import (
     BackendOptions,
     Worker,
     option_problems,
-    parse_broker,
     problems,
     queue_name_problem,
     read_options,
     taskq_settings,
 )
-from taskq_django.conf.broker_url import masked
+from taskq_django.conf.broker_url import masked, parse_broker
 from taskq_django.conf.declaration import Option, option, options, read_section
 from taskq_django.exceptions import ConfigurationError
 
