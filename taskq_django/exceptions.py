@@ -24,7 +24,9 @@ Retry and Discard are no errors: a task raises them to say how its run ends.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -131,6 +133,12 @@ class Discard(Exception):
 def one_line(error: Exception) -> str:
     """What it says, for a log."""
     return " ".join(str(error).split())
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What a message asks of a name that is not known; "" where none of the known ones is near."""
+    nearest = get_close_matches(name, list(known), n=1)
+    return f'Did you mean "{nearest[0]}"?' if nearest else ""
 
 
 def as_text(value: object) -> str:

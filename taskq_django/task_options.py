@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from difflib import get_close_matches
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from .backoff import LONGEST_DELAY, Backoff
 from .compat import InvalidTask
-from .exceptions import ArgumentError
+from .exceptions import ArgumentError, did_you_mean
 from .schedules.declaring import DeclaredSchedule
 
 if TYPE_CHECKING:
@@ -90,8 +89,7 @@ def validate_sensitive(task: Any, parameters: Mapping[str, Parameter]) -> None:
         return
     for name in task.sensitive:
         if name not in parameters:
-            near = get_close_matches(name, parameters, n=1)
-            remedy = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(parameters) or 'none'}."
+            remedy = did_you_mean(name, parameters) or f"It has {', '.join(parameters) or 'none'}."
             raise InvalidTask(f"Task {task.module_path}: sensitive names {name!r}, which is no parameter. {remedy}")
 
 

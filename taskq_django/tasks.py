@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from functools import lru_cache
 from inspect import Parameter, Signature, iscoroutinefunction, isfunction, signature
 from typing import (
@@ -27,7 +26,7 @@ from django.utils import timezone
 from . import compat, task_options
 from .compat import InvalidTask, InvalidTaskBackend
 from .conf import taskq_settings
-from .exceptions import ArgumentError
+from .exceptions import ArgumentError, did_you_mean
 from .schedules.declaring import DeclaredSchedule
 from .task_options import BackoffOption, TaskOptions
 
@@ -253,8 +252,8 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         raise TypeError("run_after cannot be fixed in @task: use .using(run_after=…) where you enqueue.")
     unknown = sorted(options.keys() - Task.__dataclass_fields__.keys() | options.keys() & {"func", "native"})
     if unknown:
-        nearest = get_close_matches(unknown[0], Task.__dataclass_fields__, n=1)
-        raise TypeError(f"@task has no option {unknown[0]!r}." + (f" Did you mean {nearest[0]!r}?" if nearest else ""))
+        remedy = did_you_mean(unknown[0], Task.__dataclass_fields__)
+        raise TypeError(f"@task has no option {unknown[0]!r}. {remedy}".rstrip())
 
     def decorate(func: Callable[..., Any]) -> Task[..., Any]:
         if not isfunction(func) or "<" in func.__qualname__:

@@ -12,7 +12,8 @@ from django.core.checks import CheckMessage, register
 from django.utils.module_loading import import_string
 
 from ..conf import option_problems, problems, queue_name_problem
-from ..conf.declaration import Problem, described, nearest
+from ..conf.declaration import Problem, described
+from ..exceptions import did_you_mean
 from .messages import TAG, message_of
 
 BACKEND = "taskq_django.TaskqBackend"
@@ -114,8 +115,7 @@ def _backend_problems(alias: str, params: Mapping[str, Any]) -> Iterator[Problem
 
 
 def _misspelt(alias: str, path: str, error: ImportError) -> Iterator[Problem]:
-    near = nearest(path, [BACKEND])
-    if near or path.partition(".")[0] == TAG:
+    if did_you_mean(path, [BACKEND]) or path.partition(".")[0] == TAG:
         message = f'is "{path}", which cannot be imported: {error}. Did you mean "{BACKEND}"?'
         yield Problem(f'TASKS["{alias}"]["BACKEND"]', message, "", "E008")
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from ..exceptions import ConfigurationError
-from .declaration import Problem, listed, nearest
+from ..exceptions import ConfigurationError, did_you_mean
+from .declaration import Problem, listed
 
 # Scheme of the URL -> the extra of ours that it needs; "" for none.
 SCHEMES = {
@@ -41,10 +41,8 @@ def parse_broker(url: str) -> BrokerAddress:
         raise ConfigurationError(f'"{masked(url)}" is no URL; write it like "redis://localhost:6379/0".')
     scheme, place, rest = found["scheme"].lower(), found["place"], found["rest"]
     if scheme not in SCHEMES:
-        near = nearest(scheme, SCHEMES)
-        raise ConfigurationError(
-            f'"{masked(url)}" has the unknown scheme "{scheme}".' + (f' Did you mean "{near}://"?' if near else "")
-        )
+        near = did_you_mean(scheme, SCHEMES)
+        raise ConfigurationError(f'"{masked(url)}" has the unknown scheme "{scheme}". {near}'.rstrip())
     if scheme in ("database", "cache"):
         if found["login"] or rest.strip("/") or not _ALIAS.fullmatch(place):
             raise ConfigurationError(f'"{masked(url)}" must be {scheme}:// and an alias, no more.')
@@ -62,10 +60,9 @@ def address_problem(url: str, where: str, databases: Collection[str]) -> Problem
     if address.kind == "database":
         if not address.database or address.database in databases:
             return None
-        near = nearest(address.database, databases)
-        message = f'names the database "{address.database}", which is not in DATABASES.'
-        message += f' Did you mean "{near}"?' if near else ""
-        return Problem(where, message, f"The aliases are {listed(databases)}.", "E005")
+        near = did_you_mean(address.database, databases)
+        message = f'names the database "{address.database}", which is not in DATABASES. {near}'
+        return Problem(where, message.rstrip(), f"The aliases are {listed(databases)}.", "E005")
     later = 'This version of taskq_django sends through the database only: use "database://".'
     if importlib.util.find_spec("kombu") is None:
         install = f'Type: pip install "taskq-django[{SCHEMES[address.kind]}]".'

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
+
+from ..exceptions import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +162,8 @@ def read_section(
 def unknown_key(where: str, key: object, valid: Iterable[str], case: Callable[[str], str] = str.upper) -> Problem:
     """The problem of a key that is not in ``valid``, with the nearest one that is."""
     valid = list(valid)
-    near = nearest(case(key), valid) if isinstance(key, str) else ""
-    message = f"has no key {shown(key)}." + (f' Did you mean "{near}"?' if near else "")
-    return Problem(where, message, f"Its keys are {listed(valid)}.", "E002")
-
-
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """The one of ``valid`` that ``name`` most likely was meant to be, or ""."""
-    return next(iter(difflib.get_close_matches(name, list(valid), n=1)), "")
+    near = did_you_mean(case(key), valid) if isinstance(key, str) else ""
+    return Problem(where, f"has no key {shown(key)}. {near}".rstrip(), f"Its keys are {listed(valid)}.", "E002")
 
 
 def listed(names: Iterable[str]) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from typing import Any
 
-from ..exceptions import SpecError
+from ..exceptions import SpecError, did_you_mean
 from . import read_kind
 from .interval import interval_text
 from .zones import default_timezone
@@ -95,5 +94,4 @@ def every(
 def _refuse_unknown(function: str, given: Mapping[str, Any]) -> None:
     known = DeclaredSchedule.__dataclass_fields__.keys() - {"kind", "spec"}
     for name in given.keys() - known:
-        nearest = get_close_matches(name, known, n=1)
-        raise TypeError(f"{function}() has no option {name!r}." + (f" Did you mean {nearest[0]!r}?" if nearest else ""))
+        raise TypeError(f"{function}() has no option {name!r}. {did_you_mean(name, known)}".rstrip())

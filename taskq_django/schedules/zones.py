@@ -5,14 +5,13 @@ from __future__ import annotations
 import zoneinfo
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from functools import lru_cache
 from math import ceil, floor
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
-from ..exceptions import ConfigurationError, SpecError
+from ..exceptions import ConfigurationError, SpecError, did_you_mean
 
 # No zone changes its clocks twice within so long (the shortest time is a week: Recife in 2000, Gaza in 2040).
 STRIDE = timedelta(days=5)
@@ -38,9 +37,8 @@ def read_zone(name: str) -> ZoneInfo:
     """Raises SpecError for what is no name of a time zone."""
     if not isinstance(name, str) or name not in zone_names():
         is_short = isinstance(name, str) and len(name) <= 60  # a megabyte would be compared for half a second
-        nearest = get_close_matches(name, zone_names(), n=1) if is_short else []
-        remedy = f"did you mean {nearest[0]}?" if nearest else "a right one is Europe/Berlin."
-        raise SpecError("timezone", f"There is no time zone {str(name)[:60]!r}: {remedy}")
+        remedy = (did_you_mean(name, zone_names()) if is_short else "") or "A right one is Europe/Berlin."
+        raise SpecError("timezone", f"There is no time zone {str(name)[:60]!r}. {remedy}")
     return ZoneInfo(name)
 
 

@@ -105,8 +105,8 @@ def test_any_other_iterable_is_a_list(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("names", "remedy"),
     [
-        (["pni"], "sensitive names 'pni', which is no parameter. Did you mean 'pin'?"),
-        (["pin", "amout"], "Did you mean 'amount'?"),
+        (["pni"], "sensitive names 'pni', which is no parameter. Did you mean \"pin\"?"),
+        (["pin", "amout"], 'Did you mean "amount"?'),
         (["PIN"], "It has user, pin, amount."),
         (["password"], "It has user, pin, amount."),
     ],

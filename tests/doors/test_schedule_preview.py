@@ -69,7 +69,7 @@ def test_a_time_that_comes_twice_is_marked(admin_client: Client) -> None:
         ({"spec": "0 0 * *"}, "must have five"),
         ({"spec": ""}, "five fields"),
         ({"spec": "x" * 40_000}, "at most 100 characters"),
-        ({"spec": "0 3 * * *", "timezone": "Europe/Berln"}, "did you mean Europe/Berlin?"),
+        ({"spec": "0 3 * * *", "timezone": "Europe/Berln"}, "Did you mean &quot;Europe/Berlin&quot;?"),
         ({"spec": "0 3 * * *", "timezone": "../../etc/passwd"}, "There is no time zone"),
         ({"spec": "0 3 * * *", "kind": "hourly"}, "There is no kind"),
         ({"kind": "once", "spec": "2020-01-01 00:00"}, "no run to come"),

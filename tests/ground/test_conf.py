@@ -270,7 +270,7 @@ def test_an_unknown_database_is_named_with_those_that_exist() -> None:
         ("redis://:1", "has no host"),
         ("redis//x", "is no URL"),
         ("pickle://", 'has the unknown scheme "pickle"'),
-        ("databse://", 'Did you mean "database://"?'),
+        ("databse://", 'Did you mean "database"?'),
         ("redis://h:99999/0", "has the port 99999; it must be from 1 to 65535"),
         ("redis://h:0", "has the port 0;"),
         ("redis://h\n", "has no host"),

@@ -25,7 +25,7 @@ def test_an_interval_is_given_in_units_or_as_a_timedelta() -> None:
         (lambda: every(seconds=0.5), SpecError, "whole seconds"),
         (lambda: every("5 minutes"), SpecError, r"as every\(minutes=5\)"),
         (lambda: cron("61 * * * *"), SpecError, "out of range"),
-        (lambda: cron("* * * * *", timezone="Berlin"), SpecError, "did you mean Europe/Berlin"),
+        (lambda: cron("* * * * *", timezone="Berlin"), SpecError, 'Did you mean "Europe/Berlin"'),
         (lambda: cron("* * * * *", misfire="never"), SpecError, "skip, once, all"),
         (lambda: cron("* * * * *", start=NAIVE), SpecError, "with a time zone"),
         (lambda: cron("* * * * *", args=("north")), SpecError, "a list or a tuple, not 'north'"),
@@ -33,7 +33,7 @@ def test_an_interval_is_given_in_units_or_as_a_timedelta() -> None:
         (
             lambda: cron("* * * * *", misfires="all"),
             TypeError,
-            r"cron\(\) has no option 'misfires'. Did you mean 'misfire'",
+            r"cron\(\) has no option 'misfires'. Did you mean \"misfire\"",
         ),
         (lambda: every(minutes=5, spec="x"), TypeError, r"every\(\) has no option 'spec'"),
     ],

@@ -119,17 +119,17 @@ MOMENTS = {
     "1999-12-31 23:59": "from 2000 to 9000",
 }
 NO_ZONES = {
-    "": "a right one is",
-    "Mars/X": "a right one is",
-    "../../etc/passwd": "a right one is",
-    "/etc/localtime": "a right one is",
-    "Europe": "a right one is|did you mean",
-    "+05:30": "a right one is",
+    "": "A right one is",
+    "Mars/X": "A right one is",
+    "../../etc/passwd": "A right one is",
+    "/etc/localtime": "A right one is",
+    "Europe": "A right one is|Did you mean",
+    "+05:30": "A right one is",
     "localtime": "There is no time zone 'localtime'",
-    "europe/berlin": "did you mean Europe/Berlin",
-    "Europe/Berlin\n": "did you mean Europe/Berlin",
-    "Europe/Berlin\x00": "did you mean Europe/Berlin",
-    "Europe/" * 200_000: "a right one is",
+    "europe/berlin": 'Did you mean "Europe/Berlin"',
+    "Europe/Berlin\n": 'Did you mean "Europe/Berlin"',
+    "Europe/Berlin\x00": 'Did you mean "Europe/Berlin"',
+    "Europe/" * 200_000: "A right one is",
 }
 
 
