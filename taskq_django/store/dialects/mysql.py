@@ -16,7 +16,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from ...jobs import Claim, Ended, Failed, Job, Outcome, Released, Retried
+from ...jobs import Claim, Ended, Failed, Job, Outcome, Released, Retried, dashed
 from ...sleeper import Bell
 from ..limits import Limits
 from ..weights import LIGHT, what_fits
@@ -209,7 +209,7 @@ class MySQL(Dialect):
             heavy = dict(cursor.fetchall())
         return [
             Claim(
-                Job(_dashed(id_), path, text, backend, queue_name, -rank, headers, tried, begun, died, lost, at / 1e6),
+                Job(dashed(id_), path, text, backend, queue_name, -rank, headers, tried, begun, died, lost, at / 1e6),
                 token,
                 waited / 1e6,
                 verdict,
@@ -278,17 +278,12 @@ class MySQL(Dialect):
         tokens = {outcome.claim.job.id: outcome.claim.receipt for outcome in outcomes}
         ids = [id_.replace("-", "") for id_ in tokens]
         cursor.execute(HELD.format(_places(ids)), ids)
-        rows = [(_dashed(id_), token) for id_, token in cursor.fetchall()]
+        rows = [(dashed(id_), token) for id_, token in cursor.fetchall()]
         return {id_ for id_, token in rows if token is not None and str(token).replace("-", "") == tokens[id_]}
 
 
 def _places(ids: Sequence[Any]) -> str:
     return f"({', '.join(['%s'] * len(ids))})"
-
-
-def _dashed(id_: Any) -> str:
-    text = str(id_)
-    return text if len(text) == 36 else f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _hex(record: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import orjson
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from ...jobs import Claim, Ended, Failed, Job, Outcome, Released, Retried, size_of
+from ...jobs import Claim, Ended, Failed, Job, Outcome, Released, Retried, dashed, size_of
 from ...sleeper import Bell
 from ..weights import HEAVIEST
 from .base import (
@@ -129,7 +129,7 @@ class SQLite(Dialect):
         return [
             Claim(
                 Job(
-                    _dashed(id_),
+                    dashed(id_),
                     path,
                     text,
                     backend,
@@ -185,7 +185,7 @@ class SQLite(Dialect):
         """The ids of those claims whose rows still carry the claim's token."""
         tokens = {o.claim.job.id.replace("-", ""): o.claim.receipt for o in outcomes}
         cursor.execute(HELD, [orjson.dumps(list(tokens)).decode()])
-        return {_dashed(id_) for id_, token in cursor.fetchall() if token == tokens[id_]}
+        return {dashed(id_) for id_, token in cursor.fetchall() if token == tokens[id_]}
 
     def bell(self, connection: BaseDatabaseWrapper) -> Bell:
         return DataVersionBell(connection)
@@ -206,10 +206,6 @@ def _seconds(moment: Any) -> float:
         return datetime.fromisoformat(f"{moment}+00:00").timestamp()
     except ValueError:
         return math.inf
-
-
-def _dashed(id_: str) -> str:
-    return f"{id_[:8]}-{id_[8:12]}-{id_[12:16]}-{id_[16:20]}-{id_[20:]}"
 
 
 def _verdict(moments: Sequence[str | None], now: str) -> str:
