@@ -15,11 +15,12 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from ..conf import taskq_settings
-from ..models import JobAttempt, JobResult, QueuedJob, ScheduleRun
+from ..models import JobAttempt, JobResult, ScheduleRun
 from ..models.moments import DatabaseNow, as_orm_has
 from ..registry import registry
 from ..states import FINAL, State
 from .connections import own_transaction
+from .stories import read_standings
 
 AT_ONCE = 1000  # rows of one transaction
 
@@ -117,20 +118,12 @@ def _prune_attempts(database: str) -> int:
     ids = list(attempts.order_by("job_id").values_list("job_id", flat=True)[:AT_ONCE])
     if len(ids) == AT_ONCE:
         _looked_to[database] = ids[-1]
-    gone = set(ids) - _with_story(database, set(ids))
+    jobs = set(map(str, ids))
+    gone = jobs - read_standings(jobs, database).keys()
     if not gone:
         return 0
     with own_transaction(database):
         return JobAttempt.objects.using(database).filter(job_id__in=gone).only("id").delete()[0]
-
-
-def _with_story(database: str, ids: set[UUID]) -> set[UUID]:
-    """One statement over both tables: between two, a job could move from the one to the other and be in neither."""
-    live, ended = (
-        model._default_manager.using(database).filter(id__in=ids).order_by().values_list("id", flat=True)
-        for model in (QueuedJob, JobResult)
-    )
-    return set(live.union(ended, all=True))
 
 
 def first_id(moment: float) -> UUID:

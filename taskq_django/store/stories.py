@@ -80,7 +80,7 @@ class Standing:
 
 
 def read_standings(ids: Iterable[str], using: str) -> dict[str, Standing]:
-    """As ``read_stories``, for many jobs that may be large."""
+    """As ``read_stories``, for many jobs that may be large: no text is read."""
     keys = [UUID(id_) for id_ in ids]
     live, ended = (
         model._default_manager.using(using)
