@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -25,7 +25,7 @@ class Kind(ABC):
     def describe(self) -> str:
         """In words."""
 
-    def lints(self) -> Sequence[str]:
+    def lints(self) -> Iterable[str]:
         """What its author may not have meant."""
         return ()
 

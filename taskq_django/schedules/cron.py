@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -131,10 +131,7 @@ class Cron(Kind):
             in_list = self._either_day and field.is_of_days  # it says "or" of single days only
             yield (word if (is_plain or in_steps) and not in_list else written).upper()
 
-    def lints(self) -> Sequence[str]:
-        return list(self._lints())
-
-    def _lints(self) -> Iterator[str]:
+    def lints(self) -> Iterator[str]:
         minute, _, day, month, _ = self._written
         for field, word in zip(FIELDS, self._fields, strict=True):
             yield from field.lints(word)
