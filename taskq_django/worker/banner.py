@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
 
 import django
 from django.conf import settings
@@ -20,6 +19,7 @@ from ..models.moments import DatabaseNow
 from ..registry import registry
 from ..states import WAITING
 from ..store.dialects.advice import advice, max_connections
+from .fetcher import QueueChoice
 from .options import WorkerOptions
 
 # A worker that may open so large a part of the connections that the server allows is worth a warning.
@@ -82,11 +82,11 @@ def notices(options: WorkerOptions, brokers: Mapping[str, Broker]) -> Iterator[t
 def _unserved(options: WorkerOptions, brokers: Mapping[str, Broker]) -> Iterator[tuple[str, str]]:
     """A row for each of the first UNSERVED_SHOWN queues that have jobs, and nobody to run them."""
     shown = 0
-    own = Served(*map(frozenset, (options.backends, options.queues, options.exclude_queues)))
+    own = options.backends, QueueChoice(frozenset(options.queues), frozenset(options.exclude_queues))
     for alias, broker in brokers.items():
         servers = [own, *_live(broker.database)]
         for queue in _queues(broker.database, alias):
-            if any(server.serves(alias, queue) for server in servers):
+            if any(alias in backends and choice.serves(queue) for backends, choice in servers):
                 continue
             if shown == UNSERVED_SHOWN:
                 yield "unserved", "and more: see manage.py taskq_status"
@@ -118,20 +118,12 @@ def _waiting(database: str, alias: str, queue: str) -> str:
     return f"{count} job{'' if count == 1 else 's'}"
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    backends: frozenset[str]
-    queues: frozenset[str]  # empty: all
-    without: frozenset[str] = frozenset()
-
-    def serves(self, backend: str, queue: str) -> bool:
-        return backend in self.backends and (not self.queues or queue in self.queues) and queue not in self.without
-
-
-def _live(database: str) -> list[Served]:
+def _live(database: str) -> list[tuple[Collection[str], QueueChoice]]:
+    """The backends and the queues of each live worker."""
     lease = taskq_settings().worker.lease
     rows = WorkerProcess.objects.using(database).filter(supervisor=None, seen_at__gte=DatabaseNow(-lease))
-    return [
-        Served(*(frozenset(filter(None, text.split(","))) for text in row))
-        for row in rows.values_list("backends", "queues", "excluded")
-    ]
+    served: list[tuple[Collection[str], QueueChoice]] = []
+    for row in rows.values_list("backends", "queues", "excluded"):
+        backends, *queues = (frozenset(filter(None, text.split(","))) for text in row)
+        served.append((backends, QueueChoice(*queues)))
+    return served
