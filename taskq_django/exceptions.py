@@ -71,7 +71,7 @@ class BrokerError(TaskqError):
 
 
 class BrokerUnavailable(BrokerError):
-    """The broker cannot be reached; what was to be sent was not sent."""
+    """The broker cannot be reached: nothing was written, or it was and the answer is lost."""
 
 
 class OutcomeRefused(BrokerError):

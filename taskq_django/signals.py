@@ -1,9 +1,9 @@
-"""Middleware hooks. The sender is always the task's function.
+"""Middleware hooks. The sender is the task's function, or None: for ``worker_…``, and where nobody knows the task.
 
-``before_enqueue`` and ``before_run`` are sent with ``send()``: a receiver may change the job's ``headers`` (a dict) or
-veto with ``raise Discard(reason)``. The rest use ``send_robust()``: a broken receiver is logged and can lose nothing.
-Receivers may be sync or async. They are sent by the client, the executor, the process and the finisher, never
-by a broker. The reference in the documentation is made from the declarations below.
+``before_enqueue`` and ``before_run`` are sent with ``send()``: a receiver may veto with ``raise Discard(reason)``, and
+one of ``before_enqueue`` may change the job's ``headers`` (a dict). The rest use ``send_robust()``: a broken receiver
+is logged and can lose nothing. Receivers may be sync or async. They are sent by the client, the executor, the process,
+the finisher and the beat, never by a broker. The reference in the documentation is made from the declarations below.
 """
 
 from __future__ import annotations
@@ -53,12 +53,11 @@ enqueue_failed = Hook("job, exception", "It was not sent.", by_client=True)
 before_run = Hook("claim", "In the thread that runs the job.")
 after_run = Hook(
     "claim, outcome",
-    "Always, whatever came of it; the receivers in reverse order. The outcome is not stored yet. ``sender`` is"
-    " None for a task that this process does not know.",
+    "Always, whatever came of it; the receivers in reverse order. The outcome is not stored yet.",
 )
 run_failed = Hook("claim, outcome, exception", "The job has ended as FAILED.")
 run_retried = Hook("claim, outcome, exception", "It will be tried again.")
 result_recorded = Hook("outcome", "The store has the outcome; sent on the worker's loop thread, so be quick.")
-worker_started = Hook("worker_id", "In each worker process, before its first claim; ``sender`` is None.")
-worker_stopping = Hook("worker_id", "In each worker process, when its loop has ended; ``sender`` is None.")
+worker_started = Hook("worker_id", "In each worker process, before its first claim.")
+worker_stopping = Hook("worker_id", "In each worker process, when its loop has ended.")
 schedule_fired = Hook("schedule, slot, job", "The job of a slot was enqueued, and that is committed.")

@@ -18,7 +18,8 @@ class Broker(ABC):
 
     Every method raises BrokerUnavailable when the store cannot be reached, and BrokerError when its tables are missing
     or older than the code. Nothing is then changed, except that the answer may have been lost: see ``send``,
-    ``settle`` and ``release_unanswered``. In a caller's transaction, errors of the database come as they are.
+    ``settle`` and ``release_unanswered``. In a caller's transaction, and of ``send`` everywhere, errors of the
+    database come as they are.
 
     A claim has a receipt, made anew for each. Every later write names it, and changes nothing where the job is held
     by another receipt, or by none.

@@ -11,7 +11,7 @@ from .moments import MomentField
 
 
 class JobResult(models.Model):
-    """A job that has ended. Written once, when it ends; never changed afterwards."""
+    """A job that has ended. Replaced by a result of more attempts; removed by a retry or by pruning."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     task_path = models.CharField(_("task"), max_length=255)

@@ -13,7 +13,7 @@ from .moments import MomentField
 class QueuedJob(models.Model):
     """A live job. It leaves for JobResult in the transaction that ends it, so this table stays small.
 
-    Written by ``brokers.database`` and ``control`` only.
+    Written by ``brokers.database`` and ``control`` only, for the most part by the statements of ``store.dialects``.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

@@ -120,9 +120,11 @@ class Dialect(ABC):
     def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended], over: bool = False) -> set[str]:
         """Move rows that still have the token of their claim to the results, or remove them where none is kept.
 
-        Returns the ids of their jobs; they are locked. Where there is a result of an id already, raises IntegrityError
-        or, with ``over``, keeps the one of more attempts. A row that waits may be ended too, by who has given it a
-        token; then nothing has begun.
+        Returns the ids of their jobs; they are locked. A row that waits may be ended too, by who has given it a token;
+        then nothing has begun.
+
+        Where there is a result of an id already, the one of more attempts is kept if ``over``. Without it PostgreSQL,
+        MariaDB and MySQL raise IntegrityError, because to look for one costs; SQLite always looks.
         """
 
     @abstractmethod
