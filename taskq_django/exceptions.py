@@ -1,24 +1,5 @@
 """Every exception that taskq_django raises; each message says where, what, and the remedy.
 
-TaskqError
-├── ConfigurationError          a setting is wrong (also Django's ImproperlyConfigured)
-├── TaskNotFound                a task path names no registered task
-├── ArgumentError               an argument cannot travel (also TypeError and ValueError)
-│   └── PayloadTooLarge         all arguments together are over max_payload
-├── PayloadError                stored text of arguments or of a result cannot be read back
-├── ResultNotSerializable       a task returned what cannot be stored (also TypeError)
-│   └── ResultTooLarge
-├── BrokerError
-│   ├── BrokerUnavailable       the store cannot be reached now; nothing was sent
-│   └── OutcomeRefused          the store will never take what came of a job
-├── ResultError
-│   ├── ResultTimeout           the job did not end in time (also TimeoutError)
-│   └── TaskFailed              the job ended without a return value
-├── SpecError                   what a schedule says of its time cannot be read (also ValueError)
-├── BrokenSchedule              no job can be made of a schedule
-├── TaskTimeout                 a run was longer than the task's timeout (also TimeoutError)
-└── WorkerLost                  the process that ran a job is gone; the class of such a failed attempt
-
 Retry and Discard are no errors: a task raises them to say how its run ends.
 """
 
@@ -39,7 +20,7 @@ class TaskqError(Exception):
 
 
 class ConfigurationError(TaskqError, ImproperlyConfigured):
-    """A setting is wrong; the message names it and the remedy."""
+    """A setting is wrong; the message names it and the remedy. Also Django's ImproperlyConfigured."""
 
 
 class TaskNotFound(TaskqError):
@@ -47,7 +28,7 @@ class TaskNotFound(TaskqError):
 
 
 class ArgumentError(TaskqError, TypeError, ValueError):
-    """An argument cannot be sent; the message names it, its type and the remedy."""
+    """An argument cannot be sent; the message names it, its type and the remedy. Also a TypeError and a ValueError."""
 
 
 class PayloadTooLarge(ArgumentError):
@@ -59,7 +40,7 @@ class PayloadError(TaskqError):
 
 
 class ResultNotSerializable(TaskqError, TypeError):
-    """A task returned a value that cannot be stored."""
+    """A task returned a value that cannot be stored. Also a TypeError."""
 
 
 class ResultTooLarge(ResultNotSerializable):
@@ -79,7 +60,10 @@ class OutcomeRefused(BrokerError):
 
 
 class SpecError(TaskqError, ValueError):
-    """A schedule cannot be read; ``field`` names what is wrong: kind, spec, timezone, or an option of ``cron``."""
+    """A schedule cannot be read; ``field`` names what is wrong: kind, spec, timezone, or an option of ``cron``.
+
+    Also a ValueError.
+    """
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -95,7 +79,7 @@ class ResultError(TaskqError):
 
 
 class ResultTimeout(ResultError, TimeoutError):
-    """The job has not ended within the time given."""
+    """The job has not ended within the time given. Also a TimeoutError."""
 
 
 class TaskFailed(ResultError):
@@ -107,7 +91,10 @@ class TaskFailed(ResultError):
 
 
 class TaskTimeout(TaskqError, TimeoutError):
-    """A run took longer than the task's ``timeout``. What ``retry_on`` and ``give_up_on`` are asked about."""
+    """A run took longer than the task's ``timeout``: what ``retry_on`` and ``give_up_on`` are asked about.
+
+    Also a TimeoutError.
+    """
 
 
 class WorkerLost(TaskqError):
