@@ -37,6 +37,8 @@ class Bell(ABC):
 
 
 class Sleeper:
+    """Sleeps in one thread, until its time is over, another thread wakes it, or one of some files can be read."""
+
     def __init__(self) -> None:
         # A socket pair, because Windows can wait for nothing else.
         self._inside, self._outside = socket.socketpair()

@@ -61,6 +61,8 @@ class WorkerStatus:
 
 @dataclass(slots=True)
 class Status:
+    """What all databases of some brokers tell, together."""
+
     queues: list[QueueStatus] = field(default_factory=list)
     workers: list[WorkerStatus] = field(default_factory=list)
     recent: dict[str, int] = field(default_factory=dict)  # ended jobs by state, of those enqueued in the last hour

@@ -53,6 +53,8 @@ _is_coroutine = lru_cache(maxsize=4096)(iscoroutinefunction)
 
 
 class Executor:
+    """Runs the claims of one worker process. Any number of threads may call it at once."""
+
     def __init__(
         self, worker_id: str, max_payload: Mapping[str, int], note_begun: Callable[[Claim], bool] = lambda claim: True
     ) -> None:

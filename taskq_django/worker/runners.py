@@ -99,6 +99,8 @@ class Runner(ABC):
 
 
 class Threads(Runner):
+    """Sync tasks: each seat is a thread, and all take from one queue."""
+
     def __init__(self, seats: int, given: Surroundings) -> None:
         places = [ThreadSeat(given.board, given.limited) for _ in range(seats)]
         super().__init__(places, given)
@@ -170,6 +172,8 @@ class Threads(Runner):
 
 
 class Coroutines(Runner):
+    """Async tasks: one thread has an event loop, and each seat is a coroutine on it."""
+
     def __init__(self, seats: int, given: Surroundings) -> None:
         places = [CoroutineSeat(given.board, given.limited) for _ in range(seats)]
         super().__init__(places, given)

@@ -167,6 +167,8 @@ PAUSED_QUEUES = f"SELECT queue_name FROM {PAUSED} WHERE backend = %s"
 
 
 class MySQL(Dialect):
+    """Both vendors. ``mysql_is_mariadb`` of the connection tells them apart where it matters."""
+
     def needs(self, connection: Any) -> str:
         name, least = ("MariaDB", (10, 6)) if connection.mysql_is_mariadb else ("MySQL", (8, 0, 11))
         wanted, found = (".".join(map(str, version)) for version in (least, connection.mysql_version))

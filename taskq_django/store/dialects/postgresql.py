@@ -143,6 +143,8 @@ UPDATE {JOB} SET status = 'READY', available_at = {NOW} WHERE id = ANY(ARRAY(
 
 
 class PostgreSQL(Dialect):
+    """Most of its writes are one statement each, which moves or changes a whole group of rows."""
+
     one_statement = frozenset({"insert", "claim", "promote", "end"})
 
     @contextmanager
