@@ -44,12 +44,12 @@ class Job(NamedTuple):
     @property
     def is_plain(self) -> bool:
         """Is it sent for the first time, and ready at once and for ever?"""
-        return self[8:] == PLAIN
+        return self[8:] == PLAIN  # from ``attempts`` to ``expires_us``
 
     @property
     def has_lived(self) -> bool:
         """Was it sent before?"""
-        return self[8:13] != FRESH
+        return self[8:13] != FRESH  # from ``attempts`` to ``started_at``
 
 
 FRESH = (0, 0, 0, 0.0, 0.0)  # the counters and times, in their order, of what was never sent

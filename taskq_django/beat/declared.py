@@ -22,7 +22,8 @@ from .firing import stored_call, task_of
 logger = logging.getLogger("taskq_django.beat")
 
 REMOVED = "It is no longer declared in the code."
-# Fields of a declaration that its row has in another form, or keeps when it has them.
+# Fields of a declaration that are not copied into its row as they are. The name, and whether it is enabled, are set
+# when the row is made, and then belong to the row; the others have another form or another name there.
 NOT_COPIED = {"name", "enabled", "args", "kwargs", "timezone", "start", "end"}
 
 

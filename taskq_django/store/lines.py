@@ -1,9 +1,9 @@
 """How long our own threads wait for an answer on their database connections.
 
-A line may lose what goes one way and be alive for the rest. The system's own means see nothing of that, and no limit
-of the server's helps whose word does not arrive: it is the client that must lose patience. PyMySQL and mysqlclient end
-a read that takes too long, when told so; psycopg waits in Python, and can be made to. psycopg2 waits where nothing
-reaches it: there only a peer that is gone is noticed, by the system.
+A connection can lose packets in one direction only. Keepalive does not see it, and the server's time-out message does
+not arrive, so the client must give up. PyMySQL and mysqlclient have an option for that: the most seconds of a read.
+psycopg waits in Python, so we give it a wait of ours, which ends. psycopg2 waits in C, where we cannot end it: there
+only the system's keepalive is left, which notices a peer that is gone.
 
 Connections of other threads, in which tasks run, are the project's: their options are what it says.
 """

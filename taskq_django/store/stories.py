@@ -22,7 +22,7 @@ _COMMON = (
 )
 
 
-# The last attempt of a job in these states has left no failure.
+# The last attempt of a job in these states has not failed: it still runs, or was the one that succeeded.
 WITHOUT_FAILURE = frozenset({State.RUNNING.value, State.SUCCESSFUL.value})
 
 

@@ -10,11 +10,13 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Of one group. As JSON it is up to six times as much: that still fits a statement, a transaction, and a lease.
+# The most bytes of one group. As JSON they are up to six times as many, as \u0000 is for one byte: a server still takes
+# that in one statement, and the transaction ends long before a lease does.
 HEAVIEST = 4 << 20
-# A thousand of these are no more than a group.
+# The most bytes of a text that is light: a thousand such texts together are no more than one group.
 LIGHT = HEAVIEST // 1000
-# Of what one process keeps beyond the jobs that it runs, of each kind: arguments read ahead, results not yet stored.
+# About the most bytes that one process keeps beside the jobs that it runs: of arguments read ahead, and again of
+# results that one backend has not stored yet.
 MOST_KEPT = 4 * HEAVIEST
 
 

@@ -79,8 +79,9 @@ class Seat:
 class ThreadSeat(Seat):
     """Of a thread: an exception is set that CPython raises at the thread's next line of Python.
 
-    It must not arrive outside the task's code. The loop announces that it is firing before it looks whether the seat is
-    armed, and the thread disarms before it looks whether the loop is firing: whoever comes second sees the other.
+    It must not arrive outside the task's code, and there is no lock. The loop first sets ``_firing``, then reads
+    ``_armed``; the thread first clears ``_armed``, then reads ``_firing``. So when both do it at once, either the loop
+    finds the seat disarmed and sets no exception, or the thread finds the loop firing and waits until it has.
     """
 
     def __init__(self, board: Blackboard, limited: Callable[[], None]) -> None:
@@ -107,7 +108,7 @@ class ThreadSeat(Seat):
         while self._firing:
             time.sleep(0)
         if self._fired:
-            for _ in range(100):  # what is still on its way arrives at a jump like these
+            for _ in range(100):  # CPython raises an exception that was set where a loop jumps back: here, not later
                 pass
             self._fired = False
 

@@ -80,7 +80,7 @@ RETURNING id::text, task_path, payload, rank, headers, tries, attempts, crashes,
        WHEN expires_at <= {NOW} AND started_at IS NULL THEN 'EXPIRED' ELSE '' END,
   EXTRACT(EPOCH FROM available_at)::float8"""
 
-CLAIM_ORDER = itemgetter(3, 12, 0)
+CLAIM_ORDER = itemgetter(3, 12, 0)  # rank, available_at, id
 
 # The row moves inside the server; = ANY(ARRAY(…)) again, so that a plain join cannot become a scan.
 END = f"""
@@ -101,7 +101,7 @@ kept AS (
   FROM gone WHERE keep)
 SELECT id::text FROM gone"""
 
-# By whether there may be such results already. Always to look for them would cost each job 2 µs.
+# Index 1 (`over`) replaces an existing result. It is a second statement, because the look-up costs each job 2 µs.
 ENDS = (END, END.replace("WHERE keep)", f"WHERE keep {RESULT_CONFLICT})"))
 # The same with a limit for its locks, which ends with this statement's own transaction: the parameter is read first.
 ENDS_LIMITED = [

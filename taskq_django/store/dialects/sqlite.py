@@ -119,7 +119,7 @@ class SQLite(Dialect):
             # Each is read when it is asked for; Django's own iterator would close it at a break.
             for row in cursor.cursor:
                 rows.append(row)
-                weight += size_of(row[2]) + size_of(row[4])
+                weight += size_of(row[2]) + size_of(row[4])  # payload, headers
                 if weight >= HEAVIEST:
                     break
         if rows:
@@ -250,6 +250,6 @@ def _job_row(job: Job, now: datetime, sent_at: str) -> tuple[Any, ...]:
         job.payload,
         job.headers,
         job.tries,
-        *job[8:11],
+        *job[8:11],  # attempts, crashes, losses
         _moment(job.started_at) if job.started_at else None,
     )
