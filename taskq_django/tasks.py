@@ -169,6 +169,14 @@ class ForeignTask(Task[..., Any]):
     __slots__ = ("_given",)
     _given: compat.AnyTask
 
+    def __post_init__(self) -> None:
+        """Of ``dataclasses.replace``: the project has no such object yet."""
+        fields = {name: getattr(self, name) for name in compat.Task.__dataclass_fields__}
+        object.__setattr__(self, "_given", compat.Task(**fields))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return wrapped, (self._given,)
+
     @property
     def given(self) -> compat.AnyTask:
         return self._given

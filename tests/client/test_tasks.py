@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
+from copy import copy, deepcopy
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -20,6 +23,7 @@ from taskq_django.exceptions import ArgumentError, BrokerError, ConfigurationErr
 from taskq_django.models import QueuedJob
 from taskq_django.registry import registry
 from taskq_django.task_options import TaskOptions
+from taskq_django.tasks import wrapped
 from taskq_django.testing import run_all
 from tests.app import plain, tasks
 
@@ -326,6 +330,30 @@ def test_a_task_of_the_frameworks_own_class_may_be_bound_to_us() -> None:
         run_all()
         result.refresh()
         assert result.return_value == 63
+
+
+@pytest.mark.parametrize(
+    "copied", [copy, deepcopy, lambda known: pickle.loads(pickle.dumps(known))], ids=["copy", "deepcopy", "pickle"]
+)
+def test_a_copy_of_what_stands_for_a_task_of_the_framework_stands_for_it_too(copied: Callable[[Any], Any]) -> None:
+    # The framework copies a task by its path, or else field by field.
+    function = plain.double.func if "__reduce__" in vars(compat.Task) else plain.triple
+    known = wrapped(compat.Task(func=function, priority=5, queue_name="default", run_after=None))
+
+    made = copied(known)
+
+    assert made == known
+    assert made.given == known.given
+    assert type(made.given) is compat.Task
+
+
+def test_what_stands_for_a_task_of_the_framework_may_be_replaced() -> None:
+    known = wrapped(compat.Task(func=plain.triple, priority=5, queue_name="default", run_after=None))
+
+    made = replace(known, priority=7)
+
+    assert (made.priority, made.given.priority, known.given.priority) == (7, 7, 5)
+    assert type(made.given) is compat.Task
 
 
 @db
