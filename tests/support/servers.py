@@ -141,12 +141,17 @@ class MariaDB(Server):
         choose_mysql_driver()
         super().__init__(where)
         self._server, self._user = server, getpass.getuser()
-        options = [f"--datadir={self.folder / 'data'}", f"--user={self._user}", "--skip-test-db"]
+        # A server that starts removes what others have left in its folder of temporary files, and what they still use.
+        self._temporary = self.folder / "tmp"
+        self._temporary.mkdir()
+        places = [f"--datadir={self.folder / 'data'}", f"--tmpdir={self._temporary}"]
+        options = [*places, f"--user={self._user}", "--skip-test-db"]
         _call([install, "--no-defaults", "--auth-root-authentication-method=normal", *options], self.folder)
 
     def _command(self) -> list[str]:
         options = {
             "datadir": self.folder / "data",
+            "tmpdir": self._temporary,
             "socket": self.folder / "socket",
             "pid-file": self.folder / "pid",
             "port": self.port,

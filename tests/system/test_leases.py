@@ -131,10 +131,10 @@ def test_a_stop_costs_no_job_a_try_and_runs_none_twice(start_worker: Start, ledg
     assert set(JobResult.objects.values_list("attempts", "tries", "crashes")) == {(1, 0, 0)}
 
 
-def test_a_task_that_swallows_everything_does_not_outlive_the_grace(start_worker: Start) -> None:
-    job = tasks.swallow_for_ever.enqueue()
+def test_a_task_that_swallows_everything_does_not_outlive_the_grace(start_worker: Start, ledger: Ledger) -> None:
+    job = tasks.swallow_for_ever.enqueue(str(ledger.path))
     worker = start_worker("--grace", "0.5").wait_until_ready()
-    wait_for(lambda: (job.refresh(), job.state is State.RUNNING)[1])
+    wait_for(ledger.running, what=lambda: worker.output)
     worker.send(signal.SIGTERM)
     assert worker.wait(10) == 3, worker.output
     job.refresh()
