@@ -338,7 +338,7 @@ def test_a_task_of_the_frameworks_own_class_may_be_bound_to_us() -> None:
 def test_a_copy_of_what_stands_for_a_task_of_the_framework_stands_for_it_too(copied: Callable[[Any], Any]) -> None:
     # The framework copies a task by its path, or else field by field.
     function = plain.double.func if "__reduce__" in vars(compat.Task) else plain.triple
-    known = wrapped(compat.Task(func=function, priority=5, queue_name="default", run_after=None))
+    known = wrapped(compat.Task(func=function, priority=5, queue_name="default", backend="default", run_after=None))
 
     made = copied(known)
 
@@ -348,7 +348,7 @@ def test_a_copy_of_what_stands_for_a_task_of_the_framework_stands_for_it_too(cop
 
 
 def test_what_stands_for_a_task_of_the_framework_may_be_replaced() -> None:
-    known = wrapped(compat.Task(func=plain.triple, priority=5, queue_name="default", run_after=None))
+    known = wrapped(compat.Task(func=plain.triple, priority=5, queue_name="default", backend="default", run_after=None))
 
     made = replace(known, priority=7)
 
