@@ -251,17 +251,20 @@ class Loop:
         told = False
         while self._coming() and not self._now_asked and (monotonic() < deadline or self._only_waits()):
             self._say_alive()
-            self._try_who_is_away()
             self._release(self._taken_again(), began=False)
             self._flush()
             self._deadlines.check()
-            self._reach.end_trials()
+            if self._finisher.aside:  # last, because to ask who is silent takes seconds
+                self._try_who_is_away()
+                self._flush()
+                self._reach.end_trials()
             if left := self._coming():
                 if not told:
                     logger.info("finishing %d job%s (%g s)…", left, "s"[: left > 1], grace)
                     told = True
                 ends_at = math.inf if self._only_waits() else deadline
-                pause = min(ends_at, self._deadlines.next_at, self._reach.next_try_at) - monotonic()
+                try_at = self._reach.next_try_at if self._finisher.aside else math.inf
+                pause = min(ends_at, try_at, self._deadlines.next_at) - monotonic()
                 self.sleeper.sleep(min(pause, 1.0), unless=self._has_enough)
         return self._settle_the_rest()
 

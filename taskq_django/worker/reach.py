@@ -21,8 +21,9 @@ from .blackboard import Blackboard
 
 logger = logging.getLogger("taskq_django.worker")
 
-# A loop spends at most 1/PART of its time on a broker that is away, because it serves nobody meanwhile.
-PART = 5
+# The pause before the next try of a broker that is away is so many times as long as the last one took, because a loop
+# that waits for it serves nobody meanwhile.
+TIMES = 5
 LONGEST_WAIT = 30.0  # seconds
 
 
@@ -96,7 +97,7 @@ class Reach:
         outage.failures += 1
         pause = wait_after(outage.failures)
         if len(self._brokers) > 1:
-            pause = max(pause, min(LONGEST_WAIT, PART * seconds))
+            pause = max(pause, min(LONGEST_WAIT, TIMES * seconds))
         pause *= random.uniform(0.75, 1.25)  # noqa: S311 - jitter
         outage.try_at, outage.is_on_trial = monotonic() + pause, False
         logger.warning("%s; next try in %.1f s (%d)", one_line(error), pause, outage.failures)
