@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,10 +11,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from ..backend import brokers_of, our_backends
 from ..brokers import Broker
 from ..exceptions import ConfigurationError, one_line
-from ..store.connections import lacks_table
+from ..store.connections import OUTAGE, lacks_table
 
 
-class QueueCommand(BaseCommand):
+class QueueCommand(BaseCommand, ABC):
     """Acts on a queue of each backend, and says what came of it."""
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -26,10 +27,13 @@ class QueueCommand(BaseCommand):
                 said = self.act(given["queue"], broker, given)
             except ConfigurationError as error:
                 raise CommandError(str(error)) from error
+            except OUTAGE as error:
+                raise CommandError(trouble(error)) from error
             self.stdout.write(f"{broker.alias}/{given['queue']}: {said}")
 
+    @abstractmethod
     def act(self, queue: str, broker: Broker, given: dict[str, Any]) -> str:
-        raise NotImplementedError
+        """Returns what came of it, for people. Raises ConfigurationError."""
 
 
 def add_backend(parser: CommandParser) -> None:

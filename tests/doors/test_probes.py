@@ -9,6 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import InterfaceError, OperationalError, connection, transaction
 
+from taskq_django import control
+
 pytestmark = pytest.mark.django_db
 
 Say = Callable[[Callable[[], None]], list[str]]
@@ -52,3 +54,14 @@ def test_a_database_that_is_away_is_said_to_be(error: type[Exception], say: Say)
 
     for said in say(refuse):
         assert "the database does not answer: connection refused" in said
+
+
+@pytest.mark.parametrize("command", ["taskq_pause", "taskq_resume", "taskq_purge"])
+def test_what_acts_on_a_queue_says_so_too(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise OperationalError("no such table: taskq_django_queuedjob")
+
+    for act in ("pause", "resume", "purge"):
+        monkeypatch.setattr(control, act, refuse)
+    with pytest.raises(CommandError, match=r"manage\.py migrate"):
+        call_command(command, "default", *(["--no-input"] if command == "taskq_purge" else []))
