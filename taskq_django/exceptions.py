@@ -52,7 +52,11 @@ class BrokerError(TaskqError):
 
 
 class BrokerUnavailable(BrokerError):
-    """The broker cannot be reached: nothing was written, or it was and the answer is lost."""
+    """The broker cannot be reached. ``known``: nothing was done, for certain; else its answer was lost."""
+
+    def __init__(self, message: str, *, known: bool = False) -> None:
+        super().__init__(message)
+        self.known = known
 
 
 class OutcomeRefused(BrokerError):

@@ -62,8 +62,9 @@ class Claim(NamedTuple):
     job: Job
     receipt: str  # the broker's own; the database broker's token
     waited: float  # seconds between being due and being claimed
-    verdict: str = ""  # CANCELLED or EXPIRED: what it ends as instead of being run
+    verdict: str = ""  # CANCELLED, EXPIRED or FAILED: what it ends as instead of being run
     has_begun: bool = False  # the store was told so: of jobs that must not begin twice; known to who rescues it only
+    reason: str = ""  # why it ends as FAILED: it is no job that could be read
 
     @property
     def attempt(self) -> int:

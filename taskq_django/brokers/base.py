@@ -4,10 +4,32 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from ..jobs import Claim, Job, Outcome
 from ..sleeper import Bell
+from ..states import State
+
+
+class Found(NamedTuple):
+    """A job that a broker knows."""
+
+    job: Job
+    state: State
+    worker_id: str = ""  # of the process that holds it
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many jobs a queue has. ``oldest``: seconds that the oldest ready one has been ready; None: there is none."""
+
+    queue_name: str
+    ready: int = 0
+    scheduled: int = 0
+    running: int = 0
+    oldest: float | None = None
 
 
 class Broker(ABC):

@@ -1,0 +1,119 @@
+"""What an engine must do that carries jobs beside the store. It knows no table, no outcome and no retry."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from ...jobs import Claim, Job
+from ...sleeper import Bell
+from ..base import Depth, Found
+
+# How the receipt of a message begins; the rest is the id of the process that holds it. Tokens of rows have no @.
+HOLDER = "@"
+
+
+class NotJoined(Exception):
+    """A process claims that the engine does not know: it never joined, was counted as dead, or the engine forgot."""
+
+
+class Transport(ABC):
+    """Carries the jobs of one TASKS alias that are due when they are enqueued.
+
+    A message is in one place at a time: in its queue, or with the process that holds it. Every method is one step,
+    done whole or not at all.
+
+    ``publish``, ``find`` and what people ask (``depth``, ``peek``, ``purge``) may be called by any thread, at the same
+    time; the rest by one thread of a process. Nothing that is open may be used after a fork: see ``close``.
+
+    Every method raises BrokerUnavailable when the engine cannot be reached, does not answer in time, or is full. Its
+    ``known`` tells whether nothing was done for certain. No command is sent twice by itself, because the second would
+    find what the first has done. Raises BrokerError, with the remedy, where the engine is not to be used: its name
+    belongs to another store, a right is missing.
+    """
+
+    @abstractmethod
+    def publish(self, jobs: Sequence[Job], within: float) -> datetime:
+        """Put jobs into their queues, and wake a worker that waits; returns when, by the engine's clock.
+
+        Waits ``within`` seconds for each answer. All or none of a part is taken; of several parts the earlier ones
+        may be, and then the error says that the end is unknown. An id that the engine has is not put there again, so
+        it may be asked twice. Raises BrokerError for what the engine will never take: a job that is too large.
+        """
+
+    @abstractmethod
+    def queues(self) -> list[str]:
+        """The names of the queues in which a message waits."""
+
+    @abstractmethod
+    def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
+        """Take up to ``limit`` messages of a queue: highest priority first, oldest first within one.
+
+        Fewer where they are heavy, as ``Broker.claim``. The receipt is HOLDER and the worker's id. ``attempts`` of the
+        job is 1: a message has never begun. ``enqueued_at`` and ``waited`` are by the engine's clock. One that expired
+        has the verdict EXPIRED; one that cannot be read has the verdict FAILED and its ``reason``.
+
+        Raises NotJoined when the worker has not joined; then nothing is taken. Raises BrokerUnavailable for a message
+        of a newer version, which goes back first.
+        """
+
+    @abstractmethod
+    def ack(self, claims: Sequence[Claim]) -> set[str]:
+        """These messages are done with: remove them. Returns the ids of those that their holder still held."""
+
+    @abstractmethod
+    def release(self, claims: Sequence[Claim]) -> set[str]:
+        """Put messages back to the front of their queues; returns the ids of those that their holder still held."""
+
+    @abstractmethod
+    def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
+        """Put back what this worker has claimed itself and that is not among ``held``; returns how many."""
+
+    @abstractmethod
+    def join(self, worker_id: str) -> None:
+        """Let a process claim. Its row in the store is there already: who is without one counts as dead."""
+
+    @abstractmethod
+    def workers(self) -> set[str]:
+        """The ids of the processes that have joined and were not inherited from."""
+
+    @abstractmethod
+    def inherit(self, dead: str, heir: str) -> list[tuple[Claim, float]]:
+        """Give all that one process holds to another, and let it claim no more, in one step.
+
+        Returns what the heir holds of this dead one, also of earlier calls: the claim, with the heir in its receipt,
+        and the seconds since it was made. Several may try at once; the first heir has them. Joins the heir.
+        """
+
+    @abstractmethod
+    def bell(self) -> Bell:
+        """A new bell for the calling thread's loop, which rings when a message waits."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close what the calling thread has open, and before a fork all that the process has."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Which engine, where, and its version if it has said so; for people, without a password."""
+
+    # --- what an engine may be unable to tell -----------------------------------------------------------------------
+
+    finds_waiting = True  # Can it find a message by its id? Without it the methods below are not called.
+
+    def find(self, ids: Collection[str]) -> dict[str, Found]:
+        """The messages with these ids that wait (READY) or are held (RUNNING); others are left out."""
+        raise NotImplementedError
+
+    def depth(self) -> list[Depth]:
+        """How many messages of each queue wait and are held, and how long the oldest has waited."""
+        raise NotImplementedError
+
+    def peek(self, queue_name: str, limit: int) -> list[Job]:
+        """Those that would be claimed next, in that order; nothing is changed."""
+        raise NotImplementedError
+
+    def purge(self, queue_name: str) -> int:
+        """Remove what waits in a queue; returns how many messages that were."""
+        raise NotImplementedError
