@@ -49,3 +49,12 @@ def test_each_dialect_is_seen_to_write_sql() -> None:
 def test_no_file_of_the_package_is_longer_than_a_reader_holds_in_mind() -> None:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path, _ in sources()}
     assert [path.name for path, lines in lengths.items() if lines > 300 and MIGRATIONS not in path.parents] == []
+
+
+def test_the_contracts_of_brokers_ask_no_table() -> None:
+    contracts = sorted((Path(__file__).parents[1] / "contracts").glob("*.py"))
+    assert contracts
+    for path in contracts:
+        froms = [each for each in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(each, ast.ImportFrom)]
+        parts = {part for each in froms for part in [*(each.module or "").split("."), *(n.name for n in each.names)]}
+        assert not parts & {"db", "models", "store", "dialects", "connection", "transaction"}, path.name
