@@ -14,14 +14,14 @@ from django.utils.translation import gettext as _
 from ..jobs import headers_of
 from ..models import JobResult, QueuedJob
 from ..states import LIVE, State
-from ..store.stories import Attempt, Story, read_stories
+from ..store.stories import FailedAttempt, Story, read_stories
 from . import display
 
 if TYPE_CHECKING:
     from .lists import JobListAdmin
 
 APP = "taskq_django"
-ATTEMPTS_SHOWN = 20  # with their tracebacks; a job may have a thousand
+FAILURES_SHOWN = 20  # with their tracebacks; a job may have a thousand
 
 
 def job_page(model_admin: JobListAdmin, request: HttpRequest, job_id: str) -> TemplateResponse:
@@ -60,7 +60,7 @@ def _may_view(model_admin: JobListAdmin, request: HttpRequest, model: type[Any])
 
 
 def _errors(story: Story) -> dict[str, Any]:
-    """What the job failed with, if it has, and the attempts that did not end it."""
+    """What the job failed with, if it has, and the failed attempts before it."""
     last = story.failures[-1] if story.failures else None
     if story.status == State.SUCCESSFUL:
         last = None
@@ -70,12 +70,12 @@ def _errors(story: Story) -> dict[str, Any]:
     earlier = [failure for failure in story.failures if failure is not last]
     return {
         "error": last and _cut(last),
-        "earlier_failures": [_cut(failure) for failure in reversed(earlier[-ATTEMPTS_SHOWN:])],
-        "left_out": max(0, len(earlier) - ATTEMPTS_SHOWN),
+        "earlier_failures": [_cut(failure) for failure in reversed(earlier[-FAILURES_SHOWN:])],
+        "left_out": max(0, len(earlier) - FAILURES_SHOWN),
     }
 
 
-def _cut(failure: Attempt) -> Attempt:
+def _cut(failure: FailedAttempt) -> FailedAttempt:
     return replace(
         failure,
         message=display.cut(failure.message, display.LONGEST),

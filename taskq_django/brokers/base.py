@@ -85,7 +85,7 @@ class Broker(ABC):
 
     @abstractmethod
     def settle(self, outcomes: Sequence[Outcome], worker_id: str, unsure: Collection[str] = ()) -> list[Outcome]:
-        """Write down what came of claims: results and attempts, retries, releases; all in one transaction.
+        """Write down what came of claims: results and failed attempts, retries, releases; all in one transaction.
 
         Returns the outcomes that counted. One that is missing belongs to a claim which was lost to another worker: it
         changed nothing. ``unsure``: ids of jobs that were settled before, and no answer came; those that stand as

@@ -51,9 +51,10 @@ def retentions() -> list[Retention]:
 
 
 def prune_batch(database: str) -> int:
-    """Remove up to AT_ONCE results, or else runs of schedules, or attempts without a story; returns how many rows.
+    """Remove up to AT_ONCE results, or else runs of schedules, or failed attempts without a story; returns how many.
 
-    It looks at a bounded number of attempts and the next call goes on behind them. Raises what the database raises.
+    It looks at a bounded number of failed attempts, and the next call goes on behind them. Raises what the database
+    raises.
     """
     for rows in _old(database):
         ids = list(rows.values_list("id", flat=True)[:AT_ONCE])

@@ -27,8 +27,8 @@ WITHOUT_FAILURE = frozenset({State.RUNNING.value, State.SUCCESSFUL.value})
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """A start that ended in an exception."""
+class FailedAttempt:
+    """An attempt that ended in an exception: a row of ``JobAttempt``."""
 
     number: int
     worker_id: str
@@ -61,7 +61,7 @@ class Story:
     return_value: str | None
     exception_class: str
     message: str
-    failures: tuple[Attempt, ...] = ()
+    failures: tuple[FailedAttempt, ...] = ()
 
     @property
     def worker_ids(self) -> list[str]:
@@ -145,12 +145,12 @@ def _newest_last(rows: Iterable[Any], status: int, attempts: int) -> list[Any]:
     return sorted(rows, key=lambda row: (row[attempts], row[status] in FINAL))
 
 
-def _failures(ids: Sequence[str], using: str) -> dict[str, list[Attempt]]:
+def _failures(ids: Sequence[str], using: str) -> dict[str, list[FailedAttempt]]:
     rows = JobAttempt.objects.using(using).filter(job_id__in=ids).order_by("number")
-    failures: dict[str, list[Attempt]] = {}
+    failures: dict[str, list[FailedAttempt]] = {}
     rest: Any
     for job_id, *rest in rows.values_list(
         "job_id", "number", "worker_id", "started_at", "finished_at", "exception_class", "message", "traceback"
     ):
-        failures.setdefault(str(job_id), []).append(Attempt(*rest))
+        failures.setdefault(str(job_id), []).append(FailedAttempt(*rest))
     return failures

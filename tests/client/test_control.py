@@ -321,7 +321,7 @@ def test_the_command_says_how_much_it_has_removed(capsys: pytest.CaptureFixture[
 
     call_command("taskq_prune")
 
-    assert capsys.readouterr().out == "default: 3 results or attempts were removed\n"
+    assert capsys.readouterr().out == "default: 3 results or failed attempts were removed\n"
     assert not JobAttempt.objects.exists()
 
 

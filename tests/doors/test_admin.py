@@ -210,7 +210,7 @@ def test_long_texts_and_many_attempts_are_cut(admin_client: Client) -> None:
     assert len(page) < 250_000
     assert "the end" in page
     assert page.count("<details") == 20
-    assert "4 earlier attempts are not shown." in page
+    assert "4 earlier failed attempts are not shown." in page
 
 
 def test_a_row_has_no_link_within_a_link(admin_client: Client) -> None:

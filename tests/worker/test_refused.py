@@ -112,14 +112,14 @@ def test_a_server_that_has_no_memory_for_anything_is_an_outage(
 @pytest.mark.django_db(transaction=True)
 def test_a_failure_that_a_database_refuses_ends_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     dialect = type(task_backends["default"].broker.dialect)  # type: ignore[attr-defined]
-    real = dialect.record_attempts
+    real = dialect.record_failures
 
-    def record_attempts(self: Any, cursor: Any, outcomes: Sequence[Any], worker_id: str) -> None:
+    def record_failures(self: Any, cursor: Any, outcomes: Sequence[Any], worker_id: str) -> None:
         if any(outcome.failure.message == "'missing'" for outcome in outcomes):
             raise DataError("the server says no")
         real(self, cursor, outcomes, worker_id)
 
-    monkeypatch.setattr(dialect, "record_attempts", record_attempts)
+    monkeypatch.setattr(dialect, "record_failures", record_failures)
     refused, other = tasks.explode.enqueue(), tasks.add.enqueue(1)
     assert run_all() == 2
     refused.refresh()
@@ -135,14 +135,14 @@ def test_a_rescue_survives_what_a_database_refuses(
     broker = task_backends["default"].broker  # type: ignore[attr-defined]
     tasks.echo.enqueue_many([(number,) for number in range(8)])
     held = broker.claim("default", 8, "dead")
-    refused, real = held[3].job.id, type(broker.dialect).record_attempts
+    refused, real = held[3].job.id, type(broker.dialect).record_failures
 
-    def record_attempts(self: Any, cursor: Any, outcomes: Sequence[Any], worker_id: str) -> None:
+    def record_failures(self: Any, cursor: Any, outcomes: Sequence[Any], worker_id: str) -> None:
         if any(o.claim.job.id == refused and (refuses != "the rescue" or isinstance(o, Retried)) for o in outcomes):
             raise DataError("the server says no")
         real(self, cursor, outcomes, worker_id)
 
-    monkeypatch.setattr(type(broker.dialect), "record_attempts", record_attempts)
+    monkeypatch.setattr(type(broker.dialect), "record_failures", record_failures)
     death = Death(cause="signal SIGKILL", begun={claim.job.id for claim in held})
 
     assert rescue(broker, "dead", death) == (8 if refuses == "the rescue" else 7)

@@ -156,7 +156,7 @@ class DatabaseBroker(Broker):
             mine = [o for o in outcomes if o.claim.job.id in counted]
             broken = [o for o in mine if isinstance(o, Failed | Retried)]
             if broken:
-                self.dialect.record_attempts(cursor, broken, worker_id)
+                self.dialect.record_failures(cursor, broken, worker_id)
             return mine
 
         succeeded = not back and all(isinstance(o, Succeeded) for o in ended)

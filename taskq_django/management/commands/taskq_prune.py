@@ -23,4 +23,4 @@ class Command(BaseCommand):
             if given["dry_run"]:
                 self.stdout.write(f"{database}: {pruning.count_old(database)} results would be removed")
             else:
-                self.stdout.write(f"{database}: {pruning.prune_all(database)} results or attempts were removed")
+                self.stdout.write(f"{database}: {pruning.prune_all(database)} results or failed attempts were removed")

@@ -135,7 +135,7 @@ class Dialect(ABC):
         """
 
     @abstractmethod
-    def record_attempts(self, cursor: CursorWrapper, outcomes: Sequence[Failed | Retried], worker_id: str) -> None:
+    def record_failures(self, cursor: CursorWrapper, outcomes: Sequence[Failed | Retried], worker_id: str) -> None:
         """Write down attempts that failed, over earlier reports of the same; of claims that were held, as ``end`` and
         ``put_back`` have found in this transaction.
         """
@@ -228,7 +228,7 @@ def put_back_record(outcome: Retried | Released) -> dict[str, Any]:
     }
 
 
-def attempt_record(outcome: Failed | Retried, worker_id: str, now: float) -> dict[str, Any]:
+def failure_record(outcome: Failed | Retried, worker_id: str, now: float) -> dict[str, Any]:
     return {
         "id": outcome.claim.job.id,
         "number": outcome.claim.attempt,

@@ -30,8 +30,8 @@ from .base import (
     RESULT,
     RESULT_COLUMNS,
     Dialect,
-    attempt_record,
     ended_record,
+    failure_record,
     job_record,
     put_back_record,
 )
@@ -140,15 +140,15 @@ SET job.status = IF(o.delay > 0, 'SCHEDULED', 'READY'),
   job.started_at = IF(o.began = 1, COALESCE(job.started_at, job.claimed_at), job.started_at),
   job.token = NULL, job.worker_id = NULL, job.claimed_at = NULL, job.begun_at = NULL"""
 
-_ATTEMPTS = _table(
+_FAILURES = _table(
     f"id {ID}, number INT, worker VARCHAR(128) {TEXT}, began BIGINT, ended BIGINT, class VARCHAR(255) {TEXT}, "
     f"message LONGTEXT {TEXT}, traceback LONGTEXT {TEXT}"
 )
-RECORD_ATTEMPTS = f"""
+RECORD_FAILURES = f"""
 INSERT INTO {ATTEMPT} ({ATTEMPT_COLUMNS})
 SELECT id, number, worker, {NOW} - INTERVAL began MICROSECOND, {NOW} - INTERVAL ended MICROSECOND, class, message,
        traceback
-FROM {_ATTEMPTS}
+FROM {_FAILURES}
 ON DUPLICATE KEY UPDATE {", ".join(f"{name} = VALUES({name})" for name in ATTEMPT_COLUMNS.split(", "))}"""
 
 NEXT_DUE = f"""
@@ -241,10 +241,10 @@ class MySQL(Dialect):
             cursor.execute(PUT_BACK, [as_json(records)])
         return held
 
-    def record_attempts(self, cursor: CursorWrapper, outcomes: Sequence[Failed | Retried], worker_id: str) -> None:
-        records = [_hex(attempt_record(outcome, worker_id, monotonic())) for outcome in outcomes]
+    def record_failures(self, cursor: CursorWrapper, outcomes: Sequence[Failed | Retried], worker_id: str) -> None:
+        records = [_hex(failure_record(outcome, worker_id, monotonic())) for outcome in outcomes]
         for text in json_groups(records):
-            cursor.execute(RECORD_ATTEMPTS, [text])
+            cursor.execute(RECORD_FAILURES, [text])
 
     def next_due(self, cursor: CursorWrapper, backend: str) -> float | None:
         cursor.execute(NEXT_DUE, [backend])

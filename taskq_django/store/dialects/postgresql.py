@@ -28,8 +28,8 @@ from .base import (
     RESULT_CONFLICT,
     Dialect,
     as_json,
-    attempt_record,
     ended_record,
+    failure_record,
     job_record,
     put_back_record,
 )
@@ -121,7 +121,7 @@ UPDATE {JOB} job SET status = CASE WHEN o.delay > 0 THEN 'SCHEDULED' ELSE 'READY
 FROM o WHERE job.id = ANY(ARRAY(SELECT id FROM o)) AND job.id = o.id AND job.token = o.token
 RETURNING job.id::text"""
 
-RECORD_ATTEMPTS = f"""
+RECORD_FAILURES = f"""
 INSERT INTO {ATTEMPT} ({ATTEMPT_COLUMNS})
 SELECT id, number, worker, {NOW} - began * interval '1 microsecond', {NOW} - ended * interval '1 microsecond',
        class, message, traceback
@@ -207,9 +207,9 @@ class PostgreSQL(Dialect):
         cursor.execute(PUT_BACK, [as_json([put_back_record(outcome) for outcome in outcomes])])
         return {id_ for (id_,) in cursor.fetchall()}
 
-    def record_attempts(self, cursor: CursorWrapper, outcomes: Sequence[Failed | Retried], worker_id: str) -> None:
+    def record_failures(self, cursor: CursorWrapper, outcomes: Sequence[Failed | Retried], worker_id: str) -> None:
         now = monotonic()
-        cursor.execute(RECORD_ATTEMPTS, [as_json([attempt_record(outcome, worker_id, now) for outcome in outcomes])])
+        cursor.execute(RECORD_FAILURES, [as_json([failure_record(outcome, worker_id, now) for outcome in outcomes])])
 
     def next_due(self, cursor: CursorWrapper, backend: str) -> float | None:
         cursor.execute(NEXT_DUE, [backend])

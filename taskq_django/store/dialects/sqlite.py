@@ -29,8 +29,8 @@ from .base import (
     RESULT_COLUMNS,
     RESULT_CONFLICT,
     Dialect,
-    attempt_record,
     ended_record,
+    failure_record,
     put_back_record,
 )
 from .bells import DataVersionBell
@@ -69,7 +69,7 @@ UPDATE {JOB} SET status = %s, available_at = COALESCE(%s, available_at), tries =
   token = NULL, worker_id = NULL, claimed_at = NULL, begun_at = NULL
 WHERE id = %s AND token = %s"""
 
-RECORD_ATTEMPT = f"""
+RECORD_FAILURE = f"""
 INSERT INTO {ATTEMPT} ({ATTEMPT_COLUMNS})
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s) {ATTEMPT_CONFLICT}"""
 
@@ -168,9 +168,9 @@ class SQLite(Dialect):
                 changed.add(o["id"])
         return changed
 
-    def record_attempts(self, cursor: CursorWrapper, outcomes: Sequence[Failed | Retried], worker_id: str) -> None:
-        records = [_dated(attempt_record(outcome, worker_id, monotonic())) for outcome in outcomes]
-        cursor.executemany(RECORD_ATTEMPT, [tuple(record.values()) for record in records])
+    def record_failures(self, cursor: CursorWrapper, outcomes: Sequence[Failed | Retried], worker_id: str) -> None:
+        records = [_dated(failure_record(outcome, worker_id, monotonic())) for outcome in outcomes]
+        cursor.executemany(RECORD_FAILURE, [tuple(record.values()) for record in records])
 
     def next_due(self, cursor: CursorWrapper, backend: str) -> float | None:
         cursor.execute(NEXT_DUE, [backend])
