@@ -57,7 +57,7 @@ class Broker(ABC):
 
     @abstractmethod
     def send(self, jobs: Sequence[Job]) -> datetime:
-        """Hand over jobs, due or held, all or none; returns when, by the broker's clock.
+        """Hand over jobs, due or scheduled, all or none; returns when, by the broker's clock.
 
         In a transaction of the store's database they become true with its commit. Workers that sleep are woken.
         Counters and times that a job comes with are kept. When the answer is lost, the ids are asked for, and what
@@ -118,7 +118,7 @@ class Broker(ABC):
 
     @abstractmethod
     def promote(self) -> float | None:
-        """Make held jobs ready whose time has come; returns seconds until the next is due, None for none.
+        """Make scheduled jobs ready whose time has come; returns seconds until the next is due, None for none.
 
         Not above 0 when there were such jobs: there may be more of them. Any number of workers may do it at once.
         """

@@ -283,7 +283,7 @@ def test_a_mixed_group_is_settled_each_by_its_outcome(broker: Broker) -> None:
     assert [len(read(broker, id_).errors) for id_ in ids] == [0, 0, 1, 1, 0]
 
 
-def test_a_held_job_is_promoted_when_its_time_comes(broker: Broker) -> None:
+def test_a_scheduled_job_is_promoted_when_its_time_comes(broker: Broker) -> None:
     later = [job(run_after=datetime.now(UTC) + timedelta(hours=1)), job(delay_us=3_600_000_000)]
     soon = [job(run_after=datetime.now(UTC) + timedelta(seconds=1)), job(delay_us=1_000_000)]
     broker.send(later)

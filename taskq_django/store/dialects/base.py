@@ -63,7 +63,7 @@ SELECT queue_name FROM found WHERE queue_name IS NOT NULL AND NOT EXISTS
   (SELECT 1 FROM {PAUSED} p WHERE p.backend = %s AND p.queue_name = found.queue_name)
 """
 
-# How many held jobs become ready in one statement: short locks, and the loop comes back for more.
+# How many scheduled jobs become ready in one statement: short locks, and the loop comes back for more.
 PROMOTED_AT_ONCE = 1000
 
 
@@ -142,7 +142,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def next_due(self, cursor: CursorWrapper, backend: str) -> float | None:
-        """Seconds until the first held job is due, by the database's clock; None for none. Locks nothing."""
+        """Seconds until the first scheduled job is due, by the database's clock; None for none. Locks nothing."""
 
     @abstractmethod
     def promote(self, cursor: CursorWrapper, backend: str) -> None:

@@ -234,16 +234,16 @@ def _job_row(job: Job, now: datetime, sent_at: str) -> tuple[Any, ...]:
     due = job.run_after
     if due is None and job.delay_us is not None:
         due = now + timedelta(microseconds=job.delay_us)
-    held = due is not None and due > now
-    starts = due if held and due else now
+    waits = due is not None and due > now
+    starts = due if waits and due else now
     return (
         job.id.replace("-", ""),
         job.task_path,
         job.backend,
         job.queue_name,
-        "SCHEDULED" if held else "READY",
+        "SCHEDULED" if waits else "READY",
         -job.priority,
-        _text(starts) if held else sent_at,
+        _text(starts) if waits else sent_at,
         _moment(job.enqueued_at) if job.enqueued_at else sent_at,
         _text(due) if due else None,
         None if job.expires_us is None else _text(starts + timedelta(microseconds=job.expires_us)),
