@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import cast
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from ..conf import taskq_settings
-from ..models import JobAttempt, JobResult, ScheduleRun
+from ..models import JobAttempt, JobResult, QueuedJob, ScheduleRun
 from ..models.moments import DatabaseNow, as_orm_has
 from ..registry import registry
 from ..states import FINAL, State
@@ -60,8 +60,12 @@ def prune_batch(database: str) -> int:
         ids = list(rows.values_list("id", flat=True)[:AT_ONCE])
         if ids:
             with own_transaction(database):
-                JobAttempt.objects.using(database).filter(job_id__in=ids).only("id").delete()
+                # First the results: a retry that is under way has its job in the queue once their locks are free.
                 JobResult.objects.using(database).filter(id__in=ids).only("id").delete()
+                # An id may be in the queue too, by such a retry or by another hand: its attempts are that job's.
+                live = QueuedJob.objects.using(database).filter(id=OuterRef("job_id"))
+                attempts = JobAttempt.objects.using(database).filter(job_id__in=ids).exclude(Exists(live))
+                attempts.only("id").delete()
             return len(ids)
     return _prune_runs(database) or _prune_attempts(database)
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from taskq_django import control
@@ -50,6 +52,13 @@ def in_both(attempts: int = 0) -> str:
         attempts=attempts,
     )
     return sent.id
+
+
+def failed_once(id_: str) -> None:
+    moment = timezone.now()
+    JobAttempt.objects.create(
+        job_id=id_, number=1, worker_id="w0", started_at=moment, finished_at=moment, exception_class="x", message="old"
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,10 +122,7 @@ def test_what_was_begun_most_often_is_read(broker: Broker) -> None:
 
 def test_an_attempt_that_was_reported_before_is_reported_anew(broker: Broker) -> None:
     id_ = in_both()
-    moment = timezone.now()
-    JobAttempt.objects.create(
-        job_id=id_, number=1, worker_id="w0", started_at=moment, finished_at=moment, exception_class="x", message="old"
-    )
+    failed_once(id_)
     outcomes = [Failed(claim, 0.0, 0.0, FAILURE) for claim in broker.claim("default", 10, "w1")]
 
     assert broker.settle(outcomes, "w1") == outcomes
@@ -167,14 +173,25 @@ def test_a_retry_lets_the_job_that_waits_run(broker: Broker) -> None:
     assert read_results([id_], "default")[id_].get() == 3
 
 
-def test_its_result_is_removed_when_it_is_old(broker: Broker) -> None:
+def test_its_result_is_removed_when_it_is_old_and_the_attempts_of_the_live_job_stay(broker: Broker) -> None:
     id_ = in_both()
-    moved = str(pruning.first_id(1_500_000_000))
+    moved, other = str(pruning.first_id(1_500_000_000)), str(pruning.first_id(1_500_000_001))
     for model in (QueuedJob, JobResult):
         model._default_manager.filter(id=id_).update(id=moved)
+    ended = JobResult.objects.get()
+    ended.pk = other
+    ended.save(force_insert=True)
     JobResult.objects.update(finished_at=timezone.now() - timedelta(days=1000))
+    for job_id in (moved, other):
+        failed_once(job_id)
+    QueuedJob.objects.filter(id=moved).update(attempts=1)
 
-    assert pruning.prune_all("default") == 1
+    with CaptureQueriesContext(connection) as queries:
+        assert pruning.prune_all("default") == 2
 
+    assert sum(query["sql"].startswith("DELETE") for query in queries) == 2  # one for each table
     assert QueuedJob.objects.filter(id=moved).exists()
     assert run_all() == 2
+    result = read_results([moved], "default")[moved]
+    assert (result.get(), len(result.errors), result.worker_ids[0]) == (3, 1, "w0")
+    assert not JobAttempt.objects.filter(job_id=other).exists()
