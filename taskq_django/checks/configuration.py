@@ -3,94 +3,76 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import django
 from django.conf import settings
-from django.core.checks import CheckMessage, register
 from django.utils.module_loading import import_string
 
 from ..conf import option_problems, problems, queue_name_problem
 from ..conf.declaration import Problem, described
 from ..exceptions import did_you_mean
-from .messages import TAG, message_of
+from .messages import TAG, reports
 
 BACKEND = "taskq_django.TaskqBackend"
 
 
-@register(TAG)
-def check_taskq(**kwargs: Any) -> list[CheckMessage]:
+@reports()
+def check_taskq(**kwargs: Any) -> Iterable[Problem]:
     """The setting ``TASKQ``."""
-    return [message_of(problem) for problem in problems()]
+    return problems()
 
 
-@register(TAG)
-def check_framework(**kwargs: Any) -> list[CheckMessage]:
+@reports()
+def check_framework(**kwargs: Any) -> Iterator[Problem]:
     """Django 5.2 needs the backport of ``django.tasks``."""
-    if has_framework():
-        return []
-    hint = 'Type: pip install "taskq-django[django52]", or upgrade to Django 6.0 or newer.'
-    message = "has no django.tasks (it came with 6.0), and its backport django-tasks is not installed."
-    return [message_of(Problem(f"Django {django.get_version()}", message, hint, "E009"))]
+    if not has_framework():
+        hint = 'Type: pip install "taskq-django[django52]", or upgrade to Django 6.0 or newer.'
+        message = "has no django.tasks (it came with 6.0), and its backport django-tasks is not installed."
+        yield Problem(f"Django {django.get_version()}", message, hint, "E009")
 
 
-@register(TAG)
-def check_backends(**kwargs: Any) -> list[CheckMessage]:
+@reports()
+def check_backends(**kwargs: Any) -> Iterator[Problem]:
     """Each alias in ``TASKS`` that has our backend. The only place that reports on them."""
     configured = getattr(settings, "TASKS", {})
-    if not isinstance(configured, Mapping) or not has_framework():
-        return []
-    return [
-        message_of(problem)
-        for alias, params in configured.items()
-        if isinstance(params, Mapping)
-        for problem in _backend_problems(alias, params)
-    ]
+    if isinstance(configured, Mapping) and has_framework():
+        for alias, params in configured.items():
+            if isinstance(params, Mapping):
+                yield from _backend_problems(alias, params)
 
 
-@register(TAG)
-def check_tasks(**kwargs: Any) -> list[CheckMessage]:
+@reports()
+def check_tasks(**kwargs: Any) -> Iterator[Problem]:
     """A path must lead to one task, for a job carries only the path."""
-    if not has_framework():
-        return []
     from ..registry import registry
 
     hint = "Rename one of the two functions, or import the one where the other is."
-    return [
-        message_of(Problem(f"The task path {path}", f"is taken twice: at {first} and at {second}.", hint, "E010"))
-        for path, first, second in registry.duplicates
-    ]
+    for path, first, second in registry.duplicates:
+        yield Problem(f"The task path {path}", f"is taken twice: at {first} and at {second}.", hint, "E010")
 
 
-@register(TAG)
-def check_queues(**kwargs: Any) -> list[CheckMessage]:
+@reports()
+def check_queues(**kwargs: Any) -> Iterator[Problem]:
     """A task must wait in a queue that its backend offers."""
-    if not has_framework() or check_backends():
-        return []
     from ..backend import OFFER, not_offered, our_backends
     from ..compat import task_backends
     from ..registry import registry
 
-    ours: dict[str, Any] = {alias: task_backends[alias] for alias in our_backends()}
-    return [
-        message_of(Problem(f"The task {task.module_path}", not_offered(task.queue_name, backend), OFFER, "E017"))
-        for task in registry.all()
-        if (backend := ours.get(task.backend)) and backend.queues and task.queue_name not in backend.queues
-    ]
+    ours: dict[str, Any] = {} if check_backends() else {alias: task_backends[alias] for alias in our_backends()}
+    for task in registry.all():
+        if (backend := ours.get(task.backend)) and backend.queues and task.queue_name not in backend.queues:
+            yield Problem(f"The task {task.module_path}", not_offered(task.queue_name, backend), OFFER, "E017")
 
 
-@register(TAG)
-def check_schedules(**kwargs: Any) -> list[CheckMessage]:
-    if not has_framework() or check_backends():  # then schedules cannot be judged
-        return []
+@reports()
+def check_schedules(**kwargs: Any) -> Iterator[Problem]:
     from ..beat.declared import judged
 
-    return [
-        message_of(Problem(f"The schedule {key!r} of {task.module_path}", f"is wrong: {problem}", "", "E016"))
-        for key, task, _, problem in judged()
-        if problem
-    ]
+    for key, task, _, problem in [] if check_backends() else judged():  # without a backend nothing can be judged
+        if problem:
+            yield Problem(f"The schedule {key!r} of {task.module_path}", f"is wrong: {problem}", "", "E016")
 
 
 def has_misspelt_backend() -> bool:

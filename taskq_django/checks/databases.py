@@ -2,51 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.core.checks import CheckMessage, Tags, register
+from django.core.checks import Tags
 from django.db import connections, router
 
 from ..conf import option_problems
 from ..conf.declaration import Problem, listed
-from .configuration import has_framework
-from .messages import TAG, message_of
+from .messages import TAG, reports
 
 ROUTER = "taskq_django.DatabaseRouter"
 
 
-@register(TAG)
-def check_databases(**kwargs: Any) -> list[CheckMessage]:
+@reports()
+def check_databases(**kwargs: Any) -> Iterable[Problem]:
     """Whether jobs, results and what the admin reads are in one place that can hold them. Does not connect."""
-    databases = _databases()
-    vendors = [problem for alias, database in databases.items() for problem in _vendor_problems(alias, database)]
-    vendors += _commit_problems(databases)
-    if vendors or not databases:
-        return [message_of(problem) for problem in vendors]
-    found = list(_routing_problems(databases)) or list(_advice(databases))
-    return [message_of(problem) for problem in found]
+    if not (databases := _databases()):
+        return []
+    unfit = [*_vendor_problems(databases), *_commit_problems(databases)]
+    return unfit or list(_routing_problems(databases)) or _advice(databases)
 
 
-@register(Tags.database)
-def check_servers(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+@reports(Tags.database)
+def check_servers(databases: Sequence[str] | None = None, **kwargs: Any) -> Iterator[Problem]:
     """The versions of the servers; connects, so only where Django asks for it: check --database, migrate."""
     from ..store.dialects.vendors import dialect_of, is_supported
 
-    ours = [database for database in dict.fromkeys(_databases().values()) if database in (databases or ())]
-    return [
-        message_of(Problem(f'DATABASES["{database}"]', f"must be at least {needed} to hold jobs.", "", "E014"))
-        for database in ours
-        if is_supported(connections[database])
-        if (needed := dialect_of(connections[database]).needs(connections[database]))
-    ]
+    for database in dict.fromkeys(_databases().values()):
+        connection = connections[database] if database in (databases or ()) else None
+        if connection and is_supported(connection) and (needed := dialect_of(connection).needs(connection)):
+            yield Problem(f'DATABASES["{database}"]', f"must be at least {needed} to hold jobs.", "", "E014")
 
 
 def _databases() -> dict[str, str]:
     """The alias in DATABASES where each alias in TASKS keeps its jobs; without backends whose options are wrong."""
-    if not has_framework() or not isinstance(getattr(settings, "TASKS", {}), Mapping):
+    if not isinstance(getattr(settings, "TASKS", {}), Mapping):
         return {}
     from ..backend import our_backends
     from ..compat import task_backends
@@ -59,14 +52,14 @@ def _databases() -> dict[str, str]:
     return found
 
 
-def _vendor_problems(alias: str, database: str) -> Iterator[Problem]:
+def _vendor_problems(databases: Mapping[str, str]) -> Iterator[Problem]:
     from ..store.dialects.vendors import DIALECTS, is_supported
 
-    connection = connections[database]
-    if not is_supported(connection):
-        message = f'keeps its jobs in DATABASES["{database}"], which is {connection.display_name}.'
-        hint = f'Supported are {listed(DIALECTS)}: name such a database in OPTIONS["broker"], as "database://ALIAS".'
-        yield Problem(f'TASKS["{alias}"]', message, hint, "E011")
+    hint = f'Supported are {listed(DIALECTS)}: name such a database in OPTIONS["broker"], as "database://ALIAS".'
+    for alias, database in databases.items():
+        if not is_supported(connections[database]):
+            message = f'keeps its jobs in DATABASES["{database}"], which is {connections[database].display_name}.'
+            yield Problem(f'TASKS["{alias}"]', message, hint, "E011")
 
 
 def _commit_problems(databases: Mapping[str, str]) -> Iterator[Problem]:

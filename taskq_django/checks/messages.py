@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from django.core.checks import CheckMessage, Error
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as Advice
 
 from ..conf.declaration import Problem
@@ -55,7 +59,19 @@ CHECKS = {
 }
 
 
-def message_of(problem: Problem) -> CheckMessage:
-    """An error, or a warning where the id begins with W."""
+def reports(tag: str = TAG) -> Callable[[Callable[..., Iterable[Problem]]], Callable[..., list[CheckMessage]]]:
+    """Make a system check of a function that finds problems; the id of a warning begins with W."""
+
+    def decorate(find: Callable[..., Iterable[Problem]]) -> Callable[..., list[CheckMessage]]:
+        @functools.wraps(find)
+        def check(**kwargs: Any) -> list[CheckMessage]:
+            return [_message_of(problem) for problem in find(**kwargs)]
+
+        return register(tag)(check)
+
+    return decorate
+
+
+def _message_of(problem: Problem) -> CheckMessage:
     kind = Advice if problem.id.startswith("W") else Error
     return kind(f"{problem.where} {problem.message}", hint=problem.hint or None, id=f"{TAG}.{problem.id}")
