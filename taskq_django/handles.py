@@ -26,44 +26,21 @@ from .tasks import Task, unvalidated
 
 def sent_result(task: compat.AnyTask, job: Job, sent_at: datetime, run_after: datetime | None) -> Result[Any]:
     """The handle of a job that was sent just now: equal to what ``read_results`` gives for it."""
-    args, kwargs = _readable(job.payload)
-    return Result(
-        task=task,
-        id=job.id,
-        status=TaskResultStatus.READY,
-        state=State.SCHEDULED if run_after is not None and run_after > sent_at else State.READY,
-        enqueued_at=as_orm_has(sent_at),
-        started_at=None,
-        finished_at=None,
-        last_attempted_at=None,
-        args=args,
-        kwargs=kwargs,
-        backend=job.backend,
-        errors=[],
-        worker_ids=[],
-        metadata=metadata_of(job.headers),
-    )
+    is_later = run_after is not None and run_after > sent_at
+    return _result(task, job, State.SCHEDULED if is_later else State.READY, enqueued_at=as_orm_has(sent_at))
 
 
 def running_result(task: compat.AnyTask, claim: Claim, worker_id: str) -> Result[Any]:
     """The handle of a job that this process has begun to run for the first time."""
-    args, kwargs = _readable(claim.job.payload)
     now = as_orm_has(datetime.now(UTC))
-    return Result(
-        task=task,
-        id=claim.job.id,
-        status=TaskResultStatus.RUNNING,
-        state=State.RUNNING,
+    return _result(
+        task,
+        claim.job,
+        State.RUNNING,
         enqueued_at=as_orm_has(datetime.fromtimestamp(claim.job.enqueued_at, UTC)),
         started_at=now,
-        finished_at=None,
         last_attempted_at=now,
-        args=args,
-        kwargs=kwargs,
-        backend=claim.job.backend,
-        errors=[],
         worker_ids=[worker_id],
-        metadata=metadata_of(claim.job.headers),
     )
 
 
@@ -94,38 +71,41 @@ def read_results(ids: Iterable[str], database: str) -> dict[str, Result[Any]]:
 
 
 def _stored_result(story: Story) -> Result[Any]:
-    args, kwargs = _readable(story.payload)
-    result: Result[Any] = Result(
-        task=stored_task(
-            story.task_path,
-            backend=story.backend,
-            queue_name=story.queue_name,
-            priority=story.priority,
-            run_after=story.run_after,
-            metadata=metadata_of(story.headers) or None,
-        ),
-        id=story.id,
-        status=TaskResultStatus(FRAMEWORK_STATUS[story.status]),
-        state=State(story.status),
+    asked = {name: getattr(story, name) for name in ("backend", "queue_name", "priority", "run_after")}
+    result = _result(
+        stored_task(story.task_path, **asked, metadata=metadata_of(story.headers) or None),
+        story,
+        State(story.status),
         reason=story.message,
         enqueued_at=story.enqueued_at,
         started_at=story.started_at,
         finished_at=story.finished_at,
         last_attempted_at=story.last_attempted_at,
-        args=args,
-        kwargs=kwargs,
-        backend=story.backend,
         errors=[
-            TaskError(exception_class_path=failure.exception_class, traceback=failure.traceback)
-            for failure in story.failures
+            TaskError(exception_class_path=each.exception_class, traceback=each.traceback) for each in story.failures
         ],
         worker_ids=story.worker_ids,
-        metadata=metadata_of(story.headers),
     )
     if story.return_value is not None:
         with suppress(PayloadError):
             object.__setattr__(result, "_return_value", codec.decode_value(story.return_value))
     return result
+
+
+def _result(task: compat.AnyTask, of: Job | Story, state: State, **more: Any) -> Result[Any]:
+    """What a handle has at any time, and as ``more`` what it has by now."""
+    args, kwargs = _readable(of.payload)
+    return Result(
+        task=task,
+        id=of.id,
+        status=TaskResultStatus(FRAMEWORK_STATUS[state]),
+        state=state,
+        args=args,
+        kwargs=kwargs,
+        backend=of.backend,
+        metadata=metadata_of(of.headers),
+        **({"started_at": None, "finished_at": None, "last_attempted_at": None, "errors": [], "worker_ids": []} | more),
+    )
 
 
 def _readable(payload: str) -> tuple[list[Any], dict[str, Any]]:
