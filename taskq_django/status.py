@@ -21,6 +21,7 @@ MARGIN = 1.0  # seconds
 LOOK = 0.2  # seconds between two looks for signs of life
 HOUR, DAY = 3600.0, 86_400.0  # seconds
 COUNTED = 100_000  # ended jobs of a state, at most
+AS_STORED = ("id", "name", "host", "pid", "backends", "queues", "excluded", "serving", "processes")  # of a worker
 
 
 @dataclass(slots=True)
@@ -32,14 +33,6 @@ class QueueStatus:
     running: int = 0
     paused: bool = False
     oldest_ready: float | None = None  # seconds that the oldest ready job has been ready
-
-    def note(self, status: str, count: int, age: float) -> None:
-        if status == State.READY:
-            self.ready, self.oldest_ready = count, max(0.0, age)
-        elif status == State.RUNNING:
-            self.running = count
-        else:
-            self.scheduled = count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,14 +116,17 @@ def _signs(workers: Collection[WorkerStatus], databases: Iterable[str]) -> dict[
 def _queues(database: str, aliases: list[str]) -> list[QueueStatus]:
     found: dict[tuple[str, str], QueueStatus] = {}
     jobs = QueuedJob.objects.using(database).filter(backend__in=aliases)
-    counted = jobs.values("backend", "queue_name", "status").annotate(
+    counted = jobs.values_list("backend", "queue_name", "status").annotate(
         count=Count("id"), oldest=Min("available_at"), now=DatabaseNow()
     )
-    for backend, queue, state, count, oldest, now in counted.values_list(
-        "backend", "queue_name", "status", "count", "oldest", "now"
-    ):
-        age = (now - oldest).total_seconds()
-        found.setdefault((backend, queue), QueueStatus(backend, queue)).note(state, count, age)
+    for backend, queue, state, count, oldest, now in counted:
+        status = found.setdefault((backend, queue), QueueStatus(backend, queue))
+        if state == State.READY:
+            status.ready, status.oldest_ready = count, max(0.0, (now - oldest).total_seconds())
+        elif state == State.RUNNING:
+            status.running = count
+        else:
+            status.scheduled = count
     paused = PausedQueue.objects.using(database).filter(backend__in=aliases)
     for backend, queue in paused.values_list("backend", "queue_name"):
         found.setdefault((backend, queue), QueueStatus(backend, queue)).paused = True
@@ -147,15 +143,7 @@ def _workers(database: str) -> list[WorkerStatus]:
     )
     return [
         WorkerStatus(
-            id=row.id,
-            name=row.name,
-            host=row.host,
-            pid=row.pid,
-            backends=row.backends,
-            queues=row.queues,
-            excluded=row.excluded,
-            processes=row.processes,
-            serving=row.serving,
+            **{name: getattr(row, name) for name in AS_STORED},
             seen=max(0.0, age),
             alive=age <= lease,
             doubtful=not -MARGIN <= age <= lease,
