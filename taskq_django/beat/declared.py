@@ -68,14 +68,6 @@ def _problem_of(key: str, task: Task[..., Any], declared: DeclaredSchedule) -> s
     return ""
 
 
-def declaration_of(schedule: Schedule) -> tuple[Task[..., Any], DeclaredSchedule] | None:
-    """What the code says of this row; None when nothing does."""
-    for key, task, declared in declarations():
-        if key == schedule.declared_as:
-            return task, declared
-    return None
-
-
 def sync(database: str) -> Synced:
     """Make the rows what the code says: new ones are made, changed ones changed unless somebody has done so in the
     admin, and those whose declaration is gone are disabled. Safe in many processes at once.
@@ -135,15 +127,14 @@ def row_values(task: Task[..., Any], declared: DeclaredSchedule) -> dict[str, An
 
 def revert(schedule: Schedule, database: str) -> bool:
     """Make a row again what the code says. False: the code says nothing of it."""
-    found = declaration_of(schedule)
-    if found is None:
-        return False
-    for name, value in row_values(*found).items():
-        setattr(schedule, name, value)
-    schedule.enabled = found[1].enabled
-    schedule.is_overridden = False
-    schedule.save(using=database)
-    return True
+    for key, task, declared in declarations():
+        if key == schedule.declared_as:
+            for name, value in row_values(task, declared).items():
+                setattr(schedule, name, value)
+            schedule.enabled, schedule.is_overridden = declared.enabled, False
+            schedule.save(using=database)
+            return True
+    return False
 
 
 def _sync_one(key: str, task: Task[..., Any], declared: DeclaredSchedule, database: str) -> tuple[bool, bool]:
