@@ -196,11 +196,8 @@ class Schedule(models.Model):
         self.refresh_from_db(using=database, fields=["version"])
 
 
-OWNED_BY_PEOPLE = (
-    *("name", "task_path", "args", "kwargs", "enabled", "kind", "spec", "timezone", "start_at", "end_at", "jitter"),
-    *("misfire", "misfire_grace", "misfire_cap", "overlap", "queue_name", "priority", "backend", "expires"),
-    *("max_runs", "note", "declared_as", "is_overridden", "disabled_reason"),
-)
+EDITABLE = tuple(field.name for field in Schedule._meta.fields if field.editable and not field.primary_key)
+OWNED_BY_PEOPLE = (*EDITABLE, "declared_as", "is_overridden", "disabled_reason")
 
 
 class ScheduleRun(models.Model):

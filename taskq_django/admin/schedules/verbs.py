@@ -16,6 +16,7 @@ from ...beat import declared
 from ...beat.firing import call_of, run_now, task_of
 from ...exceptions import BrokenSchedule, SpecError
 from ...models import Schedule
+from ...models.schedule import EDITABLE
 from ..lists import job_url
 from .columns import schedule_url
 from .schedulable import may, may_schedule
@@ -60,8 +61,7 @@ def duplicate(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
         call_of(row)
     except BrokenSchedule as error:
         raise Refused(_t("“%(row)s” cannot be duplicated: %(why)s") % {"row": row, "why": error}) from error
-    names = [field.name for field in Schedule._meta.fields if field.editable]
-    copy = Schedule(**{name: getattr(row, name) for name in names if name != "id"})
+    copy = Schedule(**{name: getattr(row, name) for name in EDITABLE})
     base, number = row.name[:185], 1
     copy.name, copy.enabled = _t("%s (copy)") % base, False
     while Schedule.objects.filter(name=copy.name).exists():
