@@ -121,7 +121,7 @@ class ArgumentField:
     def initial(self, stored: Any) -> Any:
         """What the field shows of a stored value."""
         if self.is_json:
-            return stored
+            return None if stored is None else json.dumps(stored, ensure_ascii=False)
         try:
             value = codec.decode_value(json.dumps(stored))
         except PayloadError:

@@ -17,28 +17,19 @@ from ...exceptions import ArgumentError, PayloadError
 LONGEST = 100_000  # characters
 
 
-class Typed(str):
-    """What somebody has typed, as it is; any other str is a value that JSON writes in quotes."""
+class JSONField(forms.Field):
+    """Its value is as a schedule's row stores it: JSON, where the codec's tags stand for a datetime and so on.
 
-    __slots__ = ()
+    What it shows, its initial value too, is the text of that.
+    """
 
-
-class JSONField(forms.CharField):
-    """Its value is as a schedule's row stores it: JSON, where the codec's tags stand for a datetime and so on."""
+    widget = forms.Textarea(attrs={"rows": 2, "spellcheck": "false", "class": "taskq-json"})
+    empty_values = [None]
 
     def __init__(self, name: str, *, wanted: type | None = None, **kwargs: Any) -> None:
         """``name``: of the argument, for messages; ``wanted``: list or dict, when it must be one."""
-        kwargs.setdefault("widget", forms.Textarea(attrs={"rows": 2, "spellcheck": "false", "class": "taskq-json"}))
         super().__init__(**kwargs)
         self._name, self._wanted = name, wanted
-
-    def prepare_value(self, value: Any) -> Any:
-        if value is None or isinstance(value, Typed):
-            return value
-        return json.dumps(value, ensure_ascii=False)
-
-    def bound_data(self, data: Any, initial: Any) -> Any:
-        return Typed(data) if isinstance(data, str) else data
 
     def to_python(self, value: Any) -> Any:
         text = (value or "").strip()
@@ -52,16 +43,9 @@ class JSONField(forms.CharField):
             raise ValidationError(_t("This must be like %s.") % example)
         return found
 
-    def validate(self, value: Any) -> None:
-        if value is None and self.required:
-            raise ValidationError(self.error_messages["required"], code="required")
-
-    def run_validators(self, value: Any) -> None:
-        """None of a text's: the value is no text."""
-
     def has_changed(self, initial: Any, data: Any) -> bool:
         try:
-            return bool(self.to_python(data) != initial)
+            return bool(self.to_python(data) != self.to_python(initial))
         except ValidationError:
             return True
 
