@@ -1,21 +1,25 @@
-"""Writes outcomes down, in groups, and tells the log what became of each job."""
+"""Writes outcomes down, in groups, and tells the log what became of each job.
+
+What the store refuses takes no other with it, and is not tried for ever.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, groupby
 
 from .. import signals
 from ..brokers import Broker
+from ..exceptions import OutcomeRefused
 from ..jobs import Discarded, Failed, Outcome, Released, Retried, Succeeded, log_fields, weight_of
 from ..registry import registry
 from ..store.weights import HEAVIEST, LIGHT, MOST_KEPT, cut
+from .failures import failure_of
 from .held import Held
 from .reach import Reach
-from .settling import settle
 
 logger = logging.getLogger("taskq_django.task")
 
@@ -145,6 +149,29 @@ class Finisher:
                     job.id,
                     extra=log_fields(outcome.claim),
                 )
+
+
+def settle(broker: Broker, outcomes: Sequence[Outcome], worker_id: str, unsure: Collection[str] = ()) -> list[Outcome]:
+    """As the broker's, but for OutcomeRefused: one that is refused ends its job as FAILED, if that is taken."""
+    try:
+        return broker.settle(outcomes, worker_id, unsure)
+    except OutcomeRefused as error:
+        if len(outcomes) > 1:
+            half = len(outcomes) // 2
+            parts = (outcomes[:half], outcomes[half:])
+            return [outcome for part in parts for outcome in settle(broker, part, worker_id, unsure)]
+        return _fail(broker, outcomes[0], worker_id, error)
+
+
+def _fail(broker: Broker, refused: Outcome, worker_id: str, error: OutcomeRefused) -> list[Outcome]:
+    logger.error("The store refused what came of job %s", refused.claim.job.id, exc_info=error)
+    if isinstance(refused, Released):
+        return []
+    try:
+        return broker.settle([Failed(refused.claim, refused.started, refused.ended, failure_of(error))], worker_id)
+    except OutcomeRefused:
+        logger.exception("Nor can job %s end as FAILED", refused.claim.job.id)
+        return []
 
 
 def log_end(outcome: Outcome) -> None:

@@ -14,8 +14,7 @@ from ..jobs import Claim, Counter, Discarded, Failed, Failure, Outcome, Released
 from ..registry import registry
 from ..states import State
 from ..tasks import Task
-from .finisher import log_end
-from .settling import settle
+from .finisher import log_end, settle
 
 logger = logging.getLogger("taskq_django.worker")
 

@@ -12,7 +12,7 @@ from taskq_django.exceptions import OutcomeRefused
 from taskq_django.jobs import Discarded, Failed, Retried, Succeeded
 from taskq_django.models import JobAttempt, JobResult, QueuedJob
 from taskq_django.states import State
-from taskq_django.worker.settling import settle
+from taskq_django.worker.finisher import settle
 from tests.support.sending import FAILURE, job
 
 pytestmark = pytest.mark.django_db(transaction=True)
