@@ -5,7 +5,6 @@ Two queues are all that the loop and the pool share: claims go in by ``submit``,
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterator, Sequence
@@ -16,11 +15,11 @@ from asgiref.sync import async_to_sync
 from ..jobs import Claim
 from . import connections
 from .runners import Coroutines, Runner, Surroundings, Threads
-from .seats import CoroutineSeat, Seat
+from .seats import Seat
 
 
 class Pool(ABC):
-    """What the loop asks of a pool. Only the loop thread calls it."""
+    """What the loop asks of a pool, and the answers of one that runs each claim at once. Loop thread only."""
 
     # May it be given more than it has seats?
     has_backlog = True
@@ -34,32 +33,17 @@ class Pool(ABC):
     def submit(self, claims: Sequence[Claim]) -> None:
         """Run these. Where a task's module is not imported yet, it is imported in a seat and not here."""
 
-    @abstractmethod
     def waiting(self) -> int:
         """How many claims have not begun."""
+        return 0
 
-    @abstractmethod
     def withdraw(self, stalled: float = 0.0) -> list[Claim]:
         """Take back what has not begun, where no seat has come free for ``stalled`` seconds."""
+        return []
 
-    @abstractmethod
     def running(self) -> Iterator[tuple[Seat, Claim]]:
-        """What is being run, and where."""
-
-    def running_by_thread(self) -> dict[int, str]:
-        """By thread, the jobs that it runs. Signal handlers may call it."""
-        jobs: dict[int, list[str]] = {}
-        for seat, claim in self.running():
-            jobs.setdefault(seat.ident, []).append(_shown(claim))
-        return {ident: ", ".join(names) for ident, names in jobs.items()}
-
-    def coroutines(self) -> list[tuple[str, asyncio.Task[None]]]:
-        """The jobs that run as coroutines, with their asyncio tasks. Signal handlers may call it."""
-        return [
-            (_shown(claim), seat.running)
-            for seat, claim in self.running()
-            if isinstance(seat, CoroutineSeat) and seat.running is not None
-        ]
+        """What is being run, and where. Signal handlers may call it."""
+        return iter(())
 
     @property
     def is_whole(self) -> bool:
@@ -70,8 +54,8 @@ class Pool(ABC):
         """Does what is left of a job that is not held any more keep others from running?"""
         return False
 
-    @abstractmethod
-    def close(self) -> None: ...
+    def close(self) -> None:  # noqa: B027 - without threads there is nothing to end
+        """No more will come; what runs may end."""
 
 
 class ConcurrentPool(Pool):
@@ -155,19 +139,3 @@ class InlinePool(Pool):
                 outcome = async_to_sync(executor.arun)(claim, self._seat)
             self._seat.end()
             self._given.done(outcome)
-
-    def waiting(self) -> int:
-        return 0
-
-    def withdraw(self, stalled: float = 0.0) -> list[Claim]:
-        return []
-
-    def running(self) -> Iterator[tuple[Seat, Claim]]:
-        return iter(())
-
-    def close(self) -> None:
-        pass
-
-
-def _shown(claim: Claim) -> str:
-    return f"{claim.job.task_path}[{claim.job.id}]"

@@ -41,7 +41,7 @@ def run_child(
         {
             signal.SIGTERM: lambda *_: loop.stop(),
             signal.SIGQUIT: lambda *_: loop.stop_now(),
-            signal.SIGUSR1: lambda *_: _write_stacks(loop),
+            signal.SIGUSR1: lambda *_: stacks.write(loop.pool.running()),
             # Ctrl-C reaches the whole terminal group, but to stop is the supervisor's decision.
             signal.SIGINT: listening.disregard,
         }
@@ -121,7 +121,7 @@ def _listen_to_signals(loop: Loop) -> Callable[[], None]:
     last_resort = LastResort(GRACE_EXPIRED)
     acts: dict[int, listening.Act] = {signal.SIGTERM: asked, signal.SIGINT: asked}
     if hasattr(signal, "SIGUSR1"):
-        acts[signal.SIGUSR1] = lambda *_: _write_stacks(loop)
+        acts[signal.SIGUSR1] = lambda *_: stacks.write(loop.pool.running())
     listening.listen(acts)
 
     def restore() -> None:
@@ -129,7 +129,3 @@ def _listen_to_signals(loop: Loop) -> Callable[[], None]:
         listening.stop_listening()
 
     return restore
-
-
-def _write_stacks(loop: Loop) -> None:
-    stacks.write(loop.pool.running_by_thread(), loop.pool.coroutines())

@@ -10,6 +10,9 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType
 
+from ..jobs import Claim
+from .seats import CoroutineSeat, Seat
+
 
 def dump(running: Mapping[int, str], coroutines: Iterable[tuple[str, asyncio.Task[None]]] = ()) -> str:
     """The stacks of all threads, innermost frame last; ``running``: by thread, the jobs that it runs.
@@ -27,9 +30,16 @@ def dump(running: Mapping[int, str], coroutines: Iterable[tuple[str, asyncio.Tas
     return "\n".join(parts) + "\n"
 
 
-def write(running: Mapping[int, str], coroutines: Iterable[tuple[str, asyncio.Task[None]]] = ()) -> None:
+def write(running: Iterable[tuple[Seat, Claim]]) -> None:
     """To stderr, past every buffer and lock: a signal handler calls this, wherever the thread may be."""
-    text = dump(running, coroutines).encode(errors="backslashreplace")
+    jobs: dict[int, str] = {}
+    coroutines = []
+    for seat, claim in running:
+        job = f"{claim.job.task_path}[{claim.job.id}]"
+        jobs[seat.ident] = f"{jobs[seat.ident]}, {job}" if seat.ident in jobs else job
+        if isinstance(seat, CoroutineSeat) and seat.running is not None:
+            coroutines.append((job, seat.running))
+    text = dump(jobs, coroutines).encode(errors="backslashreplace")
     while text:
         text = text[os.write(2, text) :]
 
