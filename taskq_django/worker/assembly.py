@@ -17,7 +17,6 @@ from ..exceptions import BrokerError
 from ..jobs import Claim
 from .blackboard import Blackboard
 from .executor import Executor
-from .fetcher import QueueChoice
 from .intake import most_held
 from .lease import Lease
 from .leases import Leases
@@ -75,15 +74,7 @@ def make_loop(options: WorkerOptions, worker_id: str, board: Blackboard, *, inli
     def make_pool(given: Surroundings) -> Pool:
         return InlinePool(given) if inline else ConcurrentPool(given, options.threads, options.coroutines)
 
-    return Loop(
-        brokers,
-        QueueChoice(frozenset(options.queues), frozenset(options.exclude_queues)),
-        worker_id,
-        options,
-        executor,
-        board,
-        make_pool,
-    )
+    return Loop(brokers, worker_id, options, executor, board, make_pool)
 
 
 def make_beat(options: WorkerOptions) -> Beat:

@@ -19,8 +19,7 @@ from ..models.moments import DatabaseNow
 from ..registry import registry
 from ..states import WAITING
 from ..store.dialects.advice import advice, max_connections
-from .fetcher import QueueChoice
-from .options import WorkerOptions
+from .options import QueueChoice, WorkerOptions
 
 # A worker that may open so large a part of the connections that the server allows is worth a warning.
 CLOSE = 0.8
@@ -82,7 +81,7 @@ def notices(options: WorkerOptions, brokers: Mapping[str, Broker]) -> Iterator[t
 def _unserved(options: WorkerOptions, brokers: Mapping[str, Broker]) -> Iterator[tuple[str, str]]:
     """A row for each of the first UNSERVED_SHOWN queues that have jobs, and nobody to run them."""
     shown = 0
-    own = options.backends, QueueChoice(frozenset(options.queues), frozenset(options.exclude_queues))
+    own = options.backends, options.choice
     for alias, broker in brokers.items():
         servers = [own, *_live(broker.database)]
         for queue in _queues(broker.database, alias):

@@ -7,7 +7,7 @@ at a time. Imports nothing of ours, so that it can be sent to a process in which
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableSequence
 from multiprocessing.context import BaseContext
 from time import monotonic
 from typing import Any
@@ -29,7 +29,7 @@ class Blackboard:
         self._leases = range(FIRST_LEASE, FIRST_LEASE + leases)
         self._first_deadline = FIRST_LEASE + leases
         start = [0.0] * FIRST_LEASE + [-math.inf] * leases + [math.inf] * lines
-        self._numbers: Any = context.RawArray("d", start)
+        self._numbers: MutableSequence[float] = context.RawArray("d", start)
         self._shared_stages: Any = context.RawArray("B", lines)
         self._shared_ids: Any = context.RawArray("c", lines * ID)
         # Of the process only: where each of its jobs stands, and which lines are free. Any thread takes a line, the
@@ -118,16 +118,15 @@ class Blackboard:
 
     def lease_age(self, lease: int) -> float:
         """Seconds since this lease was last known to hold; infinity for never."""
-        age: float = monotonic() - self._numbers[FIRST_LEASE + lease]
-        return age
+        return monotonic() - self._numbers[FIRST_LEASE + lease]
 
     def youngest_lease_age(self) -> float:
         """That of the lease which was renewed last."""
-        age: float = monotonic() - max(self._numbers[lease] for lease in self._leases)
-        return age
+        return monotonic() - max(self._numbers[lease] for lease in self._leases)
 
     @property
     def has_served(self) -> bool:
+        """Did its loop run?"""
         return bool(self._numbers[SERVES])
 
     @property
@@ -137,17 +136,16 @@ class Blackboard:
     @property
     def turned_at(self) -> float:
         """When its loop was seen last (monotonic); 0 for never."""
-        at: float = self._numbers[TURNED]
-        return at
+        return self._numbers[TURNED]
 
     @property
     def asks_since(self) -> float:
         """Since when its loop has been waiting for a broker (monotonic); 0 when it does not."""
-        since: float = self._numbers[ASKS]
-        return since
+        return self._numbers[ASKS]
 
     @property
     def has_ended(self) -> bool:
+        """Did it end by itself, with nothing left behind?"""
         return bool(self._numbers[ENDED])
 
     @property

@@ -49,31 +49,21 @@ class Child:
         return self._stopping or self.board.is_leaving
 
     @property
-    def has_served(self) -> bool:
-        """Did its loop run?"""
-        return self.board.has_served
-
-    @property
     def has_proved_itself(self) -> bool:
         """Has it ended a job, or lived for a while?"""
         return self.board.has_worked or self.board.turned_at - self._started_at > HEALTHY
 
     @property
-    def has_ended(self) -> bool:
-        """Did it end by itself, with nothing left behind?"""
-        return self.board.has_ended
-
-    @property
     def has_been_replaced(self) -> bool:
         """Did it end by itself because another one was to take its place?"""
-        return self.has_ended and self.board.is_leaving
+        return self.board.has_ended and self.board.is_leaving
 
     @property
     def exit_code(self) -> int:
         """As it goes into the worker's own: a crash is 1, and to be killed at a stop is a grace that was over."""
         if self.killed:
             return GRACE_EXPIRED
-        return (self._process.exitcode or 0) if self.has_ended else 1
+        return (self._process.exitcode or 0) if self.board.has_ended else 1
 
     @property
     def cause(self) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
 
 from ..brokers import Broker
 from ..jobs import Claim, size_of
 from ..store.weights import HEAVIEST
+from .options import QueueChoice
 from .reach import Reach
 
 # While queues are busy, how often to look whether another one has got jobs.
@@ -21,22 +21,11 @@ FULL = HEAVIEST // 4
 PROMOTE_AGAIN = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class QueueChoice:
-    """Which queues a worker serves: the named ones (none named: all) without the excluded ones."""
-
-    only: frozenset[str] = frozenset()
-    without: frozenset[str] = frozenset()
-
-    def serves(self, queue_name: str) -> bool:
-        return (not self.only or queue_name in self.only) and queue_name not in self.without
-
-
 class Fetcher:
     """Loop thread only."""
 
-    def __init__(self, reach: Reach, choice: QueueChoice, worker_id: str, may_claim: Callable[[Broker], bool]) -> None:
-        """``may_claim``: is there room for jobs of this broker, and are those that are held still ours?"""
+    def __init__(self, reach: Reach, choice: QueueChoice, worker_id: str, may_claim: Callable[[str], bool]) -> None:
+        """``may_claim``: is there room for jobs of this alias, and are those that are held still ours?"""
         self._reach = reach
         self._may_claim = may_claim
         self._choice = choice
@@ -69,7 +58,7 @@ class Fetcher:
     def look(self) -> None:
         """Ask which queues have ready jobs; one that was paused meanwhile leaves the turn."""
         found: dict[tuple[str, str], tuple[Broker, str]] = {}
-        here = list(filter(self._may_claim, self._reach.here()))
+        here = [broker for broker in self._reach.here() if self._may_claim(broker.alias)]
         for broker in here:
             with self._reach.guard(broker):
                 names = filter(self._choice.serves, broker.ready_queues())
@@ -90,7 +79,7 @@ class Fetcher:
         weight = 0
         while self._turn and len(claims) < limit and weight < FULL:
             broker, name = self._turn.popleft()
-            if not (self._reach.has(broker.alias) and self._may_claim(broker)):
+            if not (self._reach.has(broker.alias) and self._may_claim(broker.alias)):
                 continue  # a later look finds it again
             wanted, got = limit - len(claims), []
             with self._reach.guard(broker):

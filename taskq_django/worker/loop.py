@@ -18,7 +18,7 @@ from ..sleeper import Sleeper
 from .blackboard import Blackboard
 from .deadlines import Deadlines
 from .executor import Executor
-from .fetcher import Fetcher, QueueChoice
+from .fetcher import Fetcher
 from .finisher import Finisher
 from .fitness import Fitness
 from .held import Held
@@ -44,7 +44,6 @@ class Loop:
     def __init__(
         self,
         brokers: Mapping[str, Broker],
-        choice: QueueChoice,
         worker_id: str,
         options: WorkerOptions,
         executor: Executor,
@@ -65,7 +64,7 @@ class Loop:
         self._again: deque[Claim] = deque()  # taken for sync until their modules were imported
         self.pool = make_pool(Surroundings(executor, self.done, board, self.again, self._may_begin, self._limited))
         self._fitness = Fitness(self.pool, self._deadlines, self._held, options.max_memory_per_child)
-        self._fetcher = Fetcher(self._reach, choice, worker_id, lambda broker: self._has_room_for(broker.alias))
+        self._fetcher = Fetcher(self._reach, options.choice, worker_id, self._may_begin)
         self._intake = Intake(self._reach, self._fetcher, self.pool, self._held, self._finisher, options)
         self._wake_at = 1  # how many outcomes the sleeping loop waits for; read by the pool
         self._is_orphan = False  # nobody renews the lease any more
@@ -97,12 +96,11 @@ class Loop:
         if self.sleeper.is_asleep:
             self.sleeper.wake()
 
-    def _may_begin(self, claim: Claim) -> bool:
-        """Asked before each job; what may not begin goes back un-run."""
-        return self._has_room_for(claim.job.backend)
+    def _may_begin(self, alias: str) -> bool:
+        """Are this broker's jobs that are held still ours, for certain, and is there room for what comes of them?
 
-    def _has_room_for(self, alias: str) -> bool:
-        """Are this broker's jobs that are held still ours, for certain, and is there room for what comes of them?"""
+        Asked before each claim and each job; what may not begin goes back un-run.
+        """
         age = self._board.lease_age(self._lease_of[alias])
         return age < self._options.lease * SAFE and not self._finisher.is_full(alias)
 
@@ -225,7 +223,7 @@ class Loop:
 
     def _is_held_up(self) -> bool:
         """Must a broker that answers wait for a lease, or until the results that wait are stored?"""
-        return not all(self._has_room_for(broker.alias) for broker in self._reach.here())
+        return not all(self._may_begin(broker.alias) for broker in self._reach.here())
 
     def _has_enough(self) -> bool:
         return len(self._finisher.inbox) >= self._wake_at

@@ -7,6 +7,17 @@ from dataclasses import dataclass
 from ..conf import Worker
 
 
+@dataclass(frozen=True, slots=True)
+class QueueChoice:
+    """Which queues a worker serves: the named ones (none named: all) without the excluded ones."""
+
+    only: frozenset[str]
+    without: frozenset[str]
+
+    def serves(self, queue_name: str) -> bool:
+        return (not self.only or queue_name in self.only) and queue_name not in self.without
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions(Worker):
     """The settings in force, and what only the command knows. Frozen: it crosses into the processes."""
@@ -18,3 +29,7 @@ class WorkerOptions(Worker):
     max_tasks: int | None = None
     log_format: str = "text"
     verbosity: int = 1
+
+    @property
+    def choice(self) -> QueueChoice:
+        return QueueChoice(frozenset(self.queues), frozenset(self.exclude_queues))

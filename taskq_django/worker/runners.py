@@ -46,7 +46,7 @@ class Surroundings:
     done: Callable[[Outcome], None]
     board: Blackboard
     again: Callable[[Claim], None]  # takes back a claim that has not begun, for it is a coroutine
-    may_begin: Callable[[Claim], bool] = lambda claim: True  # asked before each job
+    may_begin: Callable[[str], bool] = lambda alias: True  # asked before each job of that backend
     limited: Callable[[], None] = lambda: None  # told that a job with a time limit begins
 
 
@@ -151,7 +151,7 @@ class Threads(Runner):
         last_used = monotonic()
         while (claim := self._queue.get()) is not None:
             self.begun_at = monotonic()
-            if not given.may_begin(claim):
+            if not given.may_begin(claim.job.backend):
                 given.done(Released(claim, began=False))
                 continue
             connections.before_job(last_used)
@@ -231,7 +231,7 @@ class Coroutines(Runner):
             except IndexError:
                 return
             self.begun_at = monotonic()
-            if not self._given.may_begin(claim):
+            if not self._given.may_begin(claim.job.backend):
                 self._given.done(Released(claim, began=False))
                 continue
             seat = self._free.popleft()

@@ -176,7 +176,7 @@ class Supervisor:
         for child in [child for child in self._children if not child.is_alive]:
             self._children.remove(child)
             self._leases.disown(child.worker_id)
-            if not child.has_ended and not child.killed:
+            if not child.board.has_ended and not child.killed:
                 logger.error("Process %s died: %s", child.worker_id, child.cause)
                 self._failures = 0 if child.has_proved_itself else self._failures + 1
                 self._start_at = monotonic() + self._wait_after(child)
@@ -187,7 +187,7 @@ class Supervisor:
 
     def _wait_after(self, child: Child) -> float:
         """Seconds before the next one is started. One that served dies by its jobs: these have three lives each."""
-        if not child.has_served:
+        if not child.board.has_served:
             return wait_after(self._failures, FIRST_WAIT, LONGEST_WAIT)
         return wait_after(self._failures - 1, FIRST_WAIT, WAIT_AFTER_SERVICE) if self._failures > 1 else 0.0
 
