@@ -71,7 +71,7 @@ class BeatProcess:
 
     def _start(self) -> None:
         with self._starter.ready():
-            self._process = self._starter.start(f"{self._name}/beat", "run_beat")
+            self._process = self._starter.start(f"{self._name}/beat", "beat")
         self._started_at = monotonic()
 
     def _signal(self, number: int) -> None:

@@ -25,16 +25,21 @@ from .options import WorkerOptions
 logger = logging.getLogger("taskq_django.worker")
 
 
-def run_child(
-    options: WorkerOptions, lifeline: Connection, other_end: Connection | None, worker_id: str, board: Blackboard
-) -> None:
-    """The life of a process that a supervisor has started; never returns.
+def live(life: str, options: WorkerOptions, lifeline: Connection, other_end: Connection | None, *given: Any) -> None:
+    """What a process does that a supervisor has started, in one of LIVES; never returns.
 
     ``lifeline`` becomes readable when the supervisor, who holds its other end, is gone.
     """
     if other_end is not None:
         other_end.close()  # a copy that the fork has made: it would keep the line alive
     listening.note()  # before any thread is made, because a thread and its children inherit which signals are blocked
+    code = LIVES[life](options, lifeline.fileno(), *given)
+    logging.shutdown()
+    # Past the interpreter's own end, which would wait for threads whose tasks did not come back.
+    os._exit(code)
+
+
+def _run_child(options: WorkerOptions, lifeline: int, worker_id: str, board: Blackboard) -> int:
     limit_own_sessions(databases_of(brokers_of(options.backends).values()), options.lease)
     loop = make_loop(options, worker_id, board)
     listening.listen(
@@ -46,27 +51,23 @@ def run_child(
             signal.SIGINT: listening.disregard,
         }
     )
-    loop.lifelines = (lifeline.fileno(),)
+    loop.lifelines = (lifeline,)
     board.serves()
     code = run_loop(loop)
     board.ended()
-    logging.shutdown()
-    # Past the interpreter's own end, which would wait for threads whose tasks did not come back.
-    os._exit(code)
+    return code
 
 
-def run_beat(options: WorkerOptions, lifeline: Connection, other_end: Connection | None) -> None:
-    """The life of the beat's process; never returns. ``lifeline``: as above."""
-    if other_end is not None:
-        other_end.close()
-    listening.note()
+def _run_beat(options: WorkerOptions, lifeline: int) -> int:
     beat = make_beat(options)
     acts: dict[int, listening.Act] = dict.fromkeys(listening.SENT, listening.disregard)  # Ctrl-C is the supervisor's
     listening.listen(acts | dict.fromkeys((signal.SIGTERM, signal.SIGQUIT), lambda *_: beat.stop()))
-    beat.lifelines = (lifeline.fileno(),)
+    beat.lifelines = (lifeline,)
     beat.run()
-    logging.shutdown()
-    os._exit(0)
+    return 0
+
+
+LIVES: dict[str, Callable[..., int]] = {"child": _run_child, "beat": _run_beat}
 
 
 def run_here(options: WorkerOptions) -> int:

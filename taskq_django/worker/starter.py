@@ -6,15 +6,16 @@ import gc
 import multiprocessing
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from . import connections, process
+from . import connections
 from .listening import held_back
 from .options import WorkerOptions
+from .process import live
 from .spawned import run_spawned
 
 
@@ -39,9 +40,10 @@ class Starter:
         gc.unfreeze()
 
     def start(self, name: str, life: str, *given: Any) -> BaseProcess:
-        """``life``: the name of a function of ``process``, which gets the options, the lifeline and what is given."""
+        """``life``: a key of ``process.LIVES``, which gets what is given."""
+        target: Callable[..., None]
         if self.context.get_start_method() == "fork":
-            target, arguments = getattr(process, life), (self._options, self._lifeline, self._our_end, *given)
+            target, arguments = live, (life, self._options, self._lifeline, self._our_end, *given)
         else:
             # Its own classes cannot be sent to a process in which Django is not set up.
             target, arguments = run_spawned, (life, asdict(self._options), self._lifeline, *given)

@@ -130,7 +130,7 @@ class Supervisor:
 
     def _start_one(self, worker_id: str) -> Child:
         board = new_board(self._options, self._starter.context)
-        return Child(worker_id, self._starter.start(worker_id, "run_child", worker_id, board), board)
+        return Child(worker_id, self._starter.start(worker_id, "child", worker_id, board), board)
 
     def _act_on_signals(self) -> None:
         while self._signals:
