@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -58,33 +58,16 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
         Waits at most ``timeout`` seconds (None: for ever). Raises ResultTimeout, at once inside a transaction
         (where the end of the job could not be seen), and TaskFailed when the job ended otherwise.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = 0.002
-        while True:
-            self.refresh()
-            if self.state.is_final:
-                return self._value_or_raise()
-            if in_transaction(connections[self._database()]):
-                raise ResultTimeout(
-                    f"{self!r} is waited for inside a transaction, where its end cannot be seen: "
-                    "call get() after the atomic block."
-                )
-            self._sleep_allowed(deadline, timeout)
-            time.sleep(pause)
-            pause = min(pause * 1.5, 0.25)
+        pauses = self._pauses(time.monotonic(), timeout)
+        while not self._look():
+            time.sleep(next(pauses))
+        return self._value_or_raise()
 
     async def aget(self, timeout: float | None = None) -> R:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = 0.002
-        while True:
-            await self.arefresh()
-            if self.state.is_final:
-                return self._value_or_raise()
-            if await sync_to_async(lambda: in_transaction(connections[self._database()]))():
-                raise ResultTimeout(f"{self!r} is waited for inside a transaction, where its end cannot be seen.")
-            self._sleep_allowed(deadline, timeout)
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 0.25)
+        pauses = self._pauses(time.monotonic(), timeout)
+        while not await sync_to_async(self._look)():
+            await asyncio.sleep(next(pauses))
+        return self._value_or_raise()
 
     def cancel(self, reason: str = "") -> bool:
         """End the job as CANCELLED: at once while it waits, within seconds while it runs. False: it had ended.
@@ -118,9 +101,23 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
     def _database(self) -> str:
         return self._broker().database
 
-    def _sleep_allowed(self, deadline: float | None, timeout: float | None) -> None:
-        if deadline is not None and time.monotonic() >= deadline:
-            raise ResultTimeout(f"{self!r} has not ended after {timeout} s.")
+    def _look(self) -> bool:
+        """Has the job ended, as it stands now? Raises ResultTimeout where its end could not be seen."""
+        self.refresh()
+        if not self.state.is_final and in_transaction(connections[self._database()]):
+            raise ResultTimeout(
+                f"{self!r} is waited for inside a transaction, where its end cannot be seen: "
+                "call get() after the atomic block."
+            )
+        return self.state.is_final
+
+    def _pauses(self, began: float, timeout: float | None) -> Iterator[float]:
+        """Seconds between two looks, ever more. Raises ResultTimeout."""
+        pause = 0.002
+        while timeout is None or time.monotonic() < began + timeout:
+            yield pause
+            pause = min(pause * 1.5, 0.25)
+        raise ResultTimeout(f"{self!r} has not ended after {timeout} s.")
 
     def _value_or_raise(self) -> R:
         if self.state is State.SUCCESSFUL:
