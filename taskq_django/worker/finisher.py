@@ -9,12 +9,13 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain, groupby
 
 from .. import signals
 from ..brokers import Broker
 from ..exceptions import OutcomeRefused
-from ..jobs import Discarded, Failed, Outcome, Released, Retried, Succeeded, log_fields, weight_of
+from ..jobs import Discarded, Failed, Failure, Outcome, Released, Retried, Succeeded, log_fields, weight_of
 from ..registry import registry
 from ..store.weights import HEAVIEST, LIGHT, MOST_KEPT, cut
 from .failures import failure_of
@@ -151,6 +152,10 @@ class Finisher:
                 )
 
 
+# For a job whose end the store refuses, and the reason too.
+WITHOUT_TEXTS = "The store refused what came of this job, and the reason. The log of the worker has both."
+
+
 def settle(broker: Broker, outcomes: Sequence[Outcome], worker_id: str, unsure: Collection[str] = ()) -> list[Outcome]:
     """As the broker's, but for OutcomeRefused: one that is refused ends its job as FAILED, if that is taken."""
     try:
@@ -164,14 +169,16 @@ def settle(broker: Broker, outcomes: Sequence[Outcome], worker_id: str, unsure: 
 
 
 def _fail(broker: Broker, refused: Outcome, worker_id: str, error: OutcomeRefused) -> list[Outcome]:
+    """The reason may be refused too, for its texts or for those of attempts before: then words of our own must do."""
     logger.error("The store refused what came of job %s", refused.claim.job.id, exc_info=error)
     if isinstance(refused, Released):
         return []
-    try:
-        return broker.settle([Failed(refused.claim, refused.started, refused.ended, failure_of(error))], worker_id)
-    except OutcomeRefused:
-        logger.exception("Nor can job %s end as FAILED", refused.claim.job.id)
-        return []
+    failure = failure_of(error)
+    for said in (failure, Failure(failure.exception_class, WITHOUT_TEXTS, "")):
+        with suppress(OutcomeRefused):
+            return broker.settle([Failed(refused.claim, refused.started, refused.ended, said)], worker_id)
+    logger.error("Nor can job %s end as FAILED: it stays as it is until its process has ended", refused.claim.job.id)
+    return []
 
 
 def log_end(outcome: Outcome) -> None:

@@ -22,6 +22,7 @@ from taskq_django.registry import registry
 from taskq_django.states import State
 from taskq_django.testing import run_all
 from taskq_django.worker.logs import configure_logs
+from taskq_django.worker.finisher import WITHOUT_TEXTS
 from taskq_django.worker.rescue import Death, rescue
 from tests.app import tasks
 from tests.support.holding import answers_again, finishing, holding
@@ -128,7 +129,7 @@ def test_a_failure_that_a_database_refuses_ends_with_the_reason(monkeypatch: pyt
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("refuses", ["the rescue", "the reason too"])
+@pytest.mark.parametrize("refuses", ["the rescue", "the reason too", "its end"])
 def test_a_rescue_survives_what_a_database_refuses(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, refuses: str
 ) -> None:
@@ -138,18 +139,25 @@ def test_a_rescue_survives_what_a_database_refuses(
     refused, real = held[3].job.id, type(broker.dialect).record_failures
 
     def record_failures(self: Any, cursor: Any, outcomes: Sequence[Any], worker_id: str) -> None:
-        if any(o.claim.job.id == refused and (refuses != "the rescue" or isinstance(o, Retried)) for o in outcomes):
-            raise DataError("the server says no")
+        for outcome in outcomes:
+            is_taken = {
+                "the rescue": not isinstance(outcome, Retried),
+                "the reason too": outcome.failure.message == WITHOUT_TEXTS,
+                "its end": False,
+            }
+            if outcome.claim.job.id == refused and not is_taken[refuses]:
+                raise DataError("the server says no")
         real(self, cursor, outcomes, worker_id)
 
     monkeypatch.setattr(type(broker.dialect), "record_failures", record_failures)
     death = Death(cause="signal SIGKILL", begun={claim.job.id for claim in held})
 
-    assert rescue(broker, "dead", death) == (8 if refuses == "the rescue" else 7)
+    assert rescue(broker, "dead", death) == (7 if refuses == "its end" else 8)
 
     assert QueuedJob.objects.filter(status=State.READY).count() == 7
-    if refuses == "the rescue":
-        assert "the server says no" in JobResult.objects.get(id=refused, status=State.FAILED).message
+    if refuses != "its end":
+        said = "the server says no" if refuses == "the rescue" else WITHOUT_TEXTS
+        assert said in JobResult.objects.get(id=refused, status=State.FAILED).message
     else:
         assert f"Nor can job {refused} end as FAILED" in caplog.text
         assert [claim.job.id for claim, _ in broker.orphans()["dead"]] == [refused]
