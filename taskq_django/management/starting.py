@@ -18,7 +18,7 @@ from ..backoff import wait_after
 from ..brokers import Broker
 from ..conf.declaration import Option, options
 from ..exceptions import BrokerError, BrokerUnavailable, one_line
-from ..store.lines import limit_lines, unlimit_lines
+from ..store.limits import limit_lines, unlimit_lines
 from ..worker.loop import UNREACHABLE
 
 logger = logging.getLogger("taskq_django.worker")

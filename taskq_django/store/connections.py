@@ -10,8 +10,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .dialects.vendors import dialect_of, is_supported
-from .limits import Limits, limit_transactions
-from .lines import limit_lines, unlimit_lines
+from .limits import Limits, limit_lines, limit_transactions, unlimit_lines
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
 
-from ..store.lines import cut_lines, own_lines
+from ..store.limits import cut_lines, own_lines
 
 # Time to end by itself; and how often it is freed meanwhile from what it waits for.
 SECONDS, EVERY = 3.5, 0.7

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, connections
 
-from taskq_django.store.lines import Patience, cut_lines, limit_lines, own_lines, unlimit_lines
+from taskq_django.store.limits import Patience, cut_lines, limit_lines, own_lines, unlimit_lines
 from tests.support.workers import cut_other_connections
 
 
