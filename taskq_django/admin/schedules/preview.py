@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,34 +13,8 @@ from django.utils.translation import gettext as _t
 from ...models import Schedule
 from ...models.moments import aware
 from ...schedules import SpecError, read_kind
-from ...schedules.preview import ComingRun, next_runs, offset_text
+from ...schedules.preview import next_runs, offset_text
 from .. import display
-
-
-@dataclass(frozen=True)
-class Row:
-    run: ComingRun
-    now: datetime
-
-    @property
-    def local(self) -> str:
-        return f"{self.run.local:%a %Y-%m-%d %H:%M:%S}".removesuffix(":00")
-
-    @property
-    def yours(self) -> str:
-        return f"{timezone.localtime(self.run.slot):%a %Y-%m-%d %H:%M:%S}".removesuffix(":00")
-
-    @property
-    def offset(self) -> str:
-        return offset_text(self.run.local)
-
-    @property
-    def iso(self) -> str:
-        return self.run.slot.isoformat()
-
-    @property
-    def until(self) -> str:
-        return display.span(self.run.slot - self.now)
 
 
 @dataclass(frozen=True)
@@ -49,7 +24,7 @@ class Preview:
     zone: str = ""
     text: str = ""
     lints: tuple[str, ...] = ()
-    rows: tuple[Row, ...] = ()
+    rows: Sequence[dict[str, Any]] = ()
     error: str = ""
     your_zone: str = field(default_factory=timezone.get_current_timezone_name)
 
@@ -68,7 +43,16 @@ def preview_of(
         return Preview(error=_t("This is beyond the times that there are."))
     if not runs:
         return Preview(error=_t("There is no run to come."), text=read.describe(), zone=zone)
-    rows = tuple(Row(run, now) for run in runs)
+    rows = [
+        {
+            "run": run,
+            "local": _shown(run.local),
+            "offset": offset_text(run.local),
+            "yours": _shown(timezone.localtime(run.slot)),
+            "until": display.span(run.slot - now),
+        }
+        for run in runs
+    ]
     return Preview(zone=zone, text=read.describe(), lints=tuple(read.lints()), rows=rows)
 
 
@@ -82,3 +66,7 @@ def preview_of_row(schedule: Schedule, now: datetime) -> Preview:
         start=schedule.start_at,
         end=schedule.end_at,
     )
+
+
+def _shown(moment: datetime) -> str:
+    return f"{moment:%a %Y-%m-%d %H:%M:%S}".removesuffix(":00")
