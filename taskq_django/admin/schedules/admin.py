@@ -57,12 +57,7 @@ class ScheduleAdmin(FilteredAdmin):
     list_per_page = 50
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    actions: Any = (
-        verbs.run_selected,
-        verbs.enable_selected,
-        verbs.disable_selected,
-        verbs.duplicate_selected,
-    )
+    actions: Any = verbs.ON_SELECTED
     fieldsets = (
         (None, {"fields": ("name", "task_path", "enabled")}),
         (_("When"), {"fields": ("kind", "spec", "timezone")}),

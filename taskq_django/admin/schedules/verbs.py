@@ -47,13 +47,11 @@ def run(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
 
 
 def enable(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
-    _switch(model_admin, request, row, on=True)
-    return _t("“%s” is enabled.") % row
+    return _switch(model_admin, request, row, on=True)
 
 
 def disable(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
-    _switch(model_admin, request, row, on=False)
-    return _t("“%s” is disabled.") % row
+    return _switch(model_admin, request, row, on=False)
 
 
 def duplicate(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
@@ -98,53 +96,51 @@ def act_on_one(model_admin: Any, request: HttpRequest, verb: str, row: Schedule)
         messages.success(request, message)
 
 
-def act_on_many(model_admin: Any, request: HttpRequest, verb: str, rows: Iterable[Schedule], done: str) -> None:
-    """One message for all that went well, and one for each that did not. ``done`` has a ``%d``."""
-    count, errors = 0, []
-    for row in rows:
-        try:
-            if not may(model_admin, request, verb, row):
-                raise Refused(_t("You may not do this to “%s”.") % row)
-            with transaction.atomic(using=_database()):
-                ACTS[verb](model_admin, request, row)
-            count += 1
-        except Refused as error:
-            errors.append(str(error))
-    if count:
-        messages.success(request, done % count)
-    for text in errors[:MOST_ERRORS]:
-        messages.error(request, text)
-    if len(errors) > MOST_ERRORS:
-        messages.error(request, _t("And %d more.") % (len(errors) - MOST_ERRORS))
+def _on_selected(verb: str, label: Any, permission: str, done: Any) -> Callable[..., None]:
+    """An action of the list: one message for all that went well, and one for each that did not.
+
+    ``done`` has a ``%d``.
+    """
+
+    @admin.action(description=label, permissions=[permission])
+    def act(model_admin: Any, request: HttpRequest, rows: Iterable[Schedule]) -> None:
+        count, errors = 0, []
+        for row in rows:
+            try:
+                if not may(model_admin, request, verb, row):
+                    raise Refused(_t("You may not do this to “%s”.") % row)
+                with transaction.atomic(using=_database()):
+                    ACTS[verb](model_admin, request, row)
+                count += 1
+            except Refused as error:
+                errors.append(str(error))
+        if count:
+            messages.success(request, done % count)
+        for text in errors[:MOST_ERRORS]:
+            messages.error(request, text)
+        if len(errors) > MOST_ERRORS:
+            messages.error(request, _t("And %d more.") % (len(errors) - MOST_ERRORS))
+
+    act.__name__ = f"{verb}_selected"  # by which the form of the list asks for it
+    return act
 
 
-@admin.action(description=_("Run now"), permissions=["run"])
-def run_selected(model_admin: Any, request: HttpRequest, rows: Iterable[Schedule]) -> None:
-    act_on_many(model_admin, request, "run", rows, _t("Enqueued now: %d."))
+ON_SELECTED = (
+    _on_selected("run", _("Run now"), "run", _("Enqueued now: %d.")),
+    _on_selected("enable", _("Enable"), "change", _("Enabled: %d.")),
+    _on_selected("disable", _("Disable"), "change", _("Disabled: %d.")),
+    _on_selected("duplicate", _("Duplicate"), "add", _("Duplicated, and disabled: %d.")),
+)
 
 
-@admin.action(description=_("Enable"), permissions=["change"])
-def enable_selected(model_admin: Any, request: HttpRequest, rows: Iterable[Schedule]) -> None:
-    act_on_many(model_admin, request, "enable", rows, _t("Enabled: %d."))
-
-
-@admin.action(description=_("Disable"), permissions=["change"])
-def disable_selected(model_admin: Any, request: HttpRequest, rows: Iterable[Schedule]) -> None:
-    act_on_many(model_admin, request, "disable", rows, _t("Disabled: %d."))
-
-
-@admin.action(description=_("Duplicate"), permissions=["add"])
-def duplicate_selected(model_admin: Any, request: HttpRequest, rows: Iterable[Schedule]) -> None:
-    act_on_many(model_admin, request, "duplicate", rows, _t("Duplicated, and disabled: %d."))
-
-
-def _switch(model_admin: Any, request: HttpRequest, row: Schedule, *, on: bool) -> None:
+def _switch(model_admin: Any, request: HttpRequest, row: Schedule, *, on: bool) -> str:
     row.enabled = on
     try:
         row.save(update_fields=["enabled"])
     except SpecError as error:
         raise Refused(_t("“%(row)s” cannot be saved: %(why)s") % {"row": row, "why": error}) from error
     model_admin.log_change(request, row, _t("Enabled.") if on else _t("Disabled."))
+    return (_t("“%s” is enabled.") if on else _t("“%s” is disabled.")) % row
 
 
 def _database() -> str:
