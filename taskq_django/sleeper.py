@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 
 
@@ -14,6 +14,11 @@ class Bell(ABC):
 
     Loop thread only. ``idle`` is how many seconds ago there was work.
     """
+
+    @property
+    def source(self) -> Hashable:
+        """What it hears. Of several bells with the same one a loop needs one only."""
+        return self
 
     @property
     def fd(self) -> int | None:

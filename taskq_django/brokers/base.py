@@ -55,6 +55,11 @@ class Broker(ABC):
     def database(self) -> str:
         """Alias in DATABASES of the tables that results are written to."""
 
+    @property
+    def sees_all(self) -> bool:
+        """Can the loop be told of every job that waits? Not while one of several places does not answer."""
+        return True
+
     @abstractmethod
     def send(self, jobs: Sequence[Job]) -> datetime:
         """Hand over jobs, due or scheduled, all or none; returns when, by the broker's clock.
@@ -124,8 +129,8 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    def bell(self) -> Bell:
-        """A new bell for the calling thread's loop; it rings on this thread's connection."""
+    def bells(self) -> list[Bell]:
+        """New bells for the calling thread's loop: one for each place where jobs wait."""
 
     @abstractmethod
     def close(self) -> None:

@@ -36,7 +36,7 @@ WHY_UNRUN = {State.EXPIRED: "it had not started in time", State.CANCELLED: "canc
 
 
 class Unrun(Exception):
-    """The store has a verdict on this job: it ends without being run."""
+    """The broker has a verdict on this job: it ends without being run."""
 
 
 class Unbegun(Exception):
@@ -197,8 +197,10 @@ class Executor:
     def _decide(self, run: Run, error: BaseException, ended: float) -> Outcome:
         claim, task = run.claim, run.task
         if isinstance(error, Unrun):
+            if claim.verdict == State.FAILED:
+                return Failed(claim, run.started, ended, failure_of(PayloadError(claim.reason)))
             state = State(claim.verdict)
-            return Discarded(claim, run.started, ended, state, WHY_UNRUN[state])
+            return Discarded(claim, run.started, ended, state, claim.reason or WHY_UNRUN[state])
         if isinstance(error, Discard):
             return Discarded(
                 claim, run.started, ended, State.CANCELLED, storable(as_text(error.reason), LONGEST_MESSAGE)

@@ -34,6 +34,7 @@ class Fetcher:
         self.looked_at = float("-inf")
         self.promote_at = float("-inf")  # when ``promote`` should be called next (monotonic)
         self.saw_all = False  # Could all that answer be looked at by the last look, and did one?
+        self.is_blind = False  # Did one of these not see all of its own jobs?
 
     @property
     def has_candidates(self) -> bool:
@@ -64,6 +65,7 @@ class Fetcher:
                 names = filter(self._choice.serves, broker.ready_queues())
                 found |= {(broker.alias, name): (broker, name) for name in names}
         self.saw_all = bool(here) and len(here) == len(self._reach.here())
+        self.is_blind = not all(broker.sees_all for broker in here)
         known = [(broker.alias, name) for broker, name in self._turn]
         kept = [found[key] for key in known if key in found]
         self._turn = deque(kept + [each for key, each in found.items() if key not in known])

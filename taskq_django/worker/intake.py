@@ -55,9 +55,9 @@ class Intake:
         self._is_full = False  # there was no room when it was last asked to fetch
 
     def hang_bells(self) -> None:
-        """One a database: brokers on the same one share the loop's connection to it."""
-        brokers = {broker.database: broker for broker in self._reach.here()}
-        self._bells = [(broker, broker.bell()) for broker in brokers.values()]
+        """One for each source: brokers on the same database share the loop's connection to it."""
+        hung = {bell.source: (broker, bell) for broker in self._reach.here() for bell in broker.bells()}
+        self._bells = list(hung.values())
 
     @property
     def bells(self) -> list[Bell]:

@@ -138,7 +138,8 @@ class Loop:
             self.pool.close()
             self.sleeper.close()
             self._intake.close()
-        if self._options.burst and not self._reach.is_whole and not self.is_stopping:
+        is_whole = self._reach.is_whole and not self._fetcher.is_blind
+        if self._options.burst and not is_whole and not self.is_stopping:
             logger.error("Not all is done: a broker does not answer")
             return code or UNREACHABLE
         return code

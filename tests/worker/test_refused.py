@@ -21,8 +21,8 @@ from taskq_django.models import JobResult, QueuedJob
 from taskq_django.registry import registry
 from taskq_django.states import State
 from taskq_django.testing import run_all
-from taskq_django.worker.logs import configure_logs
 from taskq_django.worker.finisher import WITHOUT_TEXTS
+from taskq_django.worker.logs import configure_logs
 from taskq_django.worker.rescue import Death, rescue
 from tests.app import tasks
 from tests.support.holding import answers_again, finishing, holding

@@ -192,8 +192,8 @@ class DatabaseBroker(Broker):
             self._own(lambda cursor: dialect.promote(cursor, self.alias), writes="promote" not in dialect.one_statement)
         return due_in
 
-    def bell(self) -> Bell:
-        return self.dialect.bell(self.connection)
+    def bells(self) -> list[Bell]:
+        return [self.dialect.bell(self.connection)]
 
     def close(self) -> None:
         self.connection.close()

@@ -29,6 +29,10 @@ class ListenBell(Bell):
         self._polls: PollBell | None = None  # instead, where a pooler hands our session to others
 
     @property
+    def source(self) -> str:
+        return self._connection.alias
+
+    @property
     def fd(self) -> int | None:
         raw = self._connection.connection
         return None if self._polls or raw is None or raw.closed else raw.fileno()
@@ -81,6 +85,10 @@ class DataVersionBell(Bell):
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
         self._version: int | None = None
+
+    @property
+    def source(self) -> str:
+        return self._connection.alias
 
     def glance(self, idle: float) -> float:
         # 2 ms costs 2 % of a core, 10 ms under 1 %: attentive while there was work lately.
