@@ -7,6 +7,7 @@ import sys
 from asgiref.local import Local
 from django.apps import AppConfig
 from django.conf import settings
+from django.db.models.signals import post_migrate
 from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 
@@ -31,7 +32,9 @@ class TaskqDjangoConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks
+        from .store.identity import identify
 
+        post_migrate.connect(identify, sender=self)
         if not checks.has_framework():
             return  # the system check E009 says what to install
         from . import compat  # registers the framework's own checks and receivers

@@ -35,6 +35,8 @@ class QueuedJob(models.Model):
     losses = models.IntegerField(_("losses"), default=0, db_default=0)  # hosts lost while holding it
     # Written at each claim. Later writes of the worker ask for it, so a worker that lost its claim changes nothing.
     token = models.UUIDField(null=True, blank=True, editable=False)
+    # The publish that it stands in for: its message is, or may be, in an engine. No claim touches it.
+    sender = models.UUIDField(null=True, blank=True, editable=False)
     worker_id = models.CharField(_("worker"), max_length=128, null=True, blank=True)
     started_at = MomentField(_("first started at"), null=True, blank=True)
     claimed_at = MomentField(_("claimed at"), null=True, blank=True)
