@@ -1,0 +1,114 @@
+"""Private Redis servers, which a test may kill, freeze, fail over and start again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from .servers import Server
+
+
+class Redis(Server):
+    scheme = "redis"
+    administrator = ""
+
+    def __init__(self, where: Path | None = None, **options: str | int | Path) -> None:
+        """``options`` are those of its command line: ``replicaof="127.0.0.1 6379"``."""
+        binary = shutil.which("redis-server") or shutil.which("valkey-server")
+        if binary is None:
+            raise LookupError("no redis-server is installed")
+        super().__init__(where)
+        self._binary = binary
+        self.options = {key.replace("_", "-"): value for key, value in options.items()}
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self, **settings: Any) -> redis.Redis:
+        """One that never gives up soon, and is the test's to close."""
+        password = self.options.get("requirepass")
+        return redis.Redis(port=self.port, password=password, socket_timeout=10, **settings)
+
+    def _command(self) -> list[str]:
+        usual = {"port": self.port, "bind": "127.0.0.1", "dir": self.folder, "save": "", "appendonly": "no"}
+        flags = [part for key, value in {**usual, **self.options}.items() for part in (f"--{key}", *str(value).split())]
+        return [self._binary, *flags]
+
+    def _answers(self) -> bool:
+        try:
+            with self.client() as client:
+                client.ping()
+        except redis.exceptions.AuthenticationError:
+            return True
+        except redis.exceptions.RedisError:
+            return False
+        return True
+
+
+class Sentinel(Redis):
+    """One that watches a master under the name of ``mymaster`` and is enough to fail it over."""
+
+    def __init__(self, master: Redis, where: Path | None = None) -> None:
+        super().__init__(where)
+        self._config = self.folder / "sentinel.conf"
+        lines = [
+            f"port {self.port}",
+            "bind 127.0.0.1",
+            f"dir {self.folder}",
+            f"sentinel monitor mymaster 127.0.0.1 {master.port} 1",
+            "sentinel down-after-milliseconds mymaster 500",
+            "sentinel failover-timeout mymaster 2000",
+        ]
+        self._config.write_text("\n".join(lines))
+
+    def _command(self) -> list[str]:
+        return [self._binary, str(self._config), "--sentinel"]
+
+
+@contextmanager
+def running(*servers: Server) -> Iterator[None]:
+    try:
+        for server in servers:
+            server.start()
+        yield
+    finally:
+        for server in servers:
+            server.remove()
+
+
+def eventually(check: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Ask until the answer is true; what it raises of redis counts as no."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with_error: Exception | None = None
+        try:
+            if found := check():
+                return found
+        except redis.exceptions.RedisError as error:
+            with_error = error
+        if time.monotonic() > deadline:
+            raise AssertionError("it did not become true in time") from with_error
+        time.sleep(0.02)  # between two questions
+
+
+def certificate(folder: Path) -> dict[str, Path]:
+    """A certificate of our own for localhost: what the server is given, by its options."""
+    key, signed = folder / "key.pem", folder / "certificate.pem"
+    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+    what = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", names]
+    subprocess.run(
+        ["openssl", "req", *what, "-keyout", str(key), "-out", str(signed)],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "RANDFILE": str(folder / "rnd")},
+    )
+    return {"tls_key_file": key, "tls_cert_file": signed, "tls_ca_cert_file": signed}
