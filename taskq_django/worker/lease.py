@@ -69,7 +69,8 @@ class Lease:
 
     def _start(self, worker_id: str) -> None:
         self.worker_id = worker_id
-        self._pids: dict[str, int] = {}  # of its processes, by the id of each
+        self._pids: dict[str, int] = {}  # of its processes that live, by the id of each
+        self._disowned: set[str] = set()  # ids of its processes that have ended, and whose jobs are to be rescued
         self._written: set[str] = set()  # ids whose rows are there
         self._serving = 0  # of the processes, as was written last
         self._renew_at = self.renewed_at = float("-inf")
@@ -92,16 +93,22 @@ class Lease:
         """Is this process registered? Who is not counts as dead."""
         return id_ in self._written
 
+    def disown(self, id_: str) -> None:
+        """This process has ended. Its row stays until its jobs are rescued, and may be removed by who rescues them."""
+        if self._pids.pop(id_, None) is not None:
+            self._disowned.add(id_)
+
     def forget(self, ids: Collection[str]) -> None:
         """Remove the rows of processes that have ended."""
         self._ended |= set(ids)
         for id_ in ids:
             self._pids.pop(id_, None)
+            self._disowned.discard(id_)
         self._renew_soon()
 
     def leave(self) -> None:
         """This worker ends, and its processes have ended."""
-        ids = [self.worker_id, *self._pids, *self._ended]
+        ids = [self.worker_id, *self._pids, *self._disowned, *self._ended]
         try:
             with own_transaction(self.database):
                 WorkerProcess.objects.using(self.database).filter(id__in=ids)._raw_delete(self.database)

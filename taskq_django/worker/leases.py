@@ -42,6 +42,8 @@ class Leases:
     def disown(self, id_: str) -> None:
         """This process has ended. Its rows stay until its jobs are rescued."""
         self._boards.pop(id_, None)
+        for lease in self._leases:
+            lease.disown(id_)
 
     def renew(self) -> bool:
         """Of each lease, when it is time to. False: others have counted this worker as lost."""

@@ -221,3 +221,40 @@ def test_a_row_that_is_locked_holds_nobody_up_and_is_removed_later(
     pass_time(lease, clock, EVERY)
     assert other.rows == 0
     assert not transaction.get_connection().in_atomic_block
+
+
+def test_a_process_that_has_died_accuses_its_worker_of_nothing(clock: Clock) -> None:
+    lease = Lease("me", "default", every=EVERY, lasts=LASTS, described={})
+    lease.register("me/1")
+    lease.enrol({"me/1/a": 1, "me/1/b": 2})
+    mine = WorkerProcess.objects.filter(supervisor="me/1")
+
+    lease.disown("me/1/a")
+    clock.now += EVERY
+    assert lease.renew(0)
+    assert mine.count() == 2, "it stays until its jobs are rescued"
+    mine.filter(id="me/1/a").delete()  # who rescues its jobs has removed it
+    for _ in range(3):
+        clock.now += EVERY
+        assert lease.renew(0)
+    mine.filter(id="me/1/b").delete()  # a process that lives
+    clock.now += EVERY
+    assert not lease.renew(0)
+
+
+def test_a_worker_that_ends_leaves_no_row_of_a_process_that_nobody_has_rescued(clock: Clock) -> None:
+    lease = Lease("me", "default", every=EVERY, lasts=LASTS, described={})
+    lease.register("me/1")
+    lease.enrol({"me/1/a": 1, "me/1/b": 2})
+    lease.disown("me/1/a")
+    lease.leave()
+    assert not WorkerProcess.objects.exists()
+
+
+def test_the_rows_of_the_rescued_are_removed(clock: Clock) -> None:
+    lease = Lease("me", "default", every=EVERY, lasts=LASTS, described={})
+    lease.register("me/1")
+    lease.enrol({"me/1/a": 1})
+    lease.disown("me/1/a")
+    lease.forget(["me/1/a"])
+    assert list(WorkerProcess.objects.values_list("id", flat=True)) == ["me/1"]
