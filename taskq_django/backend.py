@@ -138,12 +138,15 @@ class TaskqBackend(BaseTaskBackend):
         return found[0]
 
     def get_results(self, result_ids: Iterable[str]) -> list[Result[Any]]:
-        """Those of the jobs that exist, by one query (two when some have failed before)."""
+        """Those of the jobs that exist, by one query (two when some have failed before).
+
+        Of those that wait or run outside the store their broker is asked too.
+        """
         from .handles import read_results
 
         refuse_text(result_ids, "result_ids", "for a single one call get_result")
         ids = [str(UUID(id_)) for id_ in map(str, result_ids) if is_id(id_)]
-        found = read_results(ids, self.broker.database)
+        found = read_results(ids, self.broker)
         return [found[id_] for id_ in ids if id_ in found]
 
     async def aget_results(self, result_ids: Iterable[str]) -> list[Result[Any]]:

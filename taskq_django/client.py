@@ -32,7 +32,7 @@ def enqueue(task: Task[..., Any], call: Call, broker: Broker, options: BackendOp
         job = ask_receivers(task, job)
     except Discard as veto:
         return record_veto(task, job, veto.reason, broker)
-    return _sent(task, job, send([(task, job)], broker))
+    return _sent(task, job, send([(task, job)], broker, in_store=not task.rerun_on_crash))
 
 
 def enqueue_many(
@@ -53,9 +53,10 @@ def enqueue_many(
             except Discard as veto:
                 vetoed[job.id] = record_veto(task, job, veto.reason, broker)
     moments: list[datetime | None] = []
+    in_store = not task.rerun_on_crash
     for start in range(0, len(jobs), SENT_AT_ONCE):
         batch = [job for job in jobs[start : start + SENT_AT_ONCE] if job.id not in vetoed]
-        moments.append(send([(task, job) for job in batch], broker) if batch else None)
+        moments.append(send([(task, job) for job in batch], broker, in_store) if batch else None)
     return SentResults(task, jobs, moments, vetoed)
 
 
@@ -145,10 +146,13 @@ def ask_receivers(task: Task[..., Any], job: Job) -> Job:
     return job._replace(headers=_headers_text(headers)) if headers else job
 
 
-def send(asked: Sequence[tuple[Task[..., Any], Job]], broker: Broker) -> datetime:
-    """Hand the jobs to their broker, and tell who listens; returns when, by the broker's clock."""
+def send(asked: Sequence[tuple[Task[..., Any], Job]], broker: Broker, in_store: bool = False) -> datetime:
+    """Hand the jobs to their broker, and tell who listens; returns when, by the broker's clock.
+
+    ``in_store``: as ``Broker.send`` has it.
+    """
     try:
-        sent_at = broker.send([job for _, job in asked])
+        sent_at = broker.send([job for _, job in asked], in_store)
     except Exception as error:
         for task, job in asked:
             signals.enqueue_failed.announce(task.func, job=job, exception=error)

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from . import codec, compat
 from .brokers import Broker
+from .brokers.base import Found
 from .compat import TaskError, TaskResultStatus
 from .exceptions import PayloadError, TaskNotFound
 from .jobs import Claim, Job, headers_of
@@ -60,17 +61,61 @@ def record_veto(task: compat.AnyTask, job: Job, reason: str, broker: Broker) -> 
         headers=job.headers,
         message=reason,
     )
-    return read_results([job.id], broker.database)[job.id]
+    return stored_results([job.id], broker.database)[job.id]
 
 
-def read_results(ids: Iterable[str], database: str) -> dict[str, Result[Any]]:
-    """The results of these jobs by id; an unknown id is left out."""
+def read_results(ids: Iterable[str], broker: Broker) -> dict[str, Result[Any]]:
+    """The results of these jobs by id, of those that wait or run outside the store too; an unknown id is left out."""
+    return {id_: _result_of(story) for id_, story in all_stories(ids, broker).items()}
+
+
+def stored_results(ids: Iterable[str], database: str) -> dict[str, Result[Any]]:
+    """As ``read_results``, of those that are in the store."""
+    return {id_: _result_of(story) for id_, story in _stories(list(ids), database).items()}
+
+
+def all_stories(ids: Iterable[str], broker: Broker) -> dict[str, Story]:
+    """Of the jobs that the store knows, or the broker."""
     wanted = list(ids)
-    stories = ask(database, lambda: read_stories(wanted, database))
-    return {id_: _stored_result(story) for id_, story in stories.items()}
+    stories = _stories(wanted, broker.database)
+    if left := [id_ for id_ in wanted if id_ not in stories]:
+        stories |= {id_: _story_of(found) for id_, found in broker.find(left).items()}
+        # It may have left the engine for the store between the two.
+        if left := [id_ for id_ in left if id_ not in stories]:
+            stories |= _stories(left, broker.database)
+    return stories
 
 
-def _stored_result(story: Story) -> Result[Any]:
+def _stories(ids: list[str], database: str) -> dict[str, Story]:
+    return ask(database, lambda: read_stories(ids, database))
+
+
+def _story_of(found: Found) -> Story:
+    """Of a job that only its broker knows: what it was enqueued with, and who holds it."""
+    job, state, worker_id = found
+    return Story(
+        id=job.id,
+        task_path=job.task_path,
+        backend=job.backend,
+        queue_name=job.queue_name,
+        status=state.value,
+        enqueued_at=as_orm_has(datetime.fromtimestamp(job.enqueued_at, UTC)),
+        run_after=None,
+        payload=job.payload,
+        headers=job.headers,
+        attempts=max(job.attempts, int(state is State.RUNNING)),
+        worker_id=worker_id or None,
+        priority=job.priority,
+        started_at=None,
+        last_attempted_at=None,
+        finished_at=None,
+        return_value=None,
+        exception_class="",
+        message="",
+    )
+
+
+def _result_of(story: Story) -> Result[Any]:
     asked = {name: getattr(story, name) for name in ("backend", "queue_name", "priority", "run_after")}
     result = _result(
         stored_task(story.task_path, **asked, metadata=metadata_of(story.headers) or None),

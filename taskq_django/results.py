@@ -16,7 +16,7 @@ from django.db import connections
 
 from . import compat, control
 from .brokers import Broker
-from .compat import TASK_REFRESH_ATTRS
+from .compat import TASK_REFRESH_ATTRS, TaskResultDoesNotExist
 from .exceptions import ResultError, ResultTimeout, TaskFailed
 from .jobs import headers_of
 from .states import State
@@ -46,11 +46,18 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
         return f"<Result {self.task.module_path}[{self.id}] {self.state}>"
 
     def refresh(self) -> None:
-        """Read the job anew, by one query (two for a job that has failed before)."""
-        self._take_over(self.task.get_backend().get_result(self.id))
+        """Read the job anew, by one query (two for a job that has failed before).
+
+        Where its broker cannot look for jobs that wait, one that is found nowhere stays READY.
+        """
+        try:
+            self._take_over(self.task.get_backend().get_result(self.id))
+        except TaskResultDoesNotExist:
+            if self.state is not State.READY or self._broker().finds_waiting:
+                raise
 
     async def arefresh(self) -> None:
-        self._take_over(await self.task.get_backend().aget_result(self.id))
+        await sync_to_async(self.refresh)()
 
     def get(self, timeout: float | None = None) -> R:
         """Wait for the end of the job and return what the task returned.
@@ -74,7 +81,7 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
 
         A running task is interrupted; one that takes its context may see it coming by ``context.is_cancelled``.
         """
-        done = control.cancel([self.id], self._database(), reason=reason)
+        done = control.cancel([self.id], self._broker(), reason=reason)
         self.refresh()  # raises for a job that is unknown
         return bool(done.ended or done.asked)
 

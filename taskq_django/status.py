@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic, sleep
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Q
 
 from .brokers import Broker
+from .brokers.base import Depth
 from .conf import taskq_settings
-from .models import JobResult, PausedQueue, QueuedJob, WorkerProcess
+from .exceptions import BrokerError, one_line
+from .models import JobResult, PausedQueue, WorkerProcess
 from .models.moments import DatabaseNow
-from .states import FINAL, State
-from .store.connections import replace_lost
+from .states import FINAL
+from .store.connections import OUTAGE, lacks_table, replace_lost
 from .store.pruning import first_id
 
 MARGIN = 1.0  # seconds
@@ -24,7 +26,7 @@ COUNTED = 100_000  # ended jobs of a state, at most
 AS_STORED = ("id", "name", "host", "pid", "backends", "queues", "excluded", "serving", "processes")  # of a worker
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class QueueStatus:
     backend: str
     queue: str
@@ -54,13 +56,14 @@ class WorkerStatus:
 
 @dataclass(slots=True)
 class Status:
-    """What all databases of some brokers tell, together."""
+    """What some brokers and their stores tell, together."""
 
     queues: list[QueueStatus] = field(default_factory=list)
     workers: list[WorkerStatus] = field(default_factory=list)
     recent: dict[str, int] = field(default_factory=dict)  # ended jobs by state, of those enqueued in the last hour
     day: dict[str, int] = field(default_factory=dict)  # the same of the last day
     more: bool = False  # there may be more of them than were counted
+    unanswered: dict[str, str] = field(default_factory=dict)  # why, by the alias of each backend that cannot be asked
 
     @property
     def workers_alive(self) -> int:
@@ -78,17 +81,37 @@ class Status:
 
 
 def read_status(brokers: Iterable[Broker]) -> Status:
-    """By few queries a database, which read indexes only. Raises what the database raises."""
+    """By few queries a database, which read indexes only, and what each broker tells of its queues."""
     status = Status()
-    aliases_by_database: dict[str, list[str]] = {}
+    brokers_by_database: dict[str, list[Broker]] = {}
     for broker in brokers:
-        aliases_by_database.setdefault(broker.database, []).append(broker.alias)
-    for database, aliases in aliases_by_database.items():
-        replace_lost(database)
-        status.queues.extend(_queues(database, aliases))
-        status.workers.extend(_workers(database))
-        _add_ended(status, database, aliases)
+        brokers_by_database.setdefault(broker.database, []).append(broker)
+    for database, here in brokers_by_database.items():
+        aliases = [broker.alias for broker in here]
+        try:
+            replace_lost(database)
+            paused = _paused(database, aliases)
+            status.workers.extend(_workers(database))
+            _add_ended(status, database, aliases)
+        except OUTAGE as error:
+            status.unanswered |= dict.fromkeys(aliases, why_unanswered(error))
+            continue
+        for broker in here:
+            try:
+                status.queues.extend(_queues(broker, paused[broker.alias]))
+            except (BrokerError, *OUTAGE) as error:
+                status.unanswered[broker.alias] = why_unanswered(error)
     return status
+
+
+def why_unanswered(error: Exception) -> str:
+    """Why a broker or its store could not be asked, in one line."""
+    if isinstance(error, BrokerError):
+        return one_line(error)
+    if lacks_table(error):
+        what = "the tables of taskq_django are missing or older than the code, run `manage.py migrate`"
+        return f"{what}: {one_line(error)}"
+    return f"the database does not answer: {one_line(error)}"
 
 
 def alive_after_all(doubted: Collection[WorkerStatus], brokers: Iterable[Broker]) -> int:
@@ -113,24 +136,31 @@ def _signs(workers: Collection[WorkerStatus], databases: Iterable[str]) -> dict[
     }
 
 
-def _queues(database: str, aliases: list[str]) -> list[QueueStatus]:
-    found: dict[tuple[str, str], QueueStatus] = {}
-    jobs = QueuedJob.objects.using(database).filter(backend__in=aliases)
-    counted = jobs.values_list("backend", "queue_name", "status").annotate(
-        count=Count("id"), oldest=Min("available_at"), now=DatabaseNow()
-    )
-    for backend, queue, state, count, oldest, now in counted:
-        status = found.setdefault((backend, queue), QueueStatus(backend, queue))
-        if state == State.READY:
-            status.ready, status.oldest_ready = count, max(0.0, (now - oldest).total_seconds())
-        elif state == State.RUNNING:
-            status.running = count
-        else:
-            status.scheduled = count
-    paused = PausedQueue.objects.using(database).filter(backend__in=aliases)
-    for backend, queue in paused.values_list("backend", "queue_name"):
-        found.setdefault((backend, queue), QueueStatus(backend, queue)).paused = True
-    return [found[key] for key in sorted(found)]
+def _paused(database: str, aliases: Collection[str]) -> dict[str, set[str]]:
+    """The names of the paused queues of each alias."""
+    paused: dict[str, set[str]] = {alias: set() for alias in aliases}
+    rows = PausedQueue.objects.using(database).filter(backend__in=aliases)
+    for alias, queue in rows.values_list("backend", "queue_name"):
+        paused[alias].add(queue)
+    return paused
+
+
+def _queues(broker: Broker, paused: Collection[str]) -> list[QueueStatus]:
+    """Those that have jobs or are paused, by name."""
+    depths = {depth.queue_name: depth for depth in broker.depth()}
+    return [
+        QueueStatus(
+            backend=broker.alias,
+            queue=name,
+            ready=depth.ready,
+            scheduled=depth.scheduled,
+            running=depth.running,
+            paused=name in paused,
+            oldest_ready=depth.oldest,
+        )
+        for name in sorted(depths.keys() | paused)
+        for depth in [depths.get(name, Depth(name))]
+    ]
 
 
 def _workers(database: str) -> list[WorkerStatus]:

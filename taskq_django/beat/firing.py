@@ -123,7 +123,7 @@ def run_now(schedule: Schedule, database: str) -> Firing:
         if firing.veto is not None:
             record_veto(firing.task, firing.job, firing.veto, firing.broker)
         else:
-            send([(firing.task, firing.job)], firing.broker)
+            send([(firing.task, firing.job)], firing.broker, in_store=True)
         ScheduleRun.objects.using(database).create(
             schedule=schedule, slot=moment, job_id=firing.job.id, enqueued_at=moment, by_hand=True
         )

@@ -262,7 +262,7 @@ class Ticker:
                 record_veto(firing.task, firing.job, firing.veto, firing.broker)
         for broker in {firing.broker.alias: firing.broker for firing in firings}.values():
             if asked := [(f.task, f.job) for f in firings if f.broker is broker and f.veto is None]:
-                send(asked, broker)
+                send(asked, broker, in_store=True)
         moment = as_orm_has(now)
         ScheduleRun.objects.using(self._database).bulk_create(
             ScheduleRun(schedule=f.schedule, slot=as_orm_has(f.slot), job_id=f.job.id, enqueued_at=moment)

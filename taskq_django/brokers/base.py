@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -32,20 +32,38 @@ class Depth:
     oldest: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The ids of the jobs that somebody wanted to cancel, by what came of it."""
+
+    ended: frozenset[str] = frozenset()  # they waited, and are CANCELLED
+    asked: frozenset[str] = frozenset()  # they run or are about to, and their worker ends them within seconds
+    ended_before: frozenset[str] = frozenset()  # they had ended already, and their result is kept
+    unknown: frozenset[str] = frozenset()  # there is none of that id, or none any more
+
+    def __or__(self, other: Cancelled) -> Cancelled:
+        """Of other ids."""
+        return Cancelled(*(mine | theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
+
 class Broker(ABC):
     """Where the jobs of one TASKS alias wait.
 
-    Any thread may ``send``, ``note_begun`` and ``close``; ``orphans`` and ``settle`` of a dead process belong to the
-    supervisor, the rest to the one loop thread of a worker process.
+    Any thread may ``send``, ``note_begun``, ``close``, and what people ask: ``find``, ``cancel``, ``depth``, ``peek``,
+    ``purge`` and ``describe``. ``orphans`` and ``settle`` of a dead process belong to the supervisor, the rest to the
+    one loop thread of a worker process.
 
     Every method raises BrokerUnavailable when the store cannot be reached, and BrokerError when its tables are missing
     or older than the code. Nothing is then changed, except that the answer may have been lost: see ``send``,
-    ``settle`` and ``release_unanswered``. In a caller's transaction, and of ``send`` everywhere, errors of the
-    database come as they are.
+    ``settle``, ``release_unanswered``, ``cancel`` and ``purge``. In a caller's transaction, and of ``send`` everywhere,
+    errors of the database come as they are.
 
     A claim has a receipt, made anew for each. Every later write names it, and changes nothing where the job is held
     by another receipt, or by none.
     """
+
+    # Can a job that waits be found by its id? Where it cannot, one that nobody knows may be waiting.
+    finds_waiting = True
 
     def __init__(self, alias: str) -> None:
         self.alias = alias
@@ -61,8 +79,11 @@ class Broker(ABC):
         return True
 
     @abstractmethod
-    def send(self, jobs: Sequence[Job]) -> datetime:
+    def send(self, jobs: Sequence[Job], in_store: bool = False) -> datetime:
         """Hand over jobs, due or scheduled, all or none; returns when, by the broker's clock.
+
+        ``in_store``: they must wait in the store, and nothing else may be asked: they belong to a transaction without
+        network, or there must be a row to note their begin in.
 
         In a transaction of the store's database they become true with its commit. Workers that sleep are woken.
         Counters and times that a job comes with are kept. When the answer is lost, the ids are asked for, and what
@@ -109,12 +130,15 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    def orphans(self, worker_id: str | None = None) -> dict[str, list[tuple[Claim, float]]]:
+    def orphans(self, heir: str, dead: str | None = None) -> dict[str, list[tuple[Claim, float]]]:
         """What a process that has died holds, or (None) every process that is not registered; by the process's id.
 
-        Of each job the claim, without its arguments, and the seconds since it was made. Some of the jobs, where there
-        are many: whoever asks settles them, and asks again. Nothing is locked. The receipt guards what is settled, so
-        a claim that has moved on meanwhile is left alone.
+        ``heir``: the id of the process that asks, and that will settle them; it is registered. Jobs that have one
+        holder at a time are its own from now on, also those of a process whose jobs it was given before.
+
+        Of each job the claim, in which arguments may be left out, and the seconds since it was made. Some of the jobs,
+        where there are many: whoever asks settles them, and asks again. The receipt guards what is settled, so a claim
+        that has moved on meanwhile is left alone.
         """
 
     @abstractmethod
@@ -138,3 +162,34 @@ class Broker(ABC):
 
         The next call opens it anew.
         """
+
+    @abstractmethod
+    def find(self, ids: Collection[str]) -> dict[str, Found]:
+        """The jobs with these ids that wait or run, as far as this broker can see them; others are left out.
+
+        Of each the job as a claim tells it.
+        """
+
+    @abstractmethod
+    def cancel(self, ids: Collection[str], reason: str) -> Cancelled:
+        """End those of this alias that wait in the store, at once, and ask for the end of those that run.
+
+        In a transaction of the store's database it becomes true with its commit. What waits elsewhere is asked too:
+        it ends when a worker claims it.
+        """
+
+    @abstractmethod
+    def depth(self) -> list[Depth]:
+        """Of every queue that has jobs, paused or not, by name."""
+
+    @abstractmethod
+    def peek(self, queue_name: str, limit: int) -> list[Job]:
+        """The ready jobs of a queue that would be claimed next, in that order; nothing is changed."""
+
+    @abstractmethod
+    def purge(self, queue_name: str) -> int:
+        """Remove the jobs of a queue that have not begun, scheduled ones too, without a trace; returns how many."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Where the jobs wait: which engine, and which of them. For people, without a password. Never raises."""

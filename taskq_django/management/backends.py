@@ -10,8 +10,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ..backend import brokers_of, our_backends
 from ..brokers import Broker
-from ..exceptions import ConfigurationError, one_line
-from ..store.connections import OUTAGE, lacks_table
+from ..exceptions import BrokerError, ConfigurationError
+from ..status import why_unanswered
+from ..store.connections import OUTAGE
 
 
 class QueueCommand(BaseCommand, ABC):
@@ -22,14 +23,18 @@ class QueueCommand(BaseCommand, ABC):
         add_backend(parser)
 
     def handle(self, *args: Any, **given: Any) -> None:
+        problems = []
         for broker in chosen_brokers(given["backend"]):
             try:
                 said = self.act(given["queue"], broker, given)
             except ConfigurationError as error:
                 raise CommandError(str(error)) from error
-            except OUTAGE as error:
-                raise CommandError(trouble(error)) from error
+            except (BrokerError, *OUTAGE) as error:
+                problems.append(trouble(broker, error))
+                continue
             self.stdout.write(f"{broker.alias}/{given['queue']}: {said}")
+        if problems:
+            raise CommandError("\n".join(problems))
 
     @abstractmethod
     def act(self, queue: str, broker: Broker, given: dict[str, Any]) -> str:
@@ -50,9 +55,6 @@ def chosen_brokers(aliases: Iterable[str] | None) -> list[Broker]:
         raise CommandError(str(error)) from error
 
 
-def trouble(error: Exception) -> str:
-    """Why a database could not be asked, in one line."""
-    if lacks_table(error):
-        what = "the tables of taskq_django are missing or older than the code, run `manage.py migrate`"
-        return f"{what}: {one_line(error)}"
-    return f"the database does not answer: {one_line(error)}"
+def trouble(broker: Broker, error: Exception) -> str:
+    """That a backend could not be asked, and why, in one line."""
+    return f"{broker.alias}: {why_unanswered(error)}"

@@ -41,7 +41,10 @@ def banner(options: WorkerOptions, brokers: Mapping[str, Broker], here: Mapping[
     versions = f"Django {django.get_version()}, Python {platform.python_version()}"
     rows = [
         ("settings", f"{os.environ.get('DJANGO_SETTINGS_MODULE', 'configured in code')}{debug}"),
-        *[("broker", f"{alias} -> {_described(broker, alias in here)}") for alias, broker in brokers.items()],
+        *[
+            ("broker", f"{alias} -> {broker.describe()}{'' if alias in here else ', which does not answer'}")
+            for alias, broker in brokers.items()
+        ],
         ("queues", queues),
         ("pool", f"{pool}, grace {options.grace:g} s"),
         *([("beat", "in this worker")] if options.beat else []),
@@ -55,12 +58,6 @@ def banner(options: WorkerOptions, brokers: Mapping[str, Broker], here: Mapping[
             "Ready. Quit the worker with CONTROL-C (twice: stop now).",
         ]
     )
-
-
-def _described(broker: Broker, answers: bool) -> str:
-    if not answers:
-        return f'database ("{broker.database}"), which does not answer'
-    return f'database ({connections[broker.database].display_name}, "{broker.database}")'
 
 
 def notices(options: WorkerOptions, brokers: Mapping[str, Broker]) -> Iterator[tuple[str, str]]:

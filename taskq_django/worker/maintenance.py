@@ -44,8 +44,8 @@ class Maintenance:
         """Until the next turn has something to do."""
         return max(0.0, self._next_at - monotonic())
 
-    def turn(self) -> None:
-        """Do what is due, in each database that answers; soon back."""
+    def turn(self, heir: str) -> None:
+        """Do what is due, in each database that answers; soon back. ``heir``: the id of the process that does it."""
         now = monotonic()
         if now < self._next_at:
             return
@@ -56,7 +56,7 @@ class Maintenance:
                 self._next_at = min(self._next_at, now + LONGEST_AWAY)
                 continue
             try:
-                self._rescue(lease)
+                self._rescue(lease, heir)
                 if now >= self._prune_at:
                     pruned += pruning.prune_batch(lease.database)
             except (BrokerError, *OUTAGE) as error:
@@ -68,12 +68,12 @@ class Maintenance:
         elif now >= self._prune_at:
             self._prune_at = monotonic() + self._every * PRUNED_EVERY
 
-    def _rescue(self, lease: Lease) -> None:
+    def _rescue(self, lease: Lease, heir: str) -> None:
         lease.bury()
         # Not a whole turn later: the jobs of a lost host have 45 s to run again, at the defaults.
         self._next_at = min(self._next_at, monotonic() + lease.burial_in())
         for broker in self._brokers:
             if broker.database == lease.database:
-                for worker_id, held in broker.orphans().items():
+                for worker_id, held in broker.orphans(heir).items():
                     if count := settle_dead(broker, worker_id, held, GONE):
                         logger.warning("Worker process %s is lost: %d jobs rescued", worker_id, count)

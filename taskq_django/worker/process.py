@@ -86,10 +86,11 @@ def run_here(options: WorkerOptions) -> int:
         loop = make_loop(options, worker_id, board)
 
         def each_turn(loop: Loop = loop, board: Blackboard = board) -> None:
-            if not leases.renew() and not board.is_leaving:
+            if leases.renew():
+                maintenance.turn(loop.worker_id)
+            elif not board.is_leaving:
                 logger.warning("Others have counted this worker as lost; it goes on under a new id")
                 loop.leave()
-            maintenance.turn()
 
         loop.each_turn = each_turn
         restore = _listen_to_signals(loop)

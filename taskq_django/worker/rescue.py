@@ -39,10 +39,13 @@ class Death:
     overdue: Collection[str] = ()  # ids of those that were running beyond their time limit
 
 
-def rescue(broker: Broker, worker_id: str, death: Death) -> int:
-    """Settle everything that a dead process holds; returns how many jobs that were. Raises BrokerUnavailable."""
+def rescue(broker: Broker, worker_id: str, death: Death, heir: str) -> int:
+    """Settle everything that a dead process holds; returns how many jobs that were. Raises BrokerUnavailable.
+
+    ``heir``: the id of the process that does it.
+    """
     count = 0
-    while held := broker.orphans(worker_id).get(worker_id):
+    while held := broker.orphans(heir, worker_id).get(worker_id):
         settled = settle_dead(broker, worker_id, held, death)
         count += settled
         if settled == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
-from ..handles import read_results, running_result
+from ..handles import running_result, stored_results
 from ..jobs import Claim
 from ..results import Result
 from ..tasks import Task
@@ -42,7 +42,7 @@ class Run:
             claim, task = self.claim, self.known_task
             if claim.attempt > 1:  # its earlier failures are wanted too
                 database = task.get_backend().broker.database  # type: ignore[attr-defined]
-                self._result = read_results([claim.job.id], database).get(claim.job.id)
+                self._result = stored_results([claim.job.id], database).get(claim.job.id)
             if self._result is None:
                 self._result = running_result(task.given, claim, self._worker_id)
         return self._result

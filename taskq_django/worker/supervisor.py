@@ -83,7 +83,7 @@ class Supervisor:
             self._collect()
             self._kill_frozen()
             self._rescue()
-            self._maintenance.turn()
+            self._maintenance.turn(self._leases.worker_id)
             self._look_at_sources()
             self._replace()
             if self._beat and not (self._stop_signals or self.reloads):
@@ -208,7 +208,7 @@ class Supervisor:
                 left.append((broker, worker_id, death))
                 continue
             try:
-                if count := rescue(broker, worker_id, death):
+                if count := rescue(broker, worker_id, death, self._leases.worker_id):
                     logger.warning("%d jobs of process %s were rescued", count, worker_id)
             except BrokerError as error:
                 logger.warning("%s; the jobs of %s wait to be rescued", error, worker_id)

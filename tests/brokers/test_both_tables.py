@@ -98,7 +98,7 @@ def test_a_job_that_has_a_result_goes_back_and_runs_again(broker: Broker, back: 
 
     assert run_all() == 2
 
-    assert read_results([id_], "default")[id_].get() == 3
+    assert read_results([id_], broker)[id_].get() == 3
     assert not QueuedJob.objects.exists()
 
 
@@ -110,14 +110,14 @@ def test_a_service_whose_locks_have_limits_ends_it_too(broker: Broker) -> None:
         assert broker.settle(outcomes, "w1") == outcomes
     finally:
         limit_transactions([], None)
-    assert read_results([id_], "default")[id_].get() == 3
+    assert read_results([id_], broker)[id_].get() == 3
 
 
 def test_what_was_begun_most_often_is_read(broker: Broker) -> None:
     id_ = in_both()
-    assert read_results([id_], "default")[id_].state is State.FAILED  # as often as its result
+    assert read_results([id_], broker)[id_].state is State.FAILED  # as often as its result
     broker.claim("default", 10, "w1")
-    assert read_results([id_], "default")[id_].state is State.RUNNING
+    assert read_results([id_], broker)[id_].state is State.RUNNING
 
 
 def test_an_attempt_that_was_reported_before_is_reported_anew(broker: Broker) -> None:
@@ -128,9 +128,7 @@ def test_an_attempt_that_was_reported_before_is_reported_anew(broker: Broker) ->
     assert broker.settle(outcomes, "w1") == outcomes
 
     assert JobAttempt.objects.get(job_id=id_).message == "new"
-    assert [error.exception_class_path for error in read_results([id_], "default")[id_].errors] == [
-        "builtins.ValueError"
-    ]
+    assert [error.exception_class_path for error in read_results([id_], broker)[id_].errors] == ["builtins.ValueError"]
 
 
 @pytest.mark.parametrize("attempts", [0, 7])
@@ -141,7 +139,7 @@ def test_a_dead_process_that_held_it_is_rescued(broker: Broker, attempts: int, d
         QueuedJob.objects.update(crashes=5)
     held = {claim.job.id for claim in broker.claim("default", 10, "w1")}
 
-    assert rescue(broker, "w1", Death(cause="signal SIGKILL", begun=held)) == 2
+    assert rescue(broker, "w1", Death(cause="signal SIGKILL", begun=held), "heir") == 2
 
     if deadly:
         assert not QueuedJob.objects.exists()
@@ -155,7 +153,7 @@ def test_it_is_cancelled_while_it_waits_and_retried(broker: Broker, attempts: in
     id_ = in_both(attempts)
     QueuedJob.objects.filter(id=id_).update(attempts=3)
 
-    assert control.cancel([id_], "default", reason="no more").ended == {id_}
+    assert control.cancel([id_], broker, reason="no more").ended == {id_}
 
     row = JobResult.objects.get()
     assert (row.status, row.message, row.attempts) == (
@@ -170,7 +168,7 @@ def test_a_retry_lets_the_job_that_waits_run(broker: Broker) -> None:
     id_ = in_both(7)
     assert control.retry([id_], broker) == {id_}
     assert run_all() == 2
-    assert read_results([id_], "default")[id_].get() == 3
+    assert read_results([id_], broker)[id_].get() == 3
 
 
 def test_its_result_is_removed_when_it_is_old_and_the_attempts_of_the_live_job_stay(broker: Broker) -> None:

@@ -96,14 +96,14 @@ class Life(RuleBasedStateMachine):
     def rescue_process(self, worker: str, begun: bool, still_there: bool) -> None:
         """``still_there``: it only seemed dead, and goes on believing."""
         held = {str(id_) for id_ in QueuedJob.objects.filter(worker_id=worker).values_list("id", flat=True)}
-        rescue(self.broker, worker, Death(cause="signal SIGKILL", begun=held if begun else ()))
+        rescue(self.broker, worker, Death(cause="signal SIGKILL", begun=held if begun else ()), "heir")
         assert not QueuedJob.objects.filter(worker_id=worker).exists()
         if not still_there:
             self.believed[worker] = []
 
     @rule()
     def rescue_orphans(self) -> None:
-        for worker, held in self.broker.orphans().items():
+        for worker, held in self.broker.orphans("heir").items():
             settle_dead(self.broker, worker, held, GONE)
         assert not QueuedJob.objects.filter(status=State.RUNNING).exists(), "none of them is registered"
 
@@ -111,7 +111,7 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         id_ = data.draw(st.sampled_from(sorted(self.ids)))
-        done = control.cancel([id_], "default")
+        done = control.cancel([id_], self.broker)
         assert (id_ in done.ended_before) == JobResult.objects.filter(id=id_).exclude(id__in=done.ended).exists()
         assert not done.unknown
 

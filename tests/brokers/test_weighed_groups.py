@@ -146,8 +146,8 @@ def test_who_rescues_reads_no_arguments(broker: Broker) -> None:
     send_large(broker, 60)
     held = [claim for claims in claims_until_empty(broker) for claim in claims]
     with little_memory(5):
-        (mine,) = broker.orphans("w1").values()
-        (orphans,) = broker.orphans().values()
+        (mine,) = broker.orphans("heir", "w1").values()
+        (orphans,) = broker.orphans("heir").values()
     assert len(mine) == len(orphans) == 60
     failure = Failure("builtins.ValueError", "no", "")
     with little_memory(5):
@@ -169,7 +169,7 @@ def test_to_ask_what_was_settled_reads_no_texts(broker: Broker) -> None:
 def test_many_large_jobs_are_cancelled_and_retried_with_little_memory(broker: Broker) -> None:
     ids = {each.id for _ in range(3) for each in send_large(broker, 10)}
     with little_memory(25):
-        assert control.cancel(ids, "default").ended == ids
+        assert control.cancel(ids, broker).ended == ids
     assert JobResult.objects.filter(status=State.CANCELLED, payload=LARGE).count() == 30
     with little_memory(25):
         assert control.retry(ids, broker) == ids
@@ -183,7 +183,7 @@ def test_what_is_removed_is_not_read_though_a_project_hears_every_deletion(broke
     for start in range(0, 60, 10):
         broker.send([job(id=id_, payload=LARGE) for id_ in ids[start : start + 10]])
     if how == "prune":
-        control.cancel(ids, "default")
+        control.cancel(ids, broker)
         JobResult.objects.update(finished_at=timezone.now() - timedelta(days=1000))
 
     def hear(**_: object) -> None: ...

@@ -88,7 +88,7 @@ def test_cancel_says_what_came_of_each(broker: Broker) -> None:
     waiting, running = tasks.add.enqueue(1), tasks.add.using(queue_name="mail").enqueue(2)
     broker.claim("mail", 1, "w1")
 
-    done = control.cancel([waiting.id, running.id, over.id, unknown, "no id", waiting.id], "default")
+    done = control.cancel([waiting.id, running.id, over.id, unknown, "no id", waiting.id], broker)
 
     assert (done.ended, done.asked) == ({waiting.id}, {running.id})
     assert (done.ended_before, done.unknown) == ({over.id}, {unknown})

@@ -12,16 +12,19 @@ import pytest
 
 from taskq_django import control
 from taskq_django.brokers import Broker, broker_for
+from taskq_django.brokers.base import Cancelled
 from taskq_django.handles import read_results
-from taskq_django.jobs import Claim, Discarded, Failed, Failure, Outcome, Released, Retried, Succeeded
+from taskq_django.jobs import Claim, Discarded, Failed, Failure, Outcome, Released, Retried, Succeeded, new_id
 from taskq_django.results import Result
 from taskq_django.states import State
+from taskq_django.worker.lease import Lease
 from tests.support.sending import FAILURE, as_sent, job
 from tests.support.workers import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ME, OTHER = "worker-1", "worker-2"
+ME, OTHER, HEIR = "worker-1", "worker-2", "worker-3"
+LATER = datetime.now(UTC) + timedelta(hours=1)
 
 
 @pytest.fixture
@@ -29,18 +32,30 @@ def broker() -> Broker:
     return broker_for("default", "database://")
 
 
+@pytest.fixture(autouse=True)
+def members(transactional_db: None) -> Lease:
+    """Who claims is registered; who is forgotten has died."""
+    lease = Lease("tests", "default", every=60, lasts=180, described={})
+    lease.register(HEIR)
+    lease.enrol(dict.fromkeys([ME, OTHER, "a", "b", "c"], 1))
+    return lease
+
+
 def read(broker: Broker, id_: str) -> Result[Any]:
-    return read_results([id_], broker.database)[id_]
+    return read_results([id_], broker)[id_]
 
 
 def states(broker: Broker, ids: list[str]) -> list[State]:
     """Of those that are known."""
-    found = read_results(ids, broker.database)
+    found = read_results(ids, broker)
     return [found[id_].state for id_ in ids if id_ in found]
 
 
 def claim_all(broker: Broker, queue: str = "default", worker: str = ME) -> list[Claim]:
-    return broker.claim(queue, 100, worker)
+    claims: list[Claim] = []
+    while taken := broker.claim(queue, 100, worker):
+        claims += taken
+    return claims
 
 
 def test_a_sent_job_is_claimed_once(broker: Broker) -> None:
@@ -95,7 +110,7 @@ def test_what_a_job_has_lived_through_travels_with_it(broker: Broker, many: bool
     assert claim.job == lived._replace(attempts=6, started_at=0.0)
     assert [(other.attempt, other.job.losses) for other in others] == [(1, 0)] * many
     broker.settle([Succeeded(claim, 0, 1, "1")], ME)
-    result = read_results([lived.id], broker.database)[lived.id]
+    result = read_results([lived.id], broker)[lived.id]
     assert (result.enqueued_at.timestamp(), result.started_at.timestamp()) == (lived.enqueued_at, lived.started_at)
 
 
@@ -152,7 +167,7 @@ def test_a_job_that_keeps_no_result_leaves_nothing(broker: Broker) -> None:
     (claim,) = claim_all(broker)
     broker.settle([Succeeded(claim, 0, 1, None)], ME)
     assert states(broker, [sent.id]) == []
-    assert broker.orphans() == {}
+    assert broker.depth() == []
 
 
 def test_a_failure_keeps_its_attempt(broker: Broker) -> None:
@@ -192,7 +207,7 @@ def test_a_retry_without_delay_queues_behind_fresh_work(broker: Broker) -> None:
     broker.send([job()])
     (claim,) = claim_all(broker)
     fresh = job()
-    broker.send([fresh])
+    broker.send([fresh], in_store=True)
     broker.settle([Retried(claim, 0, 1, FAILURE, 0.0)], ME)
 
     again = claim_all(broker)
@@ -224,12 +239,15 @@ def test_a_job_is_known_to_have_begun_until_it_goes_back(broker: Broker) -> None
     broker.send([job(), job()])
     first, second = claim_all(broker)
     assert broker.note_begun(first)
-    assert {c.job.id: c.has_begun for c, _ in broker.orphans(ME)[ME]} == {first.job.id: True, second.job.id: False}
+    assert {c.job.id: c.has_begun for c, _ in broker.orphans(HEIR, ME)[ME]} == {
+        first.job.id: True,
+        second.job.id: False,
+    }
     broker.settle([Released(first, began=True)], ME)
     assert broker.note_begun(second)
     broker.release_unanswered(ME, [])
     assert [c.job.id for c in claim_all(broker, worker=OTHER)] == [first.job.id, second.job.id]
-    assert not any(c.has_begun for c, _ in broker.orphans(OTHER)[OTHER])
+    assert not any(c.has_begun for c, _ in broker.orphans(HEIR, OTHER)[OTHER])
 
 
 def test_a_job_does_not_begin_under_a_claim_that_was_lost(broker: Broker) -> None:
@@ -260,7 +278,7 @@ def test_a_worker_that_lost_its_claim_changes_nothing(broker: Broker, late: str)
 
     result = read(broker, held.job.id)
     assert (result.state, result.worker_ids, result.errors) == (State.RUNNING, [OTHER], [])
-    ((still, _),) = broker.orphans(OTHER)[OTHER]
+    ((still, _),) = broker.orphans(HEIR, OTHER)[OTHER]
     assert still.receipt == held.receipt
     assert broker.settle([Succeeded(held, 0, 1, "2")], OTHER)
     assert read(broker, held.job.id).return_value == 2
@@ -368,7 +386,7 @@ def test_a_bell_rings_for_another_connections_commit(broker: Broker) -> None:
 def test_a_bell_rings_for_a_retry_as_for_a_new_job(broker: Broker) -> None:
     sent = job()
     broker.send([sent])
-    control.cancel([sent.id], broker.database)
+    control.cancel([sent.id], broker)
     assert rings(broker, lambda: control.retry([sent.id], broker))
 
 
@@ -460,38 +478,64 @@ def test_what_others_hold_by_now_was_not_settled(broker: Broker) -> None:
     assert broker.settle([Succeeded(lost, 0, 1, "1")], ME, {lost.job.id}) == []
 
 
-def test_an_orphan_is_what_a_dead_process_holds(broker: Broker) -> None:
+def test_what_a_dead_process_holds_is_settled_by_its_heir(broker: Broker) -> None:
     broker.send([job(tries=1, losses=2), job(), job()])
     (mine,) = broker.claim("default", 1, ME)
     theirs = broker.claim("default", 2, OTHER)
 
-    ((claim, age),) = broker.orphans(ME)[ME]
-    found = broker.orphans()
+    ((claim, age),) = broker.orphans(HEIR, ME)[ME]
 
-    assert claim == mine._replace(job=mine.job._replace(payload=""), waited=claim.waited)
+    assert (claim.job.id, claim.attempt, claim.job.tries, claim.job.losses) == (mine.job.id, 1, 1, 2)
     assert 0 <= age < 60
-    assert {worker: {claim.job.id for claim, _ in held} for worker, held in found.items()} == {
-        ME: {mine.job.id},
-        OTHER: {each.job.id for each in theirs},
-    }
-    assert broker.settle([Released(claim, began=False)], OTHER)  # whoever rescues it
-    assert broker.orphans(ME) == {}
+    assert broker.settle([Released(claim, began=False)], ME)
+    assert broker.orphans(HEIR, ME) == {}
     assert broker.settle([Succeeded(mine, 0, 1, "1")], ME) == []
+    assert len(broker.settle([Succeeded(claim, 0, 1, "1") for claim in theirs], OTHER)) == 2
+    assert [claim.job.id for claim in claim_all(broker, worker=OTHER)] == [mine.job.id]
+
+
+def test_the_heir_is_told_of_a_dead_process_again_until_nothing_is_left(broker: Broker) -> None:
+    broker.send([job(), job()])
+    claims = claim_all(broker)
+    first = broker.orphans(HEIR, ME)[ME]
+    again = broker.orphans(HEIR, ME)[ME]
+    assert {claim.job.id for claim, _ in first} == {claim.job.id for claim, _ in again} == {c.job.id for c in claims}
+    assert len(broker.settle([Released(claim, began=True) for claim, _ in again], ME)) == 2
+    assert broker.orphans(HEIR, ME) == {}
+
+
+def test_who_is_not_registered_has_died(broker: Broker, members: Lease) -> None:
+    broker.send([job() for _ in range(3)])
+    mine, theirs = broker.claim("default", 1, ME), broker.claim("default", 2, OTHER)
+    assert broker.orphans(HEIR) == {}
+
+    members.forget([ME])
+    found = broker.orphans(HEIR)
+    assert {worker: [claim.job.id for claim, _ in held] for worker, held in found.items()} == {ME: [mine[0].job.id]}
+    assert broker.settle([Released(claim, began=True) for claim, _ in found[ME]], ME)
+    assert broker.orphans(HEIR) == {}
+
+    members.forget([OTHER])
+    found = broker.orphans(HEIR)
+    assert {claim.job.id for claim, _ in found[OTHER]} == {claim.job.id for claim in theirs}
+    assert broker.settle([Released(claim, began=True) for claim, _ in found[OTHER]], OTHER)
+    assert broker.orphans(HEIR) == {}
+    assert len(claim_all(broker, worker="a")) == 3
 
 
 def test_the_jobs_that_somebody_has_asked_to_cancel_are_known_to_who_holds_them(broker: Broker) -> None:
     broker.send([job(), job()])
     claims = claim_all(broker)
-    control.cancel([claims[0].job.id], broker.database)
+    control.cancel([claims[0].job.id], broker)
     assert (broker.cancelled(ME), broker.cancelled(OTHER)) == ({claims[0].job.id}, set())
-    ((orphan, _),) = [each for each in broker.orphans(ME)[ME] if each[0].job.id == claims[0].job.id]
+    ((orphan, _),) = [each for each in broker.orphans(HEIR, ME)[ME] if each[0].job.id == claims[0].job.id]
     assert orphan.verdict == State.CANCELLED
 
 
 def test_what_somebody_has_cancelled_before_it_goes_back_is_claimed_with_the_verdict(broker: Broker) -> None:
     broker.send([job()])
     (claim,) = claim_all(broker)
-    control.cancel([claim.job.id], broker.database)
+    control.cancel([claim.job.id], broker)
     broker.settle([Released(claim, began=True)], ME)
     (again,) = claim_all(broker)
     assert again.verdict == State.CANCELLED
@@ -501,3 +545,158 @@ def test_a_broker_that_was_closed_goes_on(broker: Broker) -> None:
     broker.send([job()])
     broker.close()
     assert len(claim_all(broker)) == 1
+
+
+def test_a_live_job_is_found_by_its_id(broker: Broker) -> None:
+    running, ready, later, ended = (
+        job(queue_name="mail"),
+        job(headers='{"metadata":{"a":1}}', priority=3),
+        job(run_after=LATER),
+        job(queue_name="ended"),
+    )
+    broker.send([running, ready, later, ended])
+    broker.claim("mail", 1, ME)
+    broker.settle([Succeeded(claim, 0, 1, "1") for claim in claim_all(broker, "ended")], ME)
+    wanted = [running.id, later.id, ended.id, new_id()] + [ready.id] * broker.finds_waiting
+
+    found = broker.find(wanted)
+
+    assert found.keys() == set(wanted) - {ended.id, wanted[3]}
+    assert (found[running.id].state, found[running.id].worker_id) == (State.RUNNING, ME)
+    assert found[later.id].state is State.SCHEDULED
+    if broker.finds_waiting:
+        job_, state, worker_id = found[ready.id]
+        assert (state, worker_id) == (State.READY, "")
+        assert (job_.payload, job_.headers, job_.priority) == (ready.payload, ready.headers, 3)
+    assert broker_for("other", "database://").find(wanted) == {}
+
+
+def test_a_job_is_read_wherever_it_waits_or_runs(broker: Broker) -> None:
+    sent = job(headers='{"metadata":{"a":1}}')
+    moment = broker.send([sent])
+    if broker.finds_waiting:
+        result = read(broker, sent.id)
+        assert (result.state, result.args, result.metadata, result.worker_ids) == (State.READY, [1], {"a": 1}, [])
+        assert abs(result.enqueued_at - moment) < timedelta(milliseconds=1)
+    claim_all(broker)
+    assert (read(broker, sent.id).state, read(broker, sent.id).worker_ids) == (State.RUNNING, [ME])
+
+
+def test_a_job_that_must_wait_in_the_store_is_claimed_as_any_other(broker: Broker) -> None:
+    jobs = [job(), job()]
+    broker.send(jobs, in_store=True)
+    assert states(broker, [each.id for each in jobs]) == [State.READY] * 2
+    assert {claim.job.id for claim in claim_all(broker)} == {each.id for each in jobs}
+
+
+def test_what_waits_in_the_store_is_cancelled_at_once(broker: Broker) -> None:
+    ready, later = job(), job(run_after=LATER)
+    broker.send([ready, later], in_store=True)
+
+    done = broker.cancel([ready.id, later.id], "no more")
+
+    assert done == Cancelled(ended=frozenset([ready.id, later.id]))
+    assert [(read(broker, id_).state, read(broker, id_).reason) for id_ in (ready.id, later.id)] == [
+        (State.CANCELLED, "no more")
+    ] * 2
+    assert claim_all(broker) == []
+
+
+def test_what_waits_anywhere_is_cancelled_before_it_runs(broker: Broker) -> None:
+    sent, other = job(), job()
+    broker.send([sent, other])
+
+    done = broker.cancel([sent.id], "no more")
+
+    assert sent.id in done.ended | done.asked
+    claims = {claim.job.id: claim for claim in claim_all(broker)}
+    assert claims[other.id].verdict == ""
+    assert (sent.id in claims) == (sent.id in done.asked)
+    if sent.id in claims:
+        assert claims[sent.id].verdict == State.CANCELLED
+        broker.settle([Discarded(claims[sent.id], 0, 0, State.CANCELLED, "no more")], ME)
+    assert (read(broker, sent.id).state, read(broker, sent.id).reason) == (State.CANCELLED, "no more")
+    assert claim_all(broker) == []
+
+
+def test_cancel_says_what_came_of_each(broker: Broker) -> None:
+    running, ended, theirs, unknown = job(), job(queue_name="ended"), job(backend="other"), new_id()
+    broker.send([running, ended])
+    broker_for("other", "database://").send([theirs])
+    broker.settle([Succeeded(claim, 0, 1, "1") for claim in claim_all(broker, "ended")], ME)
+    claim_all(broker)
+
+    done = broker.cancel([running.id, ended.id, theirs.id, unknown], "")
+
+    assert (done.ended, done.asked, done.ended_before) == (set(), {running.id}, {ended.id})
+    if broker.finds_waiting:
+        assert done.unknown == {theirs.id, unknown}
+    assert read(broker, running.id).state is State.RUNNING
+    assert read(broker, theirs.id).state is State.READY
+    assert broker.cancelled(ME) == {running.id}
+
+
+def test_what_was_cancelled_and_retried_by_hand_runs(broker: Broker) -> None:
+    sent = job(run_after=LATER)
+    broker.send([sent])
+    broker.cancel([sent.id], "")
+    assert control.retry([sent.id], broker) == {sent.id}
+    (claim,) = claim_all(broker)
+    assert (claim.job.id, claim.verdict) == (sent.id, "")
+    assert broker.cancelled(ME) == set()
+
+
+def test_depth_tells_how_many_jobs_each_queue_has(broker: Broker) -> None:
+    assert broker.depth() == []
+    broker.send([job(queue_name="mail"), job(queue_name="mail"), job(queue_name="mail", run_after=LATER)])
+    broker.send([job(queue_name="b"), job(queue_name="a", run_after=LATER)])
+    broker_for("other", "database://").send([job(backend="other")])
+    broker.claim("mail", 1, ME)
+    control.pause("b", broker)
+
+    a, b, mail = broker.depth()
+
+    assert (a.queue_name, a.ready, a.scheduled, a.running, a.oldest) == ("a", 0, 1, 0, None)
+    assert (b.queue_name, b.ready, b.scheduled, b.running) == ("b", 1, 0, 0)
+    assert (mail.queue_name, mail.ready, mail.scheduled, mail.running) == ("mail", 1, 1, 1)
+    assert 0 <= (mail.oldest or 0) < 60
+
+
+def test_peek_shows_what_would_be_claimed_next_and_changes_nothing(broker: Broker) -> None:
+    jobs = [job(priority=priority, headers='{"a":1}') for priority in (0, 5, 0, -5)]
+    for each in jobs:
+        broker.send([each])
+    broker.send([job(run_after=LATER), job(queue_name="mail")])
+    control.pause("default", broker)
+
+    seen = broker.peek("default", 3)
+
+    assert [each.id for each in seen] == [jobs[n].id for n in (1, 0, 2)]
+    assert [(each.payload, each.headers, each.priority) for each in seen[:1]] == [("[[1],{}]", '{"a":1}', 5)]
+    assert len(broker.peek("default", 100)) == 4
+    assert broker.peek("nothing", 3) == []
+    assert [claim.job.id for claim in broker.claim("default", 3, ME)] == [each.id for each in seen]
+
+
+def test_purge_removes_what_has_not_begun(broker: Broker) -> None:
+    gone = [job(queue_name="mail"), job(queue_name="mail", run_after=LATER)]
+    running, other = job(queue_name="mail"), job()
+    broker.send([running])
+    (claim,) = claim_all(broker, "mail")
+    broker.send([*gone, other])
+    broker.send([job(queue_name="mail") for _ in range(600)])
+
+    assert broker.purge("mail") == 602
+
+    assert states(broker, [each.id for each in gone]) == []
+    assert claim_all(broker, "mail") == []
+    assert broker.settle([Succeeded(claim, 0, 1, "1")], ME)
+    assert [claim.job.id for claim in claim_all(broker)] == [other.id]
+    assert broker.purge("mail") == 0
+
+
+def test_a_broker_says_where_its_jobs_wait(broker: Broker) -> None:
+    before = broker.describe()
+    broker.send([job()])
+    assert before
+    assert "\n" not in before + broker.describe()

@@ -9,7 +9,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from taskq_django import control
+from taskq_django import control, status
+from taskq_django.compat import task_backends
+from taskq_django.exceptions import BrokerUnavailable
+from tests.app import tasks
 
 pytestmark = pytest.mark.django_db
 
@@ -21,17 +24,16 @@ def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     """What ``taskq_health`` and ``taskq_status`` say when that happens as they read."""
 
     def ask(happens: Callable[[], None]) -> list[str]:
-        def read_status(*args: Any) -> None:
+        def ask_the_store(*args: Any) -> None:
             with transaction.atomic():
                 happens()
 
-        for command in ("taskq_health", "taskq_status"):
-            monkeypatch.setattr(f"taskq_django.management.commands.{command}.read_status", read_status)
+        monkeypatch.setattr(status, "_paused", ask_the_store)
         with pytest.raises(SystemExit):
             call_command("taskq_health")
-        with pytest.raises(CommandError) as status:
+        with pytest.raises(CommandError) as refused:
             call_command("taskq_status")
-        return [capsys.readouterr().out, str(status.value)]
+        return [capsys.readouterr().out, str(refused.value)]
 
     return ask
 
@@ -65,3 +67,45 @@ def test_what_acts_on_a_queue_says_so_too(command: str, monkeypatch: pytest.Monk
         monkeypatch.setattr(control, act, refuse)
     with pytest.raises(CommandError, match=r"manage\.py migrate"):
         call_command(command, "default", *(["--no-input"] if command == "taskq_purge" else []))
+
+
+AWAY = "the engine of it is away"
+
+
+@pytest.fixture
+def one_is_away(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job waits in the backend that answers."""
+    backend = {"BACKEND": "taskq_django.TaskqBackend"}
+    settings.TASKS = {"away": backend, "default": backend}
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise BrokerUnavailable(AWAY)
+
+    for name in ("depth", "cancel", "purge"):
+        monkeypatch.setattr(task_backends["away"].broker, name, refuse)
+    tasks.add.enqueue(1)
+
+
+@pytest.mark.usefixtures("one_is_away")
+def test_what_is_known_of_the_others_is_shown_beside_a_backend_that_cannot_be_asked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(CommandError, match=f"^away: {AWAY}$"):
+        call_command("taskq_status")
+    shown = capsys.readouterr().out
+    assert "default/default" in shown
+    assert "No worker is alive" in shown
+    with pytest.raises(SystemExit):
+        call_command("taskq_health", min_workers=0)
+    assert capsys.readouterr().out == f"away: {AWAY}\n"
+
+
+@pytest.mark.usefixtures("one_is_away")
+def test_the_others_are_acted_on_beside_a_backend_that_cannot_be_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    cancelled = tasks.add.enqueue(2)
+    with pytest.raises(CommandError, match=f"^away: {AWAY}$"):
+        call_command("taskq_cancel", cancelled.id)
+    assert f"{cancelled.id}: cancelled" in capsys.readouterr().out
+    with pytest.raises(CommandError, match=f"^away: {AWAY}$"):
+        call_command("taskq_purge", "default", "--no-input")
+    assert "default/default: 1 jobs removed" in capsys.readouterr().out

@@ -13,5 +13,5 @@ def test_while_the_store_is_away_the_supervisor_sleeps_between_two_looks() -> No
     leases: Any = [SimpleNamespace(is_held=False)]
     maintenance = Maintenance([], leases, every=0.05)
     wait_for(lambda: maintenance.seconds_left() == 0)
-    maintenance.turn()
+    maintenance.turn("me")
     assert maintenance.seconds_left() > 0

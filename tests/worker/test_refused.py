@@ -152,7 +152,7 @@ def test_a_rescue_survives_what_a_database_refuses(
     monkeypatch.setattr(type(broker.dialect), "record_failures", record_failures)
     death = Death(cause="signal SIGKILL", begun={claim.job.id for claim in held})
 
-    assert rescue(broker, "dead", death) == (7 if refuses == "its end" else 8)
+    assert rescue(broker, "dead", death, "heir") == (7 if refuses == "its end" else 8)
 
     assert QueuedJob.objects.filter(status=State.READY).count() == 7
     if refuses != "its end":
@@ -160,7 +160,7 @@ def test_a_rescue_survives_what_a_database_refuses(
         assert said in JobResult.objects.get(id=refused, status=State.FAILED).message
     else:
         assert f"Nor can job {refused} end as FAILED" in caplog.text
-        assert [claim.job.id for claim, _ in broker.orphans()["dead"]] == [refused]
+        assert [claim.job.id for claim, _ in broker.orphans("heir")["dead"]] == [refused]
 
 
 @pytest.mark.django_db(transaction=True)

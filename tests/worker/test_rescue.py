@@ -105,7 +105,7 @@ def test_a_rescue_settles_all_that_the_dead_held_and_nothing_else(broker: Broker
     mine, theirs = broker.claim("default", 3, "dead"), broker.claim("default", 2, "alive")
     death = Death(cause="signal SIGKILL", begun={mine[0].job.id})
 
-    assert rescue(broker, "dead", death) == 3
+    assert rescue(broker, "dead", death, "heir") == 3
 
     rows = {str(row.id): (row.status, row.attempts, row.crashes) for row in QueuedJob.objects.all()}
     assert rows == {
@@ -129,7 +129,7 @@ def test_a_rescue_settles_all_that_the_dead_held_and_nothing_else(broker: Broker
 def test_a_claim_that_has_moved_on_is_left_alone(broker: Broker) -> None:
     tasks.add.enqueue(1)
     broker.claim("default", 1, "dead")
-    held = broker.orphans("dead")["dead"]
+    held = broker.orphans("heir", "dead")["dead"]
     assert settle_dead(broker, "dead", held, KILLED) == 1
     (again,) = broker.claim("default", 1, "other")
 
@@ -146,7 +146,7 @@ def test_an_orphan_is_what_nobody_registered_holds(broker: Broker) -> None:
     broker.claim("default", 1, "alive")
     (orphan,) = broker.claim("default", 1, "gone")
 
-    found = broker.orphans()
+    found = broker.orphans("heir")
 
     assert {worker: [claim.job.id for claim, _ in held] for worker, held in found.items()} == {"gone": [orphan.job.id]}
     ((claim, age),) = found["gone"]

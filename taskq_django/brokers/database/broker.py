@@ -5,21 +5,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 from uuid import uuid4
 
-from django.db import (
-    DatabaseError,
-    DataError,
-    IntegrityError,
-    InterfaceError,
-    ProgrammingError,
-    connections,
-    router,
-    transaction,
-)
+from django.db import DataError, IntegrityError, ProgrammingError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import F
@@ -31,27 +23,17 @@ from ...models import QueuedJob
 from ...models.moments import DatabaseNow
 from ...sleeper import Bell
 from ...states import State
-from ...store.connections import code_of, in_transaction, lacks_table, let_go
+from ...store.connections import OUTAGE, code_of, in_transaction, lacks_table, let_go, replace_lost
 from ...store.dialects.base import Dialect
 from ...store.dialects.bells import RING_PAUSE
 from ...store.dialects.vendors import dialect_of
 from ...store.stories import Standing, read_standings
-from ...store.weights import LIGHT, cut
-from ..base import Broker
-from . import rows
+from ...store.weights import LIGHT, cut, light_groups
+from ..base import Broker, Cancelled, Depth, Found
+from . import asking, rows
+from .faults import REFUSALS, TOO_LARGE_PERHAPS, is_the_datas_fault, lost_a_race
 
 T = TypeVar("T")
-
-# What the data is at fault for, though it is raised as what an outage is.
-# MariaDB and MySQL: broken or refused text in JSON (4035 to 4042, 3140, 3141), a packet over max_allowed_packet (1153;
-# 2020 by the driver), a character that the connection's set lacks (1366), text that is too long (1406).
-DATA_AT_FAULT = frozenset({1153, 1366, 1406, 2020, 3140, 3141, *range(4035, 4043)})
-OVER_A_LIMIT = "54"  # how PostgreSQL's code of what is over one of its limits begins
-# PostgreSQL: too large for its memory, or for one allocation; or there is something wrong with the server.
-TOO_LARGE_PERHAPS = frozenset({"53200", "XX000"})
-
-# By these a database says that it will never take what it was given; the last are of a driver, before it asks.
-REFUSALS = (DataError, IntegrityError, ProgrammingError, OverflowError, TypeError, ValueError)
 
 ENDS_AS = {Succeeded: State.SUCCESSFUL, Failed: State.FAILED}
 
@@ -80,14 +62,14 @@ class DatabaseBroker(Broker):
     def dialect(self) -> Dialect:
         return dialect_of(self.connection)
 
-    def send(self, jobs: Sequence[Job]) -> datetime:
+    def send(self, jobs: Sequence[Job], in_store: bool = False) -> datetime:
         connection = self.connection
         is_callers = in_transaction(connection)
         try:
             return self._insert(jobs)
-        except (DatabaseError, InterfaceError) as error:
+        except OUTAGE as error:
             self._explain_missing_table(error)
-            if isinstance(error, DataError) or _is_the_datas_fault(error) or code_of(error) in TOO_LARGE_PERHAPS:
+            if isinstance(error, DataError) or is_the_datas_fault(error) or code_of(error) in TOO_LARGE_PERHAPS:
                 raise BrokerError(
                     f"DATABASES[{self.database!r}] refuses {'this job' if len(jobs) == 1 else 'one of these jobs'}: "
                     f"{one_line(error)}. Store what is large, and pass a key."
@@ -176,9 +158,9 @@ class DatabaseBroker(Broker):
         back |= dict.fromkeys(["token", "worker_id", "claimed_at", "begun_at"])
         return self._own(lambda cursor: jobs.exclude(id__in=list(held)).update(**back), writes=True)
 
-    def orphans(self, worker_id: str | None = None) -> dict[str, list[tuple[Claim, float]]]:
+    def orphans(self, heir: str, dead: str | None = None) -> dict[str, list[tuple[Claim, float]]]:
         jobs = rows.running(self.database, self.alias)
-        jobs = rows.stranded(jobs) if worker_id is None else jobs.filter(worker_id=worker_id)
+        jobs = rows.stranded(jobs) if dead is None else jobs.filter(worker_id=dead)
         return self._own(lambda _: rows.claims_by_worker(jobs))
 
     def cancelled(self, worker_id: str) -> set[str]:
@@ -198,6 +180,36 @@ class DatabaseBroker(Broker):
     def close(self) -> None:
         self.connection.close()
 
+    def find(self, ids: Collection[str]) -> dict[str, Found]:
+        jobs = QueuedJob.objects.using(self.database).filter(backend=self.alias, id__in=list(ids))
+        return self._asked(lambda: rows.found(jobs))
+
+    def cancel(self, ids: Collection[str], reason: str) -> Cancelled:
+        database, alias, done = self.database, self.alias, Cancelled()
+        jobs = QueuedJob.objects.using(database).filter(backend=alias)
+        for group in self._asked(lambda: list(light_groups(ids, jobs))):
+            done |= self._asked(partial(asking.cancel, group, database, alias, reason))
+        return done
+
+    def depth(self) -> list[Depth]:
+        return self._asked(lambda: asking.depths(self.database, self.alias))
+
+    def peek(self, queue_name: str, limit: int) -> list[Job]:
+        return self._asked(lambda: asking.next_in(queue_name, limit, self.database, self.alias))
+
+    def purge(self, queue_name: str) -> int:
+        count = 0
+        while removed := self._asked(lambda: asking.remove_waiting(queue_name, self.database, self.alias)):
+            count += removed
+        return count
+
+    def describe(self) -> str:
+        product = ""
+        if self.connection.connection is not None:  # MySQL and MariaDB must be asked which of the two they are
+            with suppress(*OUTAGE):
+                product = f"{self.connection.display_name}, "
+        return f'database ({product}"{self.database}")'
+
     def _may_ring(self, connection: BaseDatabaseWrapper) -> bool:
         """Whether this send should wake workers.
 
@@ -212,26 +224,31 @@ class DatabaseBroker(Broker):
         self._rang_at = now
         return True
 
-    def _own(self, act: Callable[[CursorWrapper], T], *, writes: bool = False) -> T:
+    def _asked(self, question: Callable[[], T]) -> T:
+        """Of a thread that may not have used its connection for long; not asked again when it lost against another."""
+        replace_lost(self.database)
+        return self._own(lambda _: question(), most=1)
+
+    def _own(self, act: Callable[[CursorWrapper], T], *, writes: bool = False, most: int = TRIES) -> T:
         """Run a transaction that is ours, again when it lost against another's; never one of a caller's.
 
         ``writes``: by more than one statement, or where the dialect wants a transaction for every write.
         """
         connection, dialect = self.connection, self.dialect
-        is_callers = connection.in_atomic_block
-        for tries in range(1, TRIES + 1):
+        is_callers = in_transaction(connection)
+        for tries in range(1, most + 1):
             try:
                 with dialect.transaction(connection) if writes else nullcontext(), connection.cursor() as cursor:
                     return act(cursor)
-            except (DatabaseError, InterfaceError) as error:
+            except OUTAGE as error:
                 self._explain_missing_table(error)
-                if not is_callers and _is_the_datas_fault(error):
+                if not is_callers and is_the_datas_fault(error):
                     let_go(connection)  # after a packet that was too big the server has closed it
                     raise DataError(*error.args) from error
                 # What the data is at fault for would fail on any connection: it is not an outage.
                 if is_callers or isinstance(error, DataError | IntegrityError | ProgrammingError):
                     raise
-                if _lost_a_race(error) and tries < TRIES:
+                if lost_a_race(error) and tries < most:
                     time.sleep(random.uniform(0, 0.02 * tries))  # noqa: S311 - jitter
                     continue
                 let_go(connection)
@@ -256,13 +273,3 @@ def _is_the_end_of(story: Standing | None, outcome: Outcome) -> bool:
         return gone_back and story.attempts == outcome.claim.attempt - uncounted
     ends_as = outcome.state if isinstance(outcome, Discarded) else ENDS_AS[type(outcome)]
     return story.status == ends_as and story.attempts == outcome.claim.attempt
-
-
-def _is_the_datas_fault(error: Exception) -> bool:
-    code = code_of(error)
-    return code in DATA_AT_FAULT or (isinstance(code, str) and code.startswith(OVER_A_LIMIT))
-
-
-def _lost_a_race(error: Exception) -> bool:
-    """A serialization failure, a deadlock, a lock that was waited for in vain, or SQLite's one writer being busy."""
-    return code_of(error) in {"40001", "40P01", 1213, 1205, 1020} or "database is locked" in str(error)

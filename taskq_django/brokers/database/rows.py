@@ -1,4 +1,4 @@
-"""Which process holds which running jobs: read by who rescues them, and by who was asked to cancel one."""
+"""The rows of live jobs as values: of who rescues what runs, of who was asked to cancel it, and of who looks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from ...jobs import Claim, Job
 from ...models import QueuedJob, WorkerProcess
 from ...models.moments import DatabaseNow
 from ...states import State
+from ..base import Found
 
 # How many jobs are rescued in one go; the next look takes the rest.
 RESCUED_AT_ONCE = 500
@@ -33,21 +34,8 @@ def claims_by_worker(jobs: QuerySet[QueuedJob]) -> dict[str, list[tuple[Claim, f
     for row in jobs.defer("payload", "headers").annotate(now=DatabaseNow())[:RESCUED_AT_ONCE]:
         if row.token is None or row.claimed_at is None:
             continue
-        job = Job(
-            id=str(row.id),
-            task_path=row.task_path,
-            payload="",
-            backend=row.backend,
-            queue_name=row.queue_name,
-            priority=row.priority,
-            tries=row.tries,
-            attempts=row.attempts,
-            crashes=row.crashes,
-            losses=row.losses,
-            enqueued_at=row.enqueued_at.timestamp(),
-        )
         claim = Claim(
-            job,
+            job_of(row, "", ""),
             row.token.hex,
             (row.claimed_at - row.available_at).total_seconds(),
             verdict=State.CANCELLED.value if row.cancel_requested_at else "",
@@ -56,3 +44,28 @@ def claims_by_worker(jobs: QuerySet[QueuedJob]) -> dict[str, list[tuple[Claim, f
         age = (row.now - row.claimed_at).total_seconds()
         found.setdefault(row.worker_id or "", []).append((claim, max(0.0, age)))
     return found
+
+
+def job_of(row: QueuedJob, payload: str, headers: str) -> Job:
+    """As a claim tells it."""
+    return Job(
+        id=str(row.id),
+        task_path=row.task_path,
+        payload=payload,
+        backend=row.backend,
+        queue_name=row.queue_name,
+        priority=row.priority,
+        headers=headers,
+        tries=row.tries,
+        attempts=row.attempts,
+        crashes=row.crashes,
+        losses=row.losses,
+        enqueued_at=row.enqueued_at.timestamp(),
+    )
+
+
+def found(jobs: QuerySet[QueuedJob]) -> dict[str, Found]:
+    return {
+        str(row.id): Found(job_of(row, row.payload, row.headers), State(row.status), row.worker_id or "")
+        for row in jobs
+    }

@@ -7,8 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import control
-from ...backend import databases_of
-from ..backends import add_backend, chosen_brokers
+from ...exceptions import BrokerError
+from ...store.connections import OUTAGE
+from ..backends import add_backend, chosen_brokers, trouble
 
 
 class Command(BaseCommand):
@@ -22,18 +23,23 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **given: Any) -> None:
         left = frozenset(map(control.stored_id, given["ids"]))
         ended_before: frozenset[str] = frozenset()
-        for database in databases_of(chosen_brokers(given["backend"])):
-            done = control.cancel(left, database, reason=given["reason"])
+        problems = []
+        for broker in chosen_brokers(given["backend"]):
+            try:
+                done = control.cancel(left, broker, reason=given["reason"])
+            except (BrokerError, *OUTAGE) as error:
+                problems.append(trouble(broker, error))
+                continue
             for id_ in sorted(done.ended):
                 self.stdout.write(f"{id_}: cancelled")
             for id_ in sorted(done.asked):
                 self.stdout.write(f"{id_}: runs; its worker will end it")
             ended_before |= done.ended_before
             left = left - done.ended - done.asked - done.ended_before
-        problems = []
-        if ended_before:
-            problems.append(f"Had ended already: {', '.join(sorted(ended_before))}.")
+        unheard = [f"Had ended already: {', '.join(sorted(ended_before))}."] if ended_before else []
         if left:
-            problems.append(f"No job is known by the id {', '.join(sorted(left))}.")
+            unheard.append(f"No job is known by the id {', '.join(sorted(left))}.")
+        if unheard:
+            problems.append(" ".join(unheard))
         if problems:
-            raise CommandError(" ".join(problems))
+            raise CommandError("\n".join(problems))

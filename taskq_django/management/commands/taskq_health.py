@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from ...status import Status, alive_after_all, read_status
+from ...status import Status, alive_after_all, read_status, why_unanswered
 from ...store.connections import OUTAGE
-from ..backends import add_backend, chosen_brokers, trouble
+from ..backends import add_backend, chosen_brokers
 
 
 class Command(BaseCommand):
@@ -23,16 +23,18 @@ class Command(BaseCommand):
         add_backend(parser)
 
     def handle(self, *args: Any, **given: Any) -> None:
+        brokers = chosen_brokers(given["backend"])
         try:
-            brokers = chosen_brokers(given["backend"])
             status = read_status(brokers)
-            doubted = [worker for worker in status.workers if worker.doubtful]
-            alive = len(status.workers) - len(doubted)
-            if alive < given["min_workers"] and doubted:
-                alive += alive_after_all(doubted, brokers)
-            reasons = _reasons(status, alive, given)
-        except OUTAGE as error:
-            reasons = [trouble(error)]
+            reasons = [f"{alias}: {why}" for alias, why in status.unanswered.items()]
+            if not reasons:  # else the rest is half of the truth
+                doubted = [worker for worker in status.workers if worker.doubtful]
+                alive = len(status.workers) - len(doubted)
+                if alive < given["min_workers"] and doubted:
+                    alive += alive_after_all(doubted, brokers)
+                reasons = _reasons(status, alive, given)
+        except OUTAGE as error:  # it has gone away meanwhile
+            reasons = [why_unanswered(error)]
         if given["json"]:
             self.stdout.write(json.dumps({"healthy": not reasons, "reasons": reasons}))
         else:

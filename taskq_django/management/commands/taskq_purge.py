@@ -19,8 +19,7 @@ class Command(QueueCommand):
         parser.add_argument("--no-input", action="store_false", dest="interactive", help="Do not ask.")
 
     def act(self, queue: str, broker: Broker, given: dict[str, Any]) -> str:
-        waiting = control.waiting_in(queue, broker).count()
-        if waiting and given["interactive"]:
+        if given["interactive"] and (waiting := control.count_waiting(queue, broker)):
             answer = input(f"Remove {waiting} jobs from {broker.alias}/{queue} for ever? Type yes: ")
             if answer != "yes":
                 raise CommandError("Nothing was removed.")

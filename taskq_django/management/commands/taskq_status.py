@@ -9,8 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...status import Status, read_status
-from ...store.connections import OUTAGE
-from ..backends import add_backend, chosen_brokers, trouble
+from ..backends import add_backend, chosen_brokers
 
 
 class Command(BaseCommand):
@@ -21,11 +20,12 @@ class Command(BaseCommand):
         add_backend(parser)
 
     def handle(self, *args: Any, **given: Any) -> None:
-        try:
-            status = read_status(chosen_brokers(given["backend"]))
-        except OUTAGE as error:
-            raise CommandError(trouble(error)) from error
-        self.stdout.write(json.dumps(asdict(status), indent=2) if given["json"] else _as_text(status))
+        brokers = chosen_brokers(given["backend"])
+        status = read_status(brokers)
+        if len(status.unanswered) < len(brokers):
+            self.stdout.write(json.dumps(asdict(status), indent=2) if given["json"] else _as_text(status))
+        if status.unanswered:
+            raise CommandError("\n".join(f"{alias}: {why}" for alias, why in status.unanswered.items()))
 
 
 def _as_text(status: Status) -> str:
