@@ -79,7 +79,7 @@ def all_stories(ids: Iterable[str], broker: Broker) -> dict[str, Story]:
     wanted = list(ids)
     stories = _stories(wanted, broker.database)
     if left := [id_ for id_ in wanted if id_ not in stories]:
-        stories |= {id_: _story_of(found) for id_, found in broker.find(left).items()}
+        stories |= {id_: story_of(found) for id_, found in broker.find(left).items()}
         # It may have left the engine for the store between the two.
         if left := [id_ for id_ in left if id_ not in stories]:
             stories |= _stories(left, broker.database)
@@ -90,7 +90,7 @@ def _stories(ids: list[str], database: str) -> dict[str, Story]:
     return ask(database, lambda: read_stories(ids, database))
 
 
-def _story_of(found: Found) -> Story:
+def story_of(found: Found) -> Story:
     """Of a job that only its broker knows: what it was enqueued with, and who holds it."""
     job, state, worker_id = found
     return Story(

@@ -11,6 +11,9 @@ from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
+from ..backend import brokers_of, our_backends
+from ..exceptions import TaskqError, one_line
+from ..handles import story_of
 from ..jobs import headers_of
 from ..models import JobResult, QueuedJob
 from ..states import LIVE, State
@@ -25,13 +28,11 @@ FAILURES_SHOWN = 20  # with their tracebacks; a job may have a thousand
 
 
 def job_page(model_admin: JobListAdmin, request: HttpRequest, job_id: str) -> TemplateResponse:
-    """For users who may view the list that the job is in; 404 for an id in neither table."""
+    """For users who may view the list that the job is in; 404 for an id that neither a table nor a broker knows."""
     results, queued = (_may_view(model_admin, request, model) for model in (JobResult, QueuedJob))
     if not (results or queued):
         raise PermissionDenied
-    story = read_stories([job_id], router.db_for_read(JobResult)).get(job_id)
-    if story is None:
-        raise Http404(_("There is no job with this id."))
+    story = _find(job_id)
     if not (queued if story.status in LIVE else results):
         raise PermissionDenied
     context = {
@@ -50,6 +51,23 @@ def job_page(model_admin: JobListAdmin, request: HttpRequest, job_id: str) -> Te
     }
     request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "admin/taskq_django/job.html", context)
+
+
+def _find(job_id: str) -> Story:
+    """As it is stored, or as the broker knows it that it waits in. Raises Http404."""
+    database = router.db_for_read(JobResult)
+    if story := read_stories([job_id], database).get(job_id):
+        return story
+    unanswered = []
+    for alias in our_backends():
+        try:
+            if found := brokers_of((alias,))[alias].find([job_id]):
+                return story_of(found[job_id])
+        except TaskqError as error:
+            unanswered.append(one_line(error))
+    if story := read_stories([job_id], database).get(job_id):  # it has ended meanwhile
+        return story
+    raise Http404(" ".join([_("There is no job with this id."), *unanswered]))
 
 
 def _may_view(model_admin: JobListAdmin, request: HttpRequest, model: type[Any]) -> bool:

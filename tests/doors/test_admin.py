@@ -13,9 +13,14 @@ from django.test import Client
 from django.urls import reverse
 
 from taskq_django import task
+from taskq_django.brokers.base import Found
+from taskq_django.compat import task_backends
+from taskq_django.exceptions import BrokerUnavailable
 from taskq_django.models import JobAttempt, JobResult, QueuedJob
+from taskq_django.states import State
 from taskq_django.testing import run_all
 from tests.app import tasks
+from tests.support.sending import job
 
 pytestmark = pytest.mark.django_db
 
@@ -363,3 +368,27 @@ def test_without_time_zones_the_pages_work(admin_client: Client, settings: Any) 
         payload="[[],{}]",
     )
     assert admin_client.get(reverse(QUEUED)).status_code == 200
+
+
+def test_a_job_that_only_its_broker_knows_has_a_page(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = job(payload='[[1],{"password":"s3cret-pw"}]', enqueued_at=NOW.timestamp(), queue_name="mail", priority=7)
+    broker = task_backends["default"].broker  # type: ignore[attr-defined]
+    monkeypatch.setattr(broker, "find", lambda ids: {waiting.id: Found(waiting, State.RUNNING, "w7")})
+
+    page = job_page(admin_client, waiting.id)
+
+    assert "tests.app.tasks.add" in page
+    assert "mail" in page
+    assert "w7" in page
+    assert "s3cret-pw" not in page
+
+
+def test_an_id_that_nobody_knows_has_no_page_also_where_a_broker_is_away(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(ids: Any) -> None:
+        raise BrokerUnavailable("the engine is away")
+
+    broker = task_backends["default"].broker  # type: ignore[attr-defined]
+    monkeypatch.setattr(broker, "find", refuse)
+    assert admin_client.get(reverse("admin:taskq_django_job", args=[uuid4()])).status_code == 404
