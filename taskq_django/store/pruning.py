@@ -7,9 +7,8 @@ with the id. A result needs no index of its end.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, QuerySet
@@ -27,27 +26,6 @@ AT_ONCE = 1000  # rows of one transaction
 # By database, the job up to which this round has looked at attempts; no entry: the next round has not begun. Only the
 # thread that prunes uses it.
 _looked_to: dict[str, UUID] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """Which results are kept for how long."""
-
-    seconds: float
-    status: str = ""
-    task_path: str = ""  # of a task with a time of its own; then of any status
-
-
-def retentions() -> list[Retention]:
-    """In force: by status, and for tasks with ``keep_result``."""
-    kept = taskq_settings().results
-    seconds = {State.SUCCESSFUL: kept.keep_successes}
-    found = [
-        Retention(limit, status=status.value)
-        for status in FINAL
-        if (limit := seconds.get(status, kept.keep_failures)) is not None
-    ]
-    return found + [Retention(limit, task_path=path) for path, limit in _own_limits().items()]
 
 
 def prune_batch(database: str) -> int:
@@ -85,17 +63,22 @@ def count_old(database: str) -> int:
 
 
 def _old(database: str) -> Iterator[QuerySet[JobResult]]:
+    """By status, and of any status for each task with ``keep_result``."""
     now = _now(database)
-    exempt = list(_own_limits())
-    for each in retentions():
-        cut = now.timestamp() - each.seconds
-        rows = JobResult.objects.using(database).filter(
-            id__lt=first_id(cut), finished_at__lt=as_orm_has(datetime.fromtimestamp(cut, UTC))
-        )
-        rows = rows.filter(task_path=each.task_path) if each.task_path else rows.filter(status=each.status)
-        if not each.task_path and exempt:
-            rows = rows.exclude(task_path__in=exempt)
-        yield rows.order_by("id")
+    kept = taskq_settings().results
+    own = {task.module_path: task.keep_result for task in registry.all() if task.keep_result is not None}
+    results = JobResult.objects.using(database).order_by("id")
+    others = results.exclude(task_path__in=list(own)) if own else results
+    kinds: list[tuple[QuerySet[JobResult], Any]] = [
+        (others.filter(status=status), kept.keep_successes if status is State.SUCCESSFUL else kept.keep_failures)
+        for status in FINAL
+    ]
+    kinds += [(results.filter(task_path=path), seconds) for path, seconds in own.items()]
+    for rows, seconds in kinds:
+        if seconds is not None:
+            cut = now.timestamp() - seconds
+            moment = as_orm_has(datetime.fromtimestamp(cut, UTC))
+            yield rows.filter(id__lt=first_id(cut), finished_at__lt=moment)
 
 
 def _prune_runs(database: str) -> int:
@@ -135,12 +118,6 @@ def first_id(moment: float) -> UUID:
     """The least id that a job enqueued at this moment (POSIX seconds) can have."""
     # With the bits of version 7, as every id has, because MariaDB sorts each version in its own way.
     return UUID(int=int(max(moment, 0.0) * 1000) << 80 | 0x7 << 76 | 0x2 << 62)
-
-
-def _own_limits() -> dict[str, float]:
-    return {
-        task.module_path: cast("float", task.keep_result) for task in registry.all() if task.keep_result is not None
-    }
 
 
 def _now(database: str) -> datetime:
