@@ -21,11 +21,21 @@ BackoffOption = Backoff | Callable[[BaseException, "Result[Any]"], float | timed
 MOST_ATTEMPTS = 1000
 LONGEST_PATH = 255  # characters of a task's path, in the tables
 
-_LISTS = {
-    "retry_on": "exception classes",
-    "give_up_on": "exception classes",
-    "sensitive": "names of parameters",
-    "aliases": "paths of tasks",
+
+def _is_exception(each: Any) -> bool:
+    return isinstance(each, type) and issubclass(each, BaseException)
+
+
+def _is_name(each: Any) -> bool:
+    return isinstance(each, str) and 0 < len(each) <= LONGEST_PATH
+
+
+# What may stand in each, and whether something is that.
+_LISTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "retry_on": ("exception classes", _is_exception),
+    "give_up_on": ("exception classes", _is_exception),
+    "sensitive": ("names of parameters", _is_name),
+    "aliases": ("paths of tasks", _is_name),
 }
 
 
@@ -74,12 +84,13 @@ def validate(task: Any) -> None:
             raise InvalidTask(f"{where}: {name} must be True or False, not {given!r}.")
     if task.native and type(task.priority) is not int:
         raise InvalidTask(f"{where}: priority must be a whole number between -100 and 100, not {task.priority!r}.")
-    for name in _LISTS:
+    for name, (what, fits) in _LISTS.items():
         given = getattr(task, name)
         if type(given) is not tuple:
             object.__setattr__(task, name, _as_tuple(where, name, given))
-    _validate_classes(where, task)
-    _validate_texts(where, task)
+        for each in getattr(task, name):
+            if not fits(each):
+                raise InvalidTask(f"{where}: {name} must hold {what}, not {each!r}.")
     _validate_schedule(where, task)
 
 
@@ -124,25 +135,11 @@ def _read_call(position: int, call: Any) -> tuple[tuple[Any, ...], dict[str, Any
 def _as_tuple(where: str, name: str, given: Any) -> tuple[Any, ...]:
     if isinstance(given, (str, bytes, Mapping, type)) or not isinstance(given, Iterable):
         text = given.__name__ if isinstance(given, type) else repr(given)
-        if isinstance(given, str) and _LISTS[name] == "exception classes":
+        if isinstance(given, str) and _LISTS[name][1] is _is_exception:
             text = given if given.isidentifier() else "ValueError"
         remedy = f": write {name}=[{text}]" if isinstance(given, (str, type)) else ""
-        raise InvalidTask(f"{where}: {name} must be a list of {_LISTS[name]}, not {given!r}{remedy}.")
+        raise InvalidTask(f"{where}: {name} must be a list of {_LISTS[name][0]}, not {given!r}{remedy}.")
     return tuple(given)
-
-
-def _validate_classes(where: str, task: Any) -> None:
-    for name in ("retry_on", "give_up_on"):
-        given = getattr(task, name)
-        if not all(isinstance(each, type) and issubclass(each, BaseException) for each in given):
-            raise InvalidTask(f"{where}: {name} must hold exception classes, not {given!r}.")
-
-
-def _validate_texts(where: str, task: Any) -> None:
-    for name in ("sensitive", "aliases"):
-        for each in getattr(task, name):
-            if not isinstance(each, str) or not 0 < len(each) <= LONGEST_PATH:
-                raise InvalidTask(f"{where}: {name} must hold {_LISTS[name]}, not {each!r}.")
 
 
 def _validate_schedule(where: str, task: Any) -> None:

@@ -54,7 +54,7 @@ def refused(options: dict[str, Any], function: Any = charge) -> str:
         ({"aliases": ["x" * 300]}, "must hold paths of tasks"),
         ({"retry_on": "ValueError"}, "retry_on=[ValueError]"),
         ({"retry_on": ValueError}, "retry_on=[ValueError]"),
-        ({"retry_on": ["ValueError"]}, "must hold exception classes, not ('ValueError',)"),
+        ({"retry_on": ["ValueError"]}, "must hold exception classes, not 'ValueError'"),
         ({"retry_on": [ValueError()]}, "must hold exception classes"),
         ({"retry_on": ValueError("x")}, "must be a list of exception classes"),
         ({"retry_on": [int]}, "must hold exception classes"),
