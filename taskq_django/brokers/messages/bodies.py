@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
 
-from ...jobs import Job, is_id
+from ...jobs import Job
 
 VERSION = 1
 LONGEST_SHOWN = 4096  # characters of what cannot be read
+_ID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch  # four times as fast as uuid.UUID
 
 
 class Unreadable(Exception):
@@ -32,7 +34,7 @@ def pack(job: Job) -> bytes:
     return orjson.dumps(body)
 
 
-def unpack(id_: str, body: bytes, backend: str) -> Job:
+def unpack(id_: str, body: bytes, backend: str, enqueued_at: float = 0.0) -> Job:
     """The job of a message that is claimed for its first start. Keys that are unknown are passed over.
 
     Raises Unreadable, and NewerVersion.
@@ -51,6 +53,7 @@ def unpack(id_: str, body: bytes, backend: str) -> Job:
             found.get("priority", 0),
             found.get("headers", ""),
             attempts=1,
+            enqueued_at=enqueued_at,
             expires_us=found.get("expires"),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -61,11 +64,11 @@ def unpack(id_: str, body: bytes, backend: str) -> Job:
 
 
 def _problem(job: Job) -> str:
-    texts = (job.task_path, job.payload, job.queue_name, job.headers)
-    if not is_id(job.id):
-        return "its id is no UUID"
-    if not all(type(text) is str for text in texts) or "\0" in "".join(texts):
-        return "a text of it is none"
+    if not _ID(job.id):
+        return "its id is no UUID as ours are written"
+    for text in (job.task_path, job.payload, job.queue_name, job.headers):
+        if type(text) is not str or "\0" in text:
+            return "a text of it is none"
     if len(job.task_path) > 255 or len(job.queue_name) > 64:
         return "the name of its task or queue is too long"
     if type(job.priority) is not int or not -100 <= job.priority <= 100:
