@@ -17,8 +17,8 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import F
 from django.utils import timezone
 
-from ...exceptions import BrokerError, BrokerUnavailable, OutcomeRefused, one_line
-from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Released, Retried, Succeeded, size_of, weight_of
+from ...exceptions import BrokerError, BrokerUnavailable, one_line
+from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Released, Retried, Succeeded, size_of
 from ...models import QueuedJob
 from ...models.moments import DatabaseNow
 from ...sleeper import Bell
@@ -26,16 +26,18 @@ from ...states import State
 from ...store.connections import OUTAGE, code_of, in_transaction, lacks_table, let_go, replace_lost
 from ...store.dialects.base import Dialect
 from ...store.dialects.bells import RING_PAUSE
-from ...store.dialects.vendors import dialect_of
+from ...store.dialects.vendors import dialect_of, recorder_of
 from ...store.stories import Standing, read_standings
 from ...store.weights import LIGHT, cut, light_groups
 from ..base import Broker, Cancelled, Depth, Found
 from . import asking, rows
-from .faults import REFUSALS, TOO_LARGE_PERHAPS, is_the_datas_fault, lost_a_race
+from .faults import TOO_LARGE_PERHAPS, is_the_datas_fault, lost_a_race, refusals
 
 T = TypeVar("T")
 
 ENDS_AS = {Succeeded: State.SUCCESSFUL, Failed: State.FAILED}
+
+DUE_IN = 10.0  # seconds until a row is run that stands in for a message, if its sender has died
 
 # Our own short transactions that lost against another's are tried again; sixteen with jitter are some seconds.
 TRIES = 16
@@ -62,11 +64,12 @@ class DatabaseBroker(Broker):
     def dialect(self) -> Dialect:
         return dialect_of(self.connection)
 
-    def send(self, jobs: Sequence[Job], in_store: bool = False) -> datetime:
+    def send(self, jobs: Sequence[Job], in_store: bool = False, *, sender: str = "") -> datetime:
+        """``sender``: names the publish that the rows stand in for; see Outbox."""
         connection = self.connection
         is_callers = in_transaction(connection)
         try:
-            return self._insert(jobs)
+            return self._insert(jobs, sender)
         except OUTAGE as error:
             self._explain_missing_table(error)
             if isinstance(error, DataError) or is_the_datas_fault(error) or code_of(error) in TOO_LARGE_PERHAPS:
@@ -81,11 +84,11 @@ class DatabaseBroker(Broker):
         stored = read_standings([job.id for job in jobs], self.database)
         left = [job for job in jobs if job.id not in stored]
         if left:
-            return self._insert(left)
+            return self._insert(left, sender)
         moment = stored[jobs[0].id].enqueued_at
         return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
 
-    def _insert(self, jobs: Sequence[Job]) -> datetime:
+    def _insert(self, jobs: Sequence[Job], sender: str) -> datetime:
         connection, dialect = self.connection, self.dialect
         weights = [size_of(job.payload) + size_of(job.headers) for job in jobs]
         groups = list(cut(jobs, weights))
@@ -93,37 +96,37 @@ class DatabaseBroker(Broker):
         light = (len(jobs) == 1 or in_transaction(connection)) and max(weights) <= LIGHT
         alone = len(groups) == 1 and (light or "insert" in dialect.one_statement)
         with nullcontext() if alone else transaction.atomic(using=self.database), connection.cursor() as cursor:
-            moments = [dialect.insert(cursor, group, ring=self._may_ring(connection)) for group in groups]
+            if sender:
+                moments = [dialect.stand_in(cursor, group, sender, DUE_IN) for group in groups]
+            else:
+                moments = [dialect.insert(cursor, group, ring=self._may_ring(connection)) for group in groups]
             return moments[0]
 
     def ready_queues(self) -> list[str]:
-        return self._own(lambda cursor: self.dialect.ready_queues(cursor, self.alias))
+        return self.own(lambda cursor: self.dialect.ready_queues(cursor, self.alias))
 
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         token = uuid4().hex
         dialect = self.dialect
-        return self._own(
+        return self.own(
             lambda cursor: dialect.claim(cursor, self.alias, queue_name, limit, worker_id, token),
             writes="claim" not in dialect.one_statement,
         )
 
     def note_begun(self, claim: Claim) -> bool:
         held = QueuedJob.objects.using(self.database).filter(id=claim.job.id, token=claim.receipt)
-        return self._own(lambda _: held.update(begun_at=DatabaseNow()), writes=True) == 1
+        return self.own(lambda _: held.update(begun_at=DatabaseNow()), writes=True) == 1
 
     def settle(self, outcomes: Sequence[Outcome], worker_id: str, unsure: Collection[str] = ()) -> list[Outcome]:
-        try:
+        with refusals(outcomes, self.database):
             try:
                 counted = self._settle(outcomes, worker_id)
             except IntegrityError:  # perhaps one of them has a result already, by another hand
                 counted = self._settle(outcomes, worker_id, over=True)
-        except REFUSALS as error:
-            which = "what came of this job" if len(outcomes) == 1 else "what came of one of these jobs"
-            raise OutcomeRefused(f"DATABASES[{self.database!r}] refuses {which}: {one_line(error)}") from error
         if unsure and len(counted) < len(outcomes):
             done = {outcome.claim.job.id for outcome in counted}
             missing = [o for o in outcomes if o.claim.job.id in unsure and o.claim.job.id not in done]
-            found = self._own(lambda _: read_standings([o.claim.job.id for o in missing], self.database))
+            found = self.own(lambda _: read_standings([o.claim.job.id for o in missing], self.database))
             counted += [o for o in missing if _is_the_end_of(found.get(o.claim.job.id), o)]
         return counted
 
@@ -143,35 +146,54 @@ class DatabaseBroker(Broker):
 
         succeeded = not back and all(isinstance(o, Succeeded) for o in ended)
         alone = succeeded and "end" in self.dialect.one_statement and not self.connection.in_atomic_block
-        try:
-            return self._own(write, writes=not alone)
-        except BrokerUnavailable as error:
-            # Tried with fewer, down to one: where something small is refused too, it is an outage.
-            small = len(outcomes) == 1 and weight_of(outcomes[0]) <= LIGHT
-            if small or code_of(error.__cause__) not in TOO_LARGE_PERHAPS:
-                raise
-            raise DataError(str(error)) from error
+        return self.own(write, writes=not alone)
+
+    def record(
+        self,
+        outcomes: Sequence[Outcome],
+        holder: str,
+        author: str,
+        *,
+        sweep: bool = False,
+        forget: Collection[str] = (),
+    ) -> bool:
+        """Write down what came of messages. False: their holder is not registered any more, and nothing was written.
+
+        As ``Recorder.record``, and raises as ``settle``. ``forget``: ids of jobs whose wishes to be cancelled go too.
+        """
+        recorder = recorder_of(self.connection)
+
+        def write(cursor: CursorWrapper) -> bool:
+            is_there = recorder.record(cursor, outcomes, holder, author, sweep)
+            if is_there and forget:
+                recorder.forget_wishes(cursor, forget)
+            return is_there
+
+        succeeded = not forget and all(isinstance(o, Succeeded) for o in outcomes)
+        alone = succeeded and "record" in recorder.one_statement and not self.connection.in_atomic_block
+        with refusals(outcomes, self.database):
+            return self.own(write, writes=not alone)
 
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
         jobs = QueuedJob.objects.using(self.database).filter(backend=self.alias, status="RUNNING", worker_id=worker_id)
         back = {"status": "READY", "attempts": F("attempts") - 1}
         back |= dict.fromkeys(["token", "worker_id", "claimed_at", "begun_at"])
-        return self._own(lambda cursor: jobs.exclude(id__in=list(held)).update(**back), writes=True)
+        return self.own(lambda cursor: jobs.exclude(id__in=list(held)).update(**back), writes=True)
 
     def orphans(self, heir: str, dead: str | None = None) -> dict[str, list[tuple[Claim, float]]]:
         jobs = rows.running(self.database, self.alias)
         jobs = rows.stranded(jobs) if dead is None else jobs.filter(worker_id=dead)
-        return self._own(lambda _: rows.claims_by_worker(jobs))
+        return self.own(lambda _: rows.claims_by_worker(jobs))
 
     def cancelled(self, worker_id: str) -> set[str]:
         jobs = rows.running(self.database, self.alias).filter(worker_id=worker_id, cancel_requested_at__isnull=False)
-        return self._own(lambda _: {str(id_) for id_ in jobs.values_list("id", flat=True)})
+        return self.own(lambda _: {str(id_) for id_ in jobs.values_list("id", flat=True)})
 
     def promote(self) -> float | None:
         dialect = self.dialect
-        due_in = self._own(lambda cursor: dialect.next_due(cursor, self.alias))
+        due_in = self.own(lambda cursor: dialect.next_due(cursor, self.alias))
         if due_in is not None and due_in <= 0:
-            self._own(lambda cursor: dialect.promote(cursor, self.alias), writes="promote" not in dialect.one_statement)
+            self.own(lambda cursor: dialect.promote(cursor, self.alias), writes="promote" not in dialect.one_statement)
         return due_in
 
     def bells(self) -> list[Bell]:
@@ -227,9 +249,9 @@ class DatabaseBroker(Broker):
     def _asked(self, question: Callable[[], T]) -> T:
         """Of a thread that may not have used its connection for long; not asked again when it lost against another."""
         replace_lost(self.database)
-        return self._own(lambda _: question(), most=1)
+        return self.own(lambda _: question(), most=1)
 
-    def _own(self, act: Callable[[CursorWrapper], T], *, writes: bool = False, most: int = TRIES) -> T:
+    def own(self, act: Callable[[CursorWrapper], T], *, writes: bool = False, most: int = TRIES) -> T:
         """Run a transaction that is ours, again when it lost against another's; never one of a caller's.
 
         ``writes``: by more than one statement, or where the dialect wants a transaction for every write.

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 from django.db import DataError, IntegrityError, ProgrammingError
 
+from ...exceptions import BrokerUnavailable, OutcomeRefused, one_line
+from ...jobs import Outcome, weight_of
 from ...store.connections import code_of
+from ...store.weights import LIGHT
 
 # What the data is at fault for, though it is raised as what an outage is.
 # MariaDB and MySQL: broken or refused text in JSON (4035 to 4042, 3140, 3141), a packet over max_allowed_packet (1153;
@@ -26,3 +32,19 @@ def is_the_datas_fault(error: Exception) -> bool:
 def lost_a_race(error: Exception) -> bool:
     """A serialization failure, a deadlock, a lock that was waited for in vain, or SQLite's one writer being busy."""
     return code_of(error) in {"40001", "40P01", 1213, 1205, 1020} or "database is locked" in str(error)
+
+
+@contextmanager
+def refusals(outcomes: Sequence[Outcome], database: str) -> Iterator[None]:
+    """Round their writing: raises OutcomeRefused where the database will never take one of them."""
+    which = "what came of this job" if len(outcomes) == 1 else "what came of one of these jobs"
+    try:
+        yield
+    except REFUSALS as error:
+        raise OutcomeRefused(f"DATABASES[{database!r}] refuses {which}: {one_line(error)}") from error
+    except BrokerUnavailable as error:
+        # Tried with fewer, down to one: where something small is refused too, it is an outage.
+        small = len(outcomes) == 1 and weight_of(outcomes[0]) <= LIGHT
+        if small or code_of(error.__cause__) not in TOO_LARGE_PERHAPS:
+            raise
+        raise OutcomeRefused(f"DATABASES[{database!r}] refuses {which}: {one_line(error)}") from error

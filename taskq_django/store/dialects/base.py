@@ -10,17 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any
 
-import orjson
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from ...jobs import Claim, Discarded, Ended, Failed, Job, Released, Retried, Succeeded
+from ...jobs import Claim, Ended, Failed, Job, Released, Retried
 from ...models import JobAttempt, JobResult, PausedQueue, QueuedJob
 from ...sleeper import Bell
-from ...states import State
 from ..limits import Limits, limits_of
 
 JOB = QueuedJob._meta.db_table
@@ -40,17 +37,15 @@ RESULT_COLUMNS = (
 ATTEMPT_COLUMNS = "job_id, number, worker_id, started_at, finished_at, exception_class, message, traceback"
 
 
-def _excluded(columns: str) -> str:
+def excluded(columns: str) -> str:
     return ", ".join(f"{name} = excluded.{name}" for name in columns.split(", "))
 
 
 # Where there is a result already, the one of more attempts is kept; of two reports of one attempt the last.
 RESULT_CONFLICT = (
-    f"ON CONFLICT (id) DO UPDATE SET {_excluded(RESULT_COLUMNS)} WHERE {RESULT}.attempts < excluded.attempts"
+    f"ON CONFLICT (id) DO UPDATE SET {excluded(RESULT_COLUMNS)} WHERE {RESULT}.attempts < excluded.attempts"
 )
-ATTEMPT_CONFLICT = f"ON CONFLICT (job_id, number) DO UPDATE SET {_excluded(ATTEMPT_COLUMNS)}"
-
-SUCCESSFUL = State.SUCCESSFUL.value  # an Enum's value is looked up anew each time
+ATTEMPT_CONFLICT = f"ON CONFLICT (job_id, number) DO UPDATE SET {excluded(ATTEMPT_COLUMNS)}"
 
 # A loose index scan: one probe per queue, however many jobs are in it (a paused queue of 500,000 costs one).
 READY_QUEUES = f"""
@@ -107,6 +102,13 @@ class Dialect(ABC):
         """
 
     @abstractmethod
+    def stand_in(self, cursor: CursorWrapper, jobs: Sequence[Job], sender: str, seconds: float) -> datetime:
+        """As ``insert``, of jobs that are never sent before and due now, whose messages are to follow.
+
+        They are due as rows in so many seconds, unless this sender is done with them before. Nobody is woken.
+        """
+
+    @abstractmethod
     def claim(
         self, cursor: CursorWrapper, backend: str, queue_name: str, limit: int, worker_id: str, token: str
     ) -> list[Claim]:
@@ -156,91 +158,3 @@ class Dialect(ABC):
         """The queues that have READY rows, without the paused ones. Locks nothing."""
         cursor.execute(READY_QUEUES, [backend, backend, backend])
         return [name for (name,) in cursor.fetchall()]
-
-
-def job_record(job: Job) -> dict[str, Any]:
-    """A job as the JSON object that ``insert`` statements read.
-
-    In all of these what may be large is last: MariaDB looks for each key from the beginning of its object.
-    """
-    record = {
-        "id": job.id,
-        "task_path": job.task_path,
-        "backend": job.backend,
-        "queue_name": job.queue_name,
-        "rank": -job.priority,
-        "run_after": job.run_after,
-        "delay": job.delay_us,
-        "expires": job.expires_us,
-        "headers": job.headers,
-        "tries": job.tries,
-        "payload": job.payload,
-    }
-    if job.has_lived:
-        record |= {"attempts": job.attempts, "crashes": job.crashes, "losses": job.losses}
-        for name, moment in (("enqueued", job.enqueued_at), ("started", job.started_at)):
-            record[name] = round(moment * 1e6) if moment else None
-        record["payload"] = record.pop("payload")
-    return record
-
-
-def ended_record(outcome: Ended, now: float) -> dict[str, Any]:
-    """The end of a job as the JSON object that ``end`` statements read; ages in microseconds before ``now``."""
-    value = outcome.value if type(outcome) is Succeeded else None
-    record: dict[str, Any] = {
-        "id": outcome.claim.job.id,
-        "token": outcome.claim.receipt,
-        "status": SUCCESSFUL,
-        "began": int((now - outcome.started) * 1e6),
-        "ended": int((now - outcome.ended) * 1e6),
-        "tried": 0,
-        "crashed": 0,
-        "keep": value is not None or type(outcome) is not Succeeded,
-        "class": "",
-        "message": "",
-        "value": value,
-    }
-    match outcome:
-        case Succeeded():  # as most do: it is all said
-            return record
-        case Failed():
-            record["status"] = State.FAILED.value
-            record["tried"] = int(outcome.counts == "tries")
-            record["crashed"] = int(outcome.counts == "crashes")
-            record["class"] = outcome.failure.exception_class
-            record["message"] = outcome.failure.message
-        case Discarded():
-            record["status"] = outcome.state.value
-            record["message"] = outcome.reason
-    return record
-
-
-def put_back_record(outcome: Retried | Released) -> dict[str, Any]:
-    """A job that goes back to its queue, as the JSON object that ``put_back`` statements read."""
-    return {
-        "id": outcome.claim.job.id,
-        "token": outcome.claim.receipt,
-        "tried": int(isinstance(outcome, Retried) and outcome.counts == "tries"),
-        "crashed": int(isinstance(outcome, Retried) and outcome.counts == "crashes"),
-        "lost": int(isinstance(outcome, Retried) and outcome.counts == "losses"),
-        "began": int(outcome.began if isinstance(outcome, Released) else True),
-        "delay": int(outcome.delay * 1e6) if isinstance(outcome, Retried) else 0,
-    }
-
-
-def failure_record(outcome: Failed | Retried, worker_id: str, now: float) -> dict[str, Any]:
-    return {
-        "id": outcome.claim.job.id,
-        "number": outcome.claim.attempt,
-        "worker": worker_id,
-        "began": int((now - outcome.started) * 1e6),
-        "ended": int((now - outcome.ended) * 1e6),
-        "class": outcome.failure.exception_class,
-        "message": outcome.failure.message,
-        "traceback": outcome.failure.traceback,
-    }
-
-
-def as_json(records: Sequence[dict[str, Any]] | dict[str, Any]) -> str:
-    """One text parameter for a whole group: the cheapest way into the server (arrays cost twice, VALUES thrice)."""
-    return orjson.dumps(records).decode()

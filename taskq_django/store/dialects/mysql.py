@@ -30,13 +30,10 @@ from .base import (
     RESULT,
     RESULT_COLUMNS,
     Dialect,
-    ended_record,
-    failure_record,
-    job_record,
-    put_back_record,
 )
 from .bells import PollBell
-from .packets import as_json, json_groups, taken_out, write_heavy
+from .packets import ID, TEXT, as_json, hexed, json_groups, places, table, taken_out, write_heavy
+from .records import ended_record, failure_record, job_record, put_back_record
 from .variables import by_variables
 
 EPOCH = "TIMESTAMP'1970-01-01 00:00:00'"
@@ -44,13 +41,6 @@ NOW = "UTC_TIMESTAMP(6)"  # NOW() would be in the time zone of the session
 # Said wherever it matters: after a crash InnoDB takes a table for as small as it was when it last counted, a queue for
 # empty, and reads all of it for each row of a group, locking it, until it counts anew: for 10 to 20 seconds.
 BY_KEY = "FORCE INDEX (PRIMARY)"
-ID, TEXT = "CHAR(32)", "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"  # a JSON_TABLE would take the database's
-
-
-def _table(columns: str) -> str:
-    """One JSON parameter as the table ``o``; columns: "NAME TYPE, …"."""
-    paths = ", ".join(f"{column} PATH '$.{column.split()[0].strip('`')}'" for column in columns.split(", "))
-    return f"JSON_TABLE(%s, '$[*]' COLUMNS ({paths})) AS o"
 
 
 # RETURNING is MariaDB's; MySQL is asked for the time first.
@@ -68,25 +58,28 @@ _JOBS = (
 )
 
 
-def _insert(columns: str, enqueued: str, counters: str) -> str:
+def _insert(columns: str, enqueued: str, counters: str, available: str, column: str = "") -> str:
     # CAST of texts: a DATETIME that came through JSON_TABLE has lost its microseconds on some versions.
     return f"""
-INSERT INTO {JOB} ({JOB_COLUMNS.format(rank="`rank`")})
-SELECT id, task_path, backend, queue_name, IF(due > sent_at, 'SCHEDULED', 'READY'), `rank`,
-       COALESCE(GREATEST(due, sent_at), sent_at), {enqueued}, due,
+INSERT INTO {JOB} ({JOB_COLUMNS.format(rank="`rank`")}{column})
+SELECT id, task_path, backend, queue_name, {available}, {enqueued}, due,
        COALESCE(GREATEST(due, sent_at), sent_at) + INTERVAL expires MICROSECOND, payload, headers, tries, {counters}
 FROM (SELECT o.*, CAST(%s AS DATETIME(6)) AS sent_at,
              COALESCE(CAST(run_after AS DATETIME(6)), CAST(%s AS DATETIME(6)) + INTERVAL delay MICROSECOND) AS due
-      FROM {_table(columns)}) AS o"""
+      FROM {table(columns)}) AS o"""
 
 
-INSERT = _insert(_JOBS, "sent_at", "0, 0, 0, NULL")
+_DUE = "IF(due > sent_at, 'SCHEDULED', 'READY'), `rank`, COALESCE(GREATEST(due, sent_at), sent_at)"
+INSERT = _insert(_JOBS, "sent_at", "0, 0, 0, NULL", _DUE)
 # Of jobs that were sent before. Five columns more of a JSON_TABLE would cost all others a fifth.
 INSERT_AGAIN = _insert(
     f"attempts INT, crashes INT, losses INT, enqueued BIGINT, started BIGINT, {_JOBS}",
     f"COALESCE({EPOCH} + INTERVAL enqueued MICROSECOND, sent_at)",
     f"COALESCE(attempts, 0), COALESCE(crashes, 0), COALESCE(losses, 0), {EPOCH} + INTERVAL started MICROSECOND",
+    _DUE,
 )
+_LATER = "'SCHEDULED', `rank`, sent_at + INTERVAL %s MICROSECOND"
+STAND_IN = _insert(_JOBS, "sent_at", "0, 0, 0, NULL, %s", _LATER, ", sender")
 
 # Who claims a thousand jobs must not get a thousand large ones at once: what is heavy is read for those that are taken.
 WEIGHT = "OCTET_LENGTH(payload) + OCTET_LENGTH(headers)"
@@ -106,7 +99,7 @@ WHERE id IN """
 
 HELD = f"SELECT id, token FROM {JOB} {BY_KEY} WHERE id IN {{}} FOR UPDATE"
 
-_ENDED = _table(
+_ENDED = table(
     f"id {ID}, status VARCHAR(10) {TEXT}, began BIGINT, ended BIGINT, tried INT, crashed INT, value LONGTEXT {TEXT}, "
     f"class VARCHAR(255) {TEXT}, message LONGTEXT {TEXT}"
 )
@@ -122,25 +115,26 @@ FROM {_ENDED} STRAIGHT_JOIN {JOB} job {BY_KEY} ON job.id = o.id"""
 
 # Where there are results already: those of fewer attempts go, the others stay.
 REMOVE_OLDER = f"""
-DELETE result FROM {_table(f"id {ID}")} STRAIGHT_JOIN {JOB} job {BY_KEY} ON job.id = o.id
+DELETE result FROM {table(f"id {ID}")} STRAIGHT_JOIN {JOB} job {BY_KEY} ON job.id = o.id
   STRAIGHT_JOIN {RESULT} result {BY_KEY} ON result.id = o.id WHERE result.attempts < job.attempts"""
 KEEP_OVER = f"{KEEP} ON DUPLICATE KEY UPDATE message = {RESULT}.message"
 
 # Not IN: a DELETE from one table heeds no index that it is told.
-REMOVE = f"DELETE job FROM {_table(f'id {ID}')} STRAIGHT_JOIN {JOB} job {BY_KEY} ON job.id = o.id"
+REMOVE = f"DELETE job FROM {table(f'id {ID}')} STRAIGHT_JOIN {JOB} job {BY_KEY} ON job.id = o.id"
 
 # Assignments take effect from left to right: claimed_at is read before it is cleared.
 PUT_BACK = f"""
-UPDATE {_table(f"id {ID}, tried INT, crashed INT, lost INT, began INT, delay BIGINT")}
+UPDATE {table(f"id {ID}, tried INT, crashed INT, lost INT, began INT, own INT, delay BIGINT")}
   STRAIGHT_JOIN {JOB} job {BY_KEY} ON job.id = o.id
 SET job.status = IF(o.delay > 0, 'SCHEDULED', 'READY'),
   job.available_at = IF(o.tried = 1, {NOW} + INTERVAL o.delay MICROSECOND, job.available_at),
   job.tries = job.tries + o.tried, job.crashes = job.crashes + o.crashed, job.losses = job.losses + o.lost,
   job.attempts = job.attempts - 1 + o.began,
   job.started_at = IF(o.began = 1, COALESCE(job.started_at, job.claimed_at), job.started_at),
+  job.sender = IF(o.own = 1, NULL, job.sender),
   job.token = NULL, job.worker_id = NULL, job.claimed_at = NULL, job.begun_at = NULL"""
 
-_FAILURES = _table(
+_FAILURES = table(
     f"id {ID}, number INT, worker VARCHAR(128) {TEXT}, began BIGINT, ended BIGINT, class VARCHAR(255) {TEXT}, "
     f"message LONGTEXT {TEXT}, traceback LONGTEXT {TEXT}"
 )
@@ -181,20 +175,14 @@ class MySQL(Dialect):
         job = jobs[0]
         alone = len(jobs) == 1 and job.is_plain
         if alone and len(job.payload) + len(job.headers) <= LIGHT and cursor.db.mysql_is_mariadb:
-            record = _hex(job_record(job))
+            record = hexed(job_record(job))
             cursor.execute(INSERT_ONE, [record[name] for name in _PLAIN])
             at: datetime = cursor.fetchone()[0]
             return at.replace(tzinfo=UTC)
-        cursor.execute(f"SELECT {NOW}")
-        sent_at: datetime = cursor.fetchone()[0]
-        records = [_hex(job_record(job)) for job in jobs]
-        heavy = {name: taken_out(records, name, "") for name in ("payload", "headers")}
-        insert = INSERT_AGAIN if any(job.has_lived for job in jobs) else INSERT
-        for text in json_groups(records):
-            cursor.execute(insert, [sent_at, sent_at, text])
-        for name, texts in heavy.items():
-            write_heavy(cursor, JOB, name, texts)
-        return sent_at.replace(tzinfo=UTC)
+        return _insert_many(cursor, INSERT_AGAIN if any(job.has_lived for job in jobs) else INSERT, jobs)
+
+    def stand_in(self, cursor: CursorWrapper, jobs: Sequence[Job], sender: str, seconds: float) -> datetime:
+        return _insert_many(cursor, STAND_IN, jobs, int(seconds * 1e6), sender.replace("-", ""))
 
     def claim(
         self, cursor: CursorWrapper, backend: str, queue_name: str, limit: int, worker_id: str, token: str
@@ -204,10 +192,10 @@ class MySQL(Dialect):
         rows = found[: what_fits([row[0] for row in found])]
         if rows:
             ids = [row[1] for row in rows]
-            cursor.execute(CLAIM + _places(ids), [token, worker_id, *ids])
+            cursor.execute(CLAIM + places(ids), [token, worker_id, *ids])
         heavy: dict[Any, str] = {}
         if left := [row[1] for row in rows if row[3] is None]:
-            cursor.execute(HEAVY + _places(left), left)
+            cursor.execute(HEAVY + places(left), left)
             heavy = dict(cursor.fetchall())
         return [
             Claim(
@@ -222,7 +210,7 @@ class MySQL(Dialect):
 
     def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended], over: bool = False) -> set[str]:
         held = self._held(cursor, outcomes)
-        records = [_hex(ended_record(outcome, monotonic())) for outcome in outcomes if outcome.claim.job.id in held]
+        records = [hexed(ended_record(outcome, monotonic())) for outcome in outcomes if outcome.claim.job.id in held]
         ids = as_json([{"id": record["id"]} for record in records])
         if over and records:
             cursor.execute(REMOVE_OLDER, [ids])
@@ -236,13 +224,13 @@ class MySQL(Dialect):
 
     def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Released]) -> set[str]:
         held = self._held(cursor, outcomes)
-        records = [_hex(put_back_record(outcome)) for outcome in outcomes if outcome.claim.job.id in held]
+        records = [hexed(put_back_record(outcome)) for outcome in outcomes if outcome.claim.job.id in held]
         if records:
             cursor.execute(PUT_BACK, [as_json(records)])
         return held
 
     def record_failures(self, cursor: CursorWrapper, outcomes: Sequence[Failed | Retried], worker_id: str) -> None:
-        records = [_hex(failure_record(outcome, worker_id, monotonic())) for outcome in outcomes]
+        records = [hexed(failure_record(outcome, worker_id, monotonic())) for outcome in outcomes]
         for text in json_groups(records):
             cursor.execute(RECORD_FAILURES, [text])
 
@@ -255,7 +243,7 @@ class MySQL(Dialect):
         cursor.execute(DUE, [backend])
         ids = [id_ for (id_,) in cursor.fetchall()]
         if ids:
-            cursor.execute(PROMOTE + _places(ids), ids)
+            cursor.execute(PROMOTE + places(ids), ids)
 
     def ready_queues(self, cursor: CursorWrapper, backend: str) -> list[str]:
         found: list[str] = []
@@ -279,18 +267,18 @@ class MySQL(Dialect):
         """Lock the rows of these claims; returns the ids of those that still carry the claim's token."""
         tokens = {outcome.claim.job.id: outcome.claim.receipt for outcome in outcomes}
         ids = [id_.replace("-", "") for id_ in tokens]
-        cursor.execute(HELD.format(_places(ids)), ids)
+        cursor.execute(HELD.format(places(ids)), ids)
         rows = [(dashed(id_), token) for id_, token in cursor.fetchall()]
         return {id_ for id_, token in rows if token is not None and str(token).replace("-", "") == tokens[id_]}
 
 
-def _places(ids: Sequence[Any]) -> str:
-    return f"({', '.join(['%s'] * len(ids))})"
-
-
-def _hex(record: dict[str, Any]) -> dict[str, Any]:
-    """The same record as this vendor reads it: the id without dashes, moments as UTC without an offset."""
-    record["id"] = record["id"].replace("-", "")
-    if record.get("run_after") is not None:
-        record["run_after"] = str(record["run_after"].astimezone(UTC).replace(tzinfo=None))
-    return record
+def _insert_many(cursor: CursorWrapper, sql: str, jobs: Sequence[Job], *more: Any) -> datetime:
+    cursor.execute(f"SELECT {NOW}")
+    sent_at: datetime = cursor.fetchone()[0]
+    records = [hexed(job_record(job)) for job in jobs]
+    heavy = {name: taken_out(records, name, "") for name in ("payload", "headers")}
+    for text in json_groups(records):
+        cursor.execute(sql, [*more, sent_at, sent_at, text])
+    for name, texts in heavy.items():
+        write_heavy(cursor, JOB, name, texts)
+    return sent_at.replace(tzinfo=UTC)

@@ -27,13 +27,9 @@ from .base import (
     RESULT_COLUMNS,
     RESULT_CONFLICT,
     Dialect,
-    as_json,
-    ended_record,
-    failure_record,
-    job_record,
-    put_back_record,
 )
 from .bells import ListenBell, PollBell
+from .records import as_json, ended_record, failure_record, job_record, put_back_record
 
 CHANNEL = "taskq_django"
 NOW = "statement_timestamp()"  # now() would be the start of the caller's transaction
@@ -46,19 +42,25 @@ INSERT INTO {JOB} (id, task_path, backend, queue_name, status, rank, available_a
                    tries, attempts, crashes)
 VALUES (%s, %s, %s, %s, 'READY', %s, {NOW}, {NOW}, %s, %s, %s, 0, 0) RETURNING {SENT_AT}"""
 
-INSERT_MANY = f"""
+
+def _insert_many(status: str, available: str, column: str = "", value: str = "") -> str:
+    return f"""
 WITH sent AS (
-  INSERT INTO {JOB} ({JOB_COLUMNS.format(rank="rank")})
-  SELECT id, task_path, backend, queue_name, CASE WHEN due > {NOW} THEN 'SCHEDULED' ELSE 'READY' END, rank,
-         GREATEST(due, {NOW}), COALESCE('epoch'::timestamptz + enqueued * interval '1 microsecond', {NOW}), due,
+  INSERT INTO {JOB} ({JOB_COLUMNS.format(rank="rank")}{column})
+  SELECT id, task_path, backend, queue_name, {status}, rank,
+         {available}, COALESCE('epoch'::timestamptz + enqueued * interval '1 microsecond', {NOW}), due,
          GREATEST(due, {NOW}) + expires * interval '1 microsecond', payload, headers, tries,
          COALESCE(attempts, 0), COALESCE(crashes, 0), COALESCE(losses, 0),
-         'epoch'::timestamptz + started * interval '1 microsecond'
+         'epoch'::timestamptz + started * interval '1 microsecond'{value}
   FROM (SELECT o.*, COALESCE(run_after, {NOW} + delay * interval '1 microsecond') AS due
         FROM json_to_recordset(%s) AS o(id uuid, task_path text, backend text, queue_name text, rank smallint,
              run_after timestamptz, delay bigint, expires bigint, payload text, headers text, tries int, attempts int,
              crashes int, losses int, enqueued bigint, started bigint)) AS o)
 SELECT {SENT_AT}"""
+
+
+INSERT_MANY = _insert_many(f"CASE WHEN due > {NOW} THEN 'SCHEDULED' ELSE 'READY' END", f"GREATEST(due, {NOW})")
+STAND_IN = _insert_many("'SCHEDULED'", f"{NOW} + %s * interval '1 second'", ", sender", ", %s::uuid")
 
 # = ANY(ARRAY(…)) takes the primary key at every table size, where IN and a join fall back to a scan of the
 # hot table. An UPDATE's RETURNING has no order: the caller sorts.
@@ -111,12 +113,13 @@ ENDS_LIMITED = [
 PUT_BACK = f"""
 WITH o AS MATERIALIZED (
   SELECT * FROM json_to_recordset(%s) AS o(id uuid, token uuid, tried int, crashed int, lost int, began int,
-                                           delay bigint))
+                                           own int, delay bigint))
 UPDATE {JOB} job SET status = CASE WHEN o.delay > 0 THEN 'SCHEDULED' ELSE 'READY' END,
   available_at = CASE WHEN o.tried = 1 THEN {NOW} + o.delay * interval '1 microsecond' ELSE job.available_at END,
   tries = job.tries + o.tried, crashes = job.crashes + o.crashed, losses = job.losses + o.lost,
   attempts = job.attempts - 1 + o.began,
   started_at = CASE WHEN o.began = 1 THEN COALESCE(job.started_at, job.claimed_at) ELSE job.started_at END,
+  sender = CASE WHEN o.own = 1 THEN NULL ELSE job.sender END,
   token = NULL, worker_id = NULL, claimed_at = NULL, begun_at = NULL
 FROM o WHERE job.id = ANY(ARRAY(SELECT id FROM o)) AND job.id = o.id AND job.token = o.token
 RETURNING job.id::text"""
@@ -151,7 +154,7 @@ class PostgreSQL(Dialect):
     def limited(self, connection: BaseDatabaseWrapper, limits: Limits) -> Iterator[None]:
         with transaction.atomic(using=connection.alias):
             with connection.cursor() as cursor:
-                cursor.execute(SET_LOCAL, (_milliseconds(limits.idle), _milliseconds(limits.wait)))
+                cursor.execute(SET_LOCAL, (milliseconds(limits.idle), milliseconds(limits.wait)))
             yield
 
     def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime:
@@ -177,6 +180,10 @@ class PostgreSQL(Dialect):
             cursor.execute(sql, [as_json([job_record(job) for job in jobs])])
         return datetime.fromtimestamp(cursor.fetchone()[0], UTC)
 
+    def stand_in(self, cursor: CursorWrapper, jobs: Sequence[Job], sender: str, seconds: float) -> datetime:
+        cursor.execute(STAND_IN, [seconds, sender, as_json([job_record(job) for job in jobs])])
+        return datetime.fromtimestamp(cursor.fetchone()[0], UTC)
+
     def claim(
         self, cursor: CursorWrapper, backend: str, queue_name: str, limit: int, worker_id: str, token: str
     ) -> list[Claim]:
@@ -198,7 +205,7 @@ class PostgreSQL(Dialect):
         records = as_json([ended_record(outcome, now) for outcome in outcomes])
         # As one statement it begins no transaction in which the limits could be set, and a row may be locked.
         if limits := limits_of(cursor.db):
-            cursor.execute(ENDS_LIMITED[over], (_milliseconds(limits.wait), records))
+            cursor.execute(ENDS_LIMITED[over], (milliseconds(limits.wait), records))
         else:
             cursor.execute(ENDS[over], (records,))
         return {id_ for (id_,) in cursor.fetchall()}
@@ -225,5 +232,5 @@ class PostgreSQL(Dialect):
         return ListenBell(connection, CHANNEL) if driver == "psycopg" else PollBell()
 
 
-def _milliseconds(seconds: float) -> str:
+def milliseconds(seconds: float) -> str:
     return str(max(1, int(seconds * 1000)))  # 0 would be no limit

@@ -29,16 +29,18 @@ from .base import (
     RESULT_COLUMNS,
     RESULT_CONFLICT,
     Dialect,
-    ended_record,
-    failure_record,
-    put_back_record,
 )
 from .bells import DataVersionBell
 from .courtesy import Courtesy, Guest
+from .records import ended_record, failure_record, put_back_record
 
 INSERT = f"""
 INSERT INTO {JOB} ({JOB_COLUMNS.format(rank="rank")})
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
+
+STAND_IN = f"""
+INSERT INTO {JOB} ({JOB_COLUMNS.format(rank="rank")}, sender)
+VALUES (%s, %s, %s, %s, 'SCHEDULED', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
 
 # || '' makes the dates plain text, past Django's converter, which is slow.
 CLAIMABLE = f"""
@@ -66,6 +68,7 @@ PUT_BACK = f"""
 UPDATE {JOB} SET status = %s, available_at = COALESCE(%s, available_at), tries = tries + %s, crashes = crashes + %s,
   losses = losses + %s, attempts = attempts - 1 + %s,
   started_at = CASE WHEN %s THEN COALESCE(started_at, claimed_at) ELSE started_at END,
+  sender = CASE WHEN %s THEN NULL ELSE sender END,
   token = NULL, worker_id = NULL, claimed_at = NULL, begun_at = NULL
 WHERE id = %s AND token = %s"""
 
@@ -101,12 +104,19 @@ class SQLite(Dialect):
 
     def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime:
         now = datetime.now(UTC)
-        sent_at = _text(now)
+        sent_at = as_text(now)
         rows = [_job_row(job, now, sent_at) for job in jobs]
         if len(rows) == 1:
             cursor.execute(INSERT, rows[0])
         else:
             cursor.executemany(INSERT, rows)
+        return now
+
+    def stand_in(self, cursor: CursorWrapper, jobs: Sequence[Job], sender: str, seconds: float) -> datetime:
+        now = datetime.now(UTC)
+        due = (as_text(now + timedelta(seconds=seconds)),)
+        rows = [_job_row(job, now, as_text(now)) for job in jobs]
+        cursor.executemany(STAND_IN, [row[:4] + row[5:6] + due + row[7:] + (sender.replace("-", ""),) for row in rows])
         return now
 
     def claim(
@@ -124,8 +134,8 @@ class SQLite(Dialect):
                     break
         if rows:
             ids = orjson.dumps([row[0] for row in rows]).decode()
-            cursor.execute(CLAIM, (token, worker_id, _text(now), ids))
-        moment, now_text = now.timestamp(), _text(now)
+            cursor.execute(CLAIM, (token, worker_id, as_text(now), ids))
+        moment, now_text = now.timestamp(), as_text(now)
         return [
             Claim(
                 Job(
@@ -161,8 +171,8 @@ class SQLite(Dialect):
         for outcome in outcomes:
             o = put_back_record(outcome)
             status = "SCHEDULED" if o["delay"] > 0 else "READY"
-            available_at = _text(now + timedelta(microseconds=o["delay"])) if o["tried"] else None
-            counted = (o["tried"], o["crashed"], o["lost"], o["began"], o["began"])
+            available_at = as_text(now + timedelta(microseconds=o["delay"])) if o["tried"] else None
+            counted = (o["tried"], o["crashed"], o["lost"], o["began"], o["began"], o["own"])
             cursor.execute(PUT_BACK, (status, available_at, *counted, o["id"].replace("-", ""), o["token"]))
             if cursor.rowcount:
                 changed.add(o["id"])
@@ -178,7 +188,7 @@ class SQLite(Dialect):
         return None if due_at is None else _seconds(due_at) - datetime.now(UTC).timestamp()
 
     def promote(self, cursor: CursorWrapper, backend: str) -> None:
-        now = _text(datetime.now(UTC))
+        now = as_text(datetime.now(UTC))
         cursor.execute(PROMOTE, [now, backend, now])
 
     def _held(self, cursor: CursorWrapper, outcomes: Sequence[Outcome]) -> set[str]:
@@ -191,13 +201,13 @@ class SQLite(Dialect):
         return DataVersionBell(connection)
 
 
-def _text(moment: datetime) -> str:
+def as_text(moment: datetime) -> str:
     """As Django stores it, and always UTC: text then sorts as time."""
     return str(moment.astimezone(UTC).replace(tzinfo=None))
 
 
 def _moment(seconds: float) -> str:
-    return _text(datetime.fromtimestamp(seconds, UTC))
+    return as_text(datetime.fromtimestamp(seconds, UTC))
 
 
 def _seconds(moment: Any) -> float:
@@ -219,8 +229,8 @@ def _dated(record: dict[str, Any]) -> dict[str, Any]:
     """The same record with its ages as dates and its id as SQLite stores it."""
     now = datetime.now(UTC)
     record["id"] = record["id"].replace("-", "")
-    record["began"] = _text(now - timedelta(microseconds=record["began"]))
-    record["ended"] = _text(now - timedelta(microseconds=record["ended"]))
+    record["began"] = as_text(now - timedelta(microseconds=record["began"]))
+    record["ended"] = as_text(now - timedelta(microseconds=record["ended"]))
     return record
 
 
@@ -243,10 +253,10 @@ def _job_row(job: Job, now: datetime, sent_at: str) -> tuple[Any, ...]:
         job.queue_name,
         "SCHEDULED" if waits else "READY",
         -job.priority,
-        _text(starts) if waits else sent_at,
+        as_text(starts) if waits else sent_at,
         _moment(job.enqueued_at) if job.enqueued_at else sent_at,
-        _text(due) if due else None,
-        None if job.expires_us is None else _text(starts + timedelta(microseconds=job.expires_us)),
+        as_text(due) if due else None,
+        None if job.expires_us is None else as_text(starts + timedelta(microseconds=job.expires_us)),
         job.payload,
         job.headers,
         job.tries,

@@ -1,0 +1,106 @@
+"""Rows that stand in for messages until the engine has confirmed these. Their ``sender`` names the publish.
+
+Rows are locked in the order of their ids, as by whoever writes down what came of the messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import F, Q, QuerySet
+
+from ...jobs import Claim, Job
+from ...models import JobResult, QueuedJob
+from ...models.moments import DatabaseNow
+from ...states import State
+from .broker import DUE_IN, DatabaseBroker
+
+
+class Outbox:
+    """``rows``: the database broker of the same store. Any thread; errors are those of its methods."""
+
+    def __init__(self, rows: DatabaseBroker) -> None:
+        self._rows = rows
+
+    # --- the sender -------------------------------------------------------------------------------------------------
+
+    def stand_in(self, jobs: Sequence[Job], sender: str) -> datetime:
+        """Write rows of jobs that are about to leave, in the caller's transaction; returns when."""
+        return self._rows.send(jobs, sender=sender)
+
+    def renew(self, ids: Collection[str], sender: str) -> set[str]:
+        """Put off the rows that still stand in for this publish; returns their ids. The others have gone on."""
+        return self._change(
+            ids, sender, lambda rows: rows.update(status=State.SCHEDULED, available_at=DatabaseNow(DUE_IN))
+        )
+
+    def confirmed(self, ids: Collection[str], sender: str) -> set[str]:
+        """The engine has these: remove their rows, but for those that a worker looks at; returns the ids."""
+        return self._change(ids, sender, lambda rows: rows._raw_delete(rows.db))
+
+    def surely_not_sent(self, ids: Collection[str], sender: str) -> set[str]:
+        """The engine has none of these, so they are jobs of the store as any other, ready at once."""
+        return self._change(
+            ids, sender, lambda rows: rows.update(status=State.READY, available_at=DatabaseNow(), sender=None)
+        )
+
+    def _change(self, ids: Collection[str], sender: str, act: Callable[[QuerySet[QueuedJob]], Any]) -> set[str]:
+        rows = self._all.filter(id__in=ids, sender=sender).exclude(status=State.RUNNING).order_by("id")
+
+        def change(_: object) -> set[str]:
+            found = list(rows.select_for_update().values_list("id", flat=True))
+            if found:
+                act(self._all.filter(id__in=found))
+            return {str(id_) for id_ in found}
+
+        return self._rows.own(change, writes=True)
+
+    def standing_in(self, ids: Collection[str]) -> set[str]:
+        """Those of the ids whose row stands in for a message."""
+        found = self._all.filter(id__in=ids, sender__isnull=False).values_list("id", flat=True)
+        return self._rows.own(lambda _: {str(id_) for id_ in found})
+
+    # --- who claims -------------------------------------------------------------------------------------------------
+
+    def with_sender(self, claims: Sequence[Claim]) -> set[str]:
+        """The ids of the claimed rows that stand in for messages, which the engine may have, too."""
+        return self.standing_in([claim.job.id for claim in claims]) if claims else set()
+
+    def still_mine(self, claims: Sequence[Claim]) -> set[str]:
+        """The ids of those that are held by these claims, and whose job has no result. For after the engine was asked:
+        a message that was there until just now has left a result, or has taken its row over.
+        """
+        ended = JobResult.objects.using(self._rows.database).filter(id__in=[claim.job.id for claim in claims])
+        found = self._held(claims).exclude(id__in=ended.values("id")).values_list("id", flat=True)
+        return self._rows.own(lambda _: {str(id_) for id_ in found}) if claims else set()
+
+    def postpone(self, claims: Sequence[Claim], seconds: float) -> int:
+        """Give back un-run what nobody can say of whether the engine has it; returns how many rows."""
+        back: dict[str, Any] = {
+            "status": State.SCHEDULED,
+            "available_at": DatabaseNow(seconds),
+            "attempts": F("attempts") - 1,
+        }
+        back |= dict.fromkeys(["token", "worker_id", "claimed_at", "begun_at"])
+        return self._rows.own(lambda _: self._held(claims).update(**back), writes=True) if claims else 0
+
+    def forget(self, claims: Sequence[Claim]) -> int:
+        """Remove the rows that are held by these claims: their messages are there, or have ended."""
+        if not claims:
+            return 0
+        return self._rows.own(lambda _: self._held(claims)._raw_delete(self._rows.database), writes=True)
+
+    def _held(self, claims: Sequence[Claim]) -> QuerySet[QueuedJob]:
+        ids_by_token: dict[str, list[str]] = {}
+        for claim in claims:
+            ids_by_token.setdefault(claim.receipt, []).append(claim.job.id)
+        held = Q()
+        for token, ids in ids_by_token.items():
+            held |= Q(token=token, id__in=ids)
+        return self._all.filter(held)
+
+    @property
+    def _all(self) -> QuerySet[QueuedJob]:
+        return QueuedJob.objects.using(self._rows.database)

@@ -1,0 +1,93 @@
+"""What a recorder must do, and what all of them share.
+
+A message has no row and no token. Its fence is the row of the process that holds it: while this row is there and
+locked, nobody has counted the process as dead, and what it writes is heard of by who comes after it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from operator import attrgetter
+
+from django.db.backends.utils import CursorWrapper
+
+from ....jobs import Discarded, Ended, Failed, Outcome, Released, Retried, Succeeded
+from ....models import CancelWish, WorkerProcess
+from ..base import JOB, JOB_COLUMNS, Dialect, excluded
+
+WORKER = WorkerProcess._meta.db_table
+WISH = CancelWish._meta.db_table
+
+# A row of an id that came in a message. It is the same job, seen earlier: it has begun less often, or it stands in for
+# this very message. Any other row is a later retry, or one by hand, and stays.
+IS_EARLIER = f"({JOB}.attempts < {{}} OR {JOB}.sender IS NOT NULL)"
+
+ROW_CONFLICT = (
+    f"ON CONFLICT (id) DO UPDATE SET {excluded(JOB_COLUMNS.format(rank='rank'))}, "
+    "token = NULL, worker_id = NULL, claimed_at = NULL, begun_at = NULL, sender = NULL "
+    f"WHERE {IS_EARLIER.format('excluded.attempts')}"
+)
+
+by_id = attrgetter("claim.job.id")
+
+
+class Recorder(ABC):
+    """The statements of one database vendor, beside those of its dialect. Stateless, as a Dialect is.
+
+    What gets a cursor runs in a transaction that the caller has begun, unless it is named in ``one_statement``.
+    """
+
+    # The methods that write by one statement, which needs no transaction round it: ``record`` of successes alone.
+    one_statement: frozenset[str] = frozenset()
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+
+    def record(
+        self, cursor: CursorWrapper, outcomes: Sequence[Outcome], holder: str, author: str, sweep: bool = False
+    ) -> bool:
+        """Write down what came of messages, if the process ``holder`` is registered; its row is locked against removal.
+
+        False: it is not, and nothing was written. True: everything counts, also what was written before or gives way
+        to a later report of the same job.
+
+        What ends becomes a result, unless it is a success that keeps none; of several results of one id the one of
+        more attempts is kept. What is tried again, or was cut off, becomes a row and keeps its place, or queues anew
+        after a failed try. Failed attempts are written over earlier reports of the same. ``author``: who has run them.
+
+        ``sweep``: rows may stand in for these messages, and what ends takes its row along. The rows are locked in the
+        order of their ids.
+        """
+        outcomes = sorted(outcomes, key=by_id)
+        ended: list[Ended] = [o for o in outcomes if isinstance(o, Succeeded | Failed | Discarded)]
+        back: list[Retried | Released] = [o for o in outcomes if isinstance(o, Retried | Released)]
+        if not self.end(cursor, ended, back, holder, author, sweep):
+            return False
+        if back:
+            self.put_back(cursor, back)
+        if broken := [o for o in outcomes if isinstance(o, Failed | Retried)]:
+            self.dialect.record_failures(cursor, broken, author)
+        return True
+
+    @abstractmethod
+    def end(
+        self,
+        cursor: CursorWrapper,
+        ended: Sequence[Ended],
+        back: Sequence[Retried | Released],
+        holder: str,
+        author: str,
+        sweep: bool,
+    ) -> bool:
+        """Lock the holder's row, and with ``sweep`` those of all these jobs; then write the results, and sweep."""
+
+    @abstractmethod
+    def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Released]) -> None:
+        """Write rows, in the order of their ids, over those that are earlier."""
+
+    def forget_wishes(self, cursor: CursorWrapper, ids: Collection[str]) -> None:
+        """Remove the wishes to cancel these jobs."""
+        if ids:
+            keys = [id_.replace("-", "") for id_ in sorted(ids)]  # as every database reads them
+            cursor.execute(f"DELETE FROM {WISH} WHERE job_id IN ({', '.join(['%s'] * len(keys))})", keys)

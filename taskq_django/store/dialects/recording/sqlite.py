@@ -1,0 +1,87 @@
+"""SQLite: the transaction itself, which is the only one that writes, is the lock on the holder's row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Any
+
+from django.db.backends.utils import CursorWrapper
+
+from ....jobs import Ended, Released, Retried
+from ..base import JOB, JOB_COLUMNS, RESULT, RESULT_COLUMNS, RESULT_CONFLICT
+from ..records import result_record, row_record
+from ..sqlite import as_text
+from .base import IS_EARLIER, ROW_CONFLICT, WORKER, Recorder
+
+HOLDER = f"SELECT 1 FROM {WORKER} WHERE id = %s"
+
+KEEP = f"""
+INSERT INTO {RESULT} ({RESULT_COLUMNS})
+VALUES (%s, %s, %s, %s, %s, %s, %s, NULL, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) {RESULT_CONFLICT}"""
+
+SWEEP = f"DELETE FROM {JOB} WHERE id = %s AND {IS_EARLIER.format('%s')}"
+
+PUT_BACK = f"""
+INSERT INTO {JOB} ({JOB_COLUMNS.format(rank="rank")})
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, NULL, NULL, %s, %s, %s, %s, %s, %s, %s) {ROW_CONFLICT}"""
+
+
+class SQLiteRecorder(Recorder):
+    def end(
+        self,
+        cursor: CursorWrapper,
+        ended: Sequence[Ended],
+        back: Sequence[Retried | Released],
+        holder: str,
+        author: str,
+        sweep: bool,
+    ) -> bool:
+        cursor.execute(HOLDER, [holder])
+        if cursor.fetchone() is None:
+            return False
+        now, at = monotonic(), datetime.now(UTC)
+        records = [result_record(outcome, now) for outcome in ended]
+        cursor.executemany(KEEP, [_result(record, at, author) for record in records if record["keep"]])
+        if sweep:
+            cursor.executemany(SWEEP, [(_hex(record), record["attempts"]) for record in records])
+        return True
+
+    def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Released]) -> None:
+        now, at = monotonic(), datetime.now(UTC)
+        cursor.executemany(PUT_BACK, [_row(row_record(outcome, now), at) for outcome in outcomes])
+
+
+def _hex(record: dict[str, Any]) -> str:
+    id_: str = record["id"]
+    return id_.replace("-", "")
+
+
+def _ago(now: datetime, microseconds: int) -> str:
+    return as_text(now - timedelta(microseconds=microseconds))
+
+
+def _moment(microseconds: int | None, default: str) -> str:
+    return as_text(datetime.fromtimestamp(microseconds / 1e6, UTC)) if microseconds else default
+
+
+def _result(r: dict[str, Any], now: datetime, author: str) -> tuple[Any, ...]:
+    began = _ago(now, r["began"])
+    return (
+        *(_hex(r), r["task_path"], r["backend"], r["queue_name"], r["priority"], r["status"]),
+        *(_moment(r["enqueued"], as_text(now)), _moment(r["started"], began), began, _ago(now, r["ended"])),
+        *(r["payload"], r["headers"], r["tries"], r["attempts"], r["crashes"], author),
+        *(r["value"], r["class"], r["message"]),
+    )
+
+
+def _row(r: dict[str, Any], now: datetime) -> tuple[Any, ...]:
+    enqueued = _moment(r["enqueued"], as_text(now))
+    return (
+        *(_hex(r), r["task_path"], r["backend"], r["queue_name"]),
+        *("SCHEDULED" if r["delay"] > 0 else "READY", r["rank"]),
+        *(_ago(now, -r["delay"]) if r["tried"] else min(enqueued, as_text(now)), enqueued),
+        *(r["payload"], r["headers"], r["tries"], r["attempts"], r["crashes"], r["losses"]),
+        _moment(r["started"], _ago(now, r["began"])),
+    )
