@@ -17,8 +17,14 @@ CHECKS = {
     "E001": "``TASKQ``, one of its sections, or ``OPTIONS`` is not a dict.",
     "E002": "An unknown key; the nearest valid one is named.",
     "E003": "A value of the wrong type or out of range.",
-    "E004": "The broker's URL cannot be read. A password in it is never shown.",
-    "E005": "The broker names a database that is not in ``DATABASES``.",
+    "E004": (
+        "The URL of a broker or a bell cannot be read, or leads to an engine that loses jobs. A password in it is "
+        "never shown."
+    ),
+    "E005": (
+        "The broker names a database that is not in ``DATABASES``, or a cache that is not in ``CACHES`` or not kept "
+        "in Redis."
+    ),
     "E006": "The broker needs an extra that is not installed, or is not available in this version.",
     "E007": "``QUEUES`` is not a list of queue names: 1 to 64 of ``A-Z a-z 0-9 _ . : -``.",
     "E008": "``BACKEND`` looks like ours, misspelt.",
@@ -51,6 +57,14 @@ CHECKS = {
     "W002": (
         "MariaDB or MySQL with another isolation level than ``read committed``, Django's default: claims and "
         "inserts then lock the gaps between rows and wait for each other."
+    ),
+    "W011": (
+        "An option that changes nothing with this broker: ``name``, ``outbox``, ``celery_compatible`` and "
+        "``transport_options`` are for Redis, ``bell`` is for a database."
+    ),
+    "W012": (
+        "``ssl_cert_reqs=none``: the certificate of the server is not checked, so whoever answers in its place reads "
+        "every job, and sends others."
     ),
     "W010": (
         "SQLite with a WAL but without ``transaction_mode`` ``IMMEDIATE``: a transaction that has read and then writes "

@@ -1,23 +1,14 @@
-"""The settings: ``sections`` has each, ``declaration`` says how one is declared, ``broker_url`` where jobs wait."""
+"""The settings: ``sections`` has those of TASKQ, ``backend_options`` those of a backend, ``declaration`` says how."""
 
-from .sections import (
-    SECTIONS,
-    BackendOptions,
-    Beat,
-    Worker,
-    option_problems,
-    problems,
-    queue_name_problem,
-    read_options,
-    right_settings,
-    taskq_settings,
-)
+from .backend_options import BackendOptions, option_advice, option_problems, read_options
+from .sections import SECTIONS, Beat, Worker, problems, queue_name_problem, right_settings, taskq_settings
 
 __all__ = [
     "SECTIONS",
     "BackendOptions",
     "Beat",
     "Worker",
+    "option_advice",
     "option_problems",
     "problems",
     "queue_name_problem",

@@ -39,7 +39,7 @@ class Option:
     check: Callable[[str], str | None] | None = None  # of a text, or of each text in a list
     # Added by options(), from the annotated field:
     name: str = ""
-    kind: type = str  # int, float, bool, str or tuple
+    kind: type = str  # int, float, bool, str, tuple or Mapping
     optional: bool = False
 
     def read(self, value: object) -> Any:
@@ -50,8 +50,14 @@ class Option:
             value = value.total_seconds()
         if self.kind is tuple and isinstance(value, (list, tuple)):
             return self._read_list(value)
+        if self.kind is Mapping and isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+            return dict(value)
         accepted = (int, float) if self.kind is float else (self.kind,)
-        if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind is not bool):
+        if (
+            not isinstance(value, accepted)
+            or self.kind is Mapping
+            or (isinstance(value, bool) and self.kind is not bool)
+        ):
             raise ValueError(f"is {described(value)}; {self.expected}")
         if isinstance(value, str):
             return self._read_text(value)
@@ -82,6 +88,7 @@ class Option:
             bool: "True or False",
             str: f"a str of {self.minimum:.15g} to {self.maximum:.15g} characters",
             tuple: "a list of non-empty str",
+            Mapping: "a dict whose keys are str",
         }[self.kind]
         if self.choices:
             wanted = "one of " + listed(self.choices)
@@ -118,7 +125,10 @@ def option(default: Any, *, secret: bool = False, **declaration: Any) -> Any:
 
     A ``secret`` one stays out of the section's repr.
     """
-    return field(default=default, repr=not secret, metadata={"option": Option(default=default, **declaration)})
+    metadata = {"option": Option(default=default, **declaration)}
+    if isinstance(default, dict):  # each section has one of its own
+        return field(default_factory=default.copy, repr=not secret, metadata=metadata)
+    return field(default=default, repr=not secret, metadata=metadata)
 
 
 def options(section: type[Any]) -> tuple[Option, ...]:

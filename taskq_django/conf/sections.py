@@ -1,7 +1,6 @@
-"""Every setting, declared once: its type, default, flag, check and text.
+"""``TASKQ``, which tunes our services. Every setting is declared once: its type, default, flag, check and text.
 
-``TASKQ`` tunes our services; ``OPTIONS`` of an alias in ``TASKS`` tunes one backend. The system checks, the
-command line and the reference page of the docs read the declarations below.
+The system checks, the command line and the reference page of the docs read the declarations below.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from django.conf import settings
 from django.core.signals import setting_changed
 
 from ..exceptions import ConfigurationError
-from .broker_url import address_problem
 from .declaration import Problem, option, options, read_section, shown, unknown_key
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}")
@@ -196,18 +194,6 @@ class Taskq:
 SECTIONS: dict[str, type[Any]] = {name.upper(): kind for name, kind in get_type_hints(Taskq).items()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackendOptions:
-    """``OPTIONS`` of an alias in ``TASKS``; lower-case keys."""
-
-    broker: str = option(
-        "database://", secret=True, minimum=1, maximum=2000, doc="Where jobs wait: database://[alias]."
-    )
-    max_payload: int = option(
-        1024 * 1024, minimum=1024, maximum=64 * 1024 * 1024, unit="bytes", doc="Limit of one job's arguments."
-    )
-
-
 @functools.cache
 def taskq_settings() -> Taskq:
     """The settings in force. Raises ConfigurationError, with every mistake in it, when TASKQ is wrong.
@@ -215,7 +201,7 @@ def taskq_settings() -> Taskq:
     Follows ``override_settings``; so read it where it is used and not when a module is imported.
     """
     sections, found = _read_taskq()
-    _refuse(found)
+    refuse(found)
     return Taskq(**sections)
 
 
@@ -227,18 +213,6 @@ def right_settings() -> Taskq:
 def problems() -> list[Problem]:
     """Every mistake in ``TASKQ``."""
     return _read_taskq()[1]
-
-
-def read_options(alias: str, given: Mapping[str, Any]) -> BackendOptions:
-    """The options of a backend. Raises ConfigurationError, with every mistake in it."""
-    values, found = _read_options(alias, given)
-    _refuse(found)
-    return BackendOptions(**values)
-
-
-def option_problems(alias: str, given: object) -> list[Problem]:
-    """Every mistake in ``TASKS[alias]["OPTIONS"]``."""
-    return _read_options(alias, given)[1]
 
 
 def _read_taskq() -> tuple[dict[str, Any], list[Problem]]:
@@ -271,14 +245,8 @@ def _unknown_section(key: object) -> Problem:
     return unknown_key("TASKQ", key, SECTIONS)
 
 
-def _read_options(alias: str, given: object) -> tuple[dict[str, Any], list[Problem]]:
-    where = f'TASKS["{alias}"]["OPTIONS"]'
-    values, found = read_section(BackendOptions, given, where, str.lower)
-    broker = address_problem(values.get("broker", BackendOptions().broker), f'{where}["broker"]', settings.DATABASES)
-    return values, found + ([broker] if broker else [])
-
-
-def _refuse(found: list[Problem]) -> None:
+def refuse(found: list[Problem]) -> None:
+    """Raise ConfigurationError with all of them, if there are any."""
     if found:
         raise ConfigurationError("\n".join(str(problem) for problem in found))
 

@@ -101,7 +101,7 @@ def test_no_check_of_django_reads_our_settings_where_they_could_raise(
 ) -> None:
     settings.TASKQ = {"WORKR": {}}
     asked: list[object] = []
-    monkeypatch.setattr(sections, "_refuse", lambda found: asked.extend(found))
+    monkeypatch.setattr(sections, "refuse", lambda found: asked.extend(found))
     with pytest.raises(SystemCheckError):
         call_command("check", stdout=StringIO())
     assert asked == []
@@ -155,7 +155,7 @@ def test_a_shell_starts_with_wrong_settings(manage: Manage) -> None:
         ({"default": {"BACKEND": "taskq_django.backends.X"}}, ["E008"], [f'Did you mean "{OURS}"?']),
         ({"default": {"BACKEND": OURS, "OPTIONS": {"brokr": 1}}}, ["E002"], ['Did you mean "broker"?']),
         ({"default": {"BACKEND": OURS, "OPTIONS": []}}, ["E001"], ["it must be a dict"]),
-        ({"default": {"BACKEND": OURS, "OPTIONS": {"broker": "redis://:hunter2@h"}}}, ["E006"], ["database://"]),
+        ({"default": {"BACKEND": OURS, "OPTIONS": {"broker": "amqp://:hunter2@h"}}}, ["E006"], ["database://"]),
         ({"default": {"BACKEND": OURS, "OPTIONS": {"broker": "database://x"}}}, ["E005"], ["not in DATABASES"]),
     ],
     ids=lambda value: None,

@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from taskq_django.conf import (
     SECTIONS,
     BackendOptions,
     Worker,
+    option_advice,
     option_problems,
     problems,
     queue_name_problem,
@@ -27,6 +29,7 @@ from taskq_django.conf.broker_url import masked, parse_broker
 from taskq_django.conf.declaration import Option, option, options, read_section
 from taskq_django.exceptions import ConfigurationError
 
+needs_redis = pytest.mark.skipif(find_spec("redis") is None, reason="the extra redis is not installed")
 EVERY_SETTING = [each for section in [*SECTIONS.values(), BackendOptions] for each in options(section)]
 
 
@@ -236,7 +239,13 @@ def test_a_backend_without_options_waits_in_the_database() -> None:
     [
         ({"Broker": "database://"}, 'Did you mean "broker"?'),
         ({"max_paylod": 2048}, 'Did you mean "max_payload"?'),
-        ({"bell": "redis://h"}, 'has no key "bell"'),
+        ({"bel": "redis://h"}, 'Did you mean "bell"?'),
+        ({"bell": "database://"}, "which is no Redis"),
+        ({"bell": "redis://"}, "has no host"),
+        ({"outbox": 1}, "is 1 (int); it must be True or False."),
+        ({"name": "a{b}"}, "1 to 64 of the characters"),
+        ({"transport_options": []}, "is a list; it must be a dict whose keys are str."),
+        ({"transport_options": {3: 4}}, "is a dict; it must be a dict whose keys are str."),
         ({"max_payload": 10}, "is 10; it must be an int from 1024 to 67108864 bytes."),
         ({"broker": None}, "is None; it must be a str"),
         ([], "is a list; it must be a dict."),
@@ -299,12 +308,20 @@ def test_a_wrong_broker_url_is_refused(url: str, text: str) -> None:
         "pickle://:hunter2@h",
         "database://:hunter2@h",
         "redis://h/0?password=hunter2",
+        "redis://h/0?hunter2",
+        "redis+socket://:hunter2@/path",
+        "redis+socket:hunter2",
+        "sentinel://:hunter2@a;sentinel://:hunter2@b",
+        "sentinel://:hun;ter2@a",
+        "redis://:x;sentinel://:hunter2@a",
+        "sqs://key:hunter2@",
+        "cache://:hunter2@x",
         "amqp://u:hunter2@[::1]:5672//",
         "redis://:hunter2@h/" + "x" * 3000,
     ],
 )
 def test_a_password_never_reaches_a_message(url: str) -> None:
-    _, text = the_broker_mistake(url)
+    text = " ".join(map(str, option_problems("fast", {"broker": url})))
 
     assert "hunter2" not in text
     assert "hunter2" not in masked(url)
@@ -321,18 +338,193 @@ def test_a_password_that_is_not_encoded_is_refused_with_the_remedy() -> None:
     assert "must be percent-encoded: @ as %40" in text
 
 
-@pytest.mark.parametrize(("scheme", "extra"), [("redis", "redis"), ("rediss", "redis"), ("amqp", "rabbitmq")])
-@pytest.mark.parametrize("installed", [True, False])
-def test_another_broker_names_what_is_missing(
-    scheme: str, extra: str, installed: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("scheme", "extra", "missing"),
+    [("redis", "redis", "kombu, redis, packaging"), ("amqp", "rabbitmq", "kombu")],
+)
+def test_a_broker_whose_packages_are_missing_says_what_to_type(
+    scheme: str, extra: str, missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
     check, text = the_broker_mistake(f"{scheme}://localhost")
 
     assert check == "E006"
-    assert 'sends through the database only: use "database://"' in text
-    assert (f'pip install "taskq-django[{extra}]"' in text) is not installed
+    assert f'{missing}. Type: pip install "taskq-django[{extra}]".' in text
+
+
+@needs_redis
+def test_rabbitmq_is_not_there_yet() -> None:
+    check, text = the_broker_mistake("amqp://u:hunter2@h")
+
+    assert check == "E006"
+    assert "is not available yet" in text
+    assert "hunter2" not in text
+
+
+@needs_redis
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "REDIS://h:6379/15",
+        "redis://u:p%40ss@[::1]:6379/",
+        "rediss://h/0?ssl_ca_certs=/x.pem&ssl_cert_reqs=required",
+        "redis+socket:///run/redis.sock?virtual_host=2",
+        "redis+socket://:secret@/run/redis.sock",
+    ],
+)
+def test_a_right_url_of_redis_has_its_transport(url: str) -> None:
+    assert option_problems("fast", {"broker": url}) == []
+    assert parse_broker(url).transport == "taskq_django.brokers.kombu.redis.RedisTransport"
+    assert parse_broker(url).database == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("redis://h/x", 'write it like "redis://host:port/0"'),
+        ("redis://h/0#x", "cannot be read to its end"),
+        ("redis+socket://", 'write it like "redis+socket:///path/of/it"'),
+        ("redis+socket://host/path", "cannot be read to its end"),
+        ("redis://a;redis://b", "has no host, or none that can be read"),
+        ("redis://:a;b@h", "; as %3B"),
+        ("sentinel://a:1;sentinel://:x@b:2", "in its first server only"),
+        ("sentinel://a:1;sentinel://b:2/1", "in its first server only"),
+        ("sentinel://a:1;sentinel://b:0", "has the port 0;"),
+        ("cache://", "must be cache:// and an alias"),
+        ("redis://h?ssl_cert_reqs=maybe", 'it must be one of "required", "optional", "none"'),
+        ("redis://h?ssl_ca_cert=x", 'Did you mean "ssl_ca_certs"?'),
+        ("redis://h?retry_on_timeout=1", "could send a command twice"),
+        ("redis://h?socket_timeout=60", "is set by taskq_django itself"),
+        ("memory://", "is refused: over kombu, memory keeps jobs in the memory of one process"),
+        ("sqs://k:s@", "is refused: over kombu, sqs gives a job to a second worker"),
+        ("filesystem://", "loses the jobs of a process that dies"),
+        ("azureservicebus://h", "has not been shown to lose no job"),
+    ],
+)
+def test_a_url_that_would_not_do_says_why(url: str, text: str) -> None:
+    check, mistake = the_broker_mistake(url)
+
+    assert check == "E004"
+    assert text in mistake
+
+
+@needs_redis
+def test_sentinels_need_the_name_of_their_master() -> None:
+    url = "sentinel://:secret@a:26379/0;sentinel://b:26379"
+    [problem] = option_problems("fast", {"broker": "sentinel://a:26379;sentinel://b:26379"})
+
+    assert 'OPTIONS"]["transport_options"]["master_name"] must have the name' in str(problem)
+    assert option_problems("fast", {"broker": url, "transport_options": {"master_name": "m"}}) == []
+    assert masked(url) == "sentinel://***@a:26379/…;sentinel://b:26379"
+
+
+@needs_redis
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("retry", "could send a command twice"),
+        ("retry_on_timeout", "could send a command twice"),
+        ("retry_on_error", "could send a command twice"),
+        ("retry_policy", "could send a command twice"),
+        ("health_check_interval", "makes a lost answer unclear"),
+        ("socket_timeout", "a web request waits for 2 s"),
+        ("socket_connect_timeout", "is set by taskq_django itself"),
+        ("max_connections", "is set by taskq_django itself"),
+    ],
+)
+def test_an_option_of_kombu_that_is_ours_is_refused_by_its_name(name: str, text: str) -> None:
+    for given in ({name: 1}, {"sentinel_kwargs": {name: 1}}):
+        [problem] = option_problems("fast", {"broker": "redis://h", "transport_options": given})
+
+        assert problem.id == "E003"
+        assert problem.where == f'TASKS["fast"]["OPTIONS"]["transport_options"]["{name}"]'
+        assert text in problem.message
+
+
+@needs_redis
+def test_an_alias_that_can_be_no_key_needs_a_name() -> None:
+    [problem] = option_problems("my {jobs}", {"broker": "redis://h"})
+
+    assert '"name"] is that of its alias, which cannot be used: it must be 1 to 64' in str(problem)
+    assert option_problems("my {jobs}", {"broker": "redis://h", "name": "jobs"}) == []
+    assert option_problems("my {jobs}", {}) == []
+
+
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "plain": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://h"},
+    "full": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://h"},
+    "broken": {"BACKEND": "nowhere.Cache"},
+}
+
+
+@needs_redis
+@override_settings(CACHES=CACHES)
+@pytest.mark.parametrize(
+    ("alias", "text"),
+    [
+        ("plian", 'which is not in CACHES. Did you mean "plain"?'),
+        ("default", "which is not kept in Redis"),
+        ("broken", 'which is not kept in Redis: its BACKEND is "nowhere.Cache"'),
+    ],
+)
+def test_a_cache_that_cannot_be_used_is_named(alias: str, text: str) -> None:
+    check, mistake = the_broker_mistake(f"cache://{alias}")
+
+    assert check == "E005"
+    assert text in mistake
+    assert option_problems("fast", {"broker": "cache://plain"}) == []
+
+
+@override_settings(CACHES=CACHES)
+def test_a_cache_of_django_redis_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "django_redis" else object())
+
+    check, text = the_broker_mistake("cache://full")
+
+    assert check == "E006"
+    assert "which needs django_redis. Type: pip install" in text
+    assert option_problems("fast", {"broker": "cache://plain"}) == []
+
+
+@needs_redis
+@pytest.mark.parametrize(
+    ("given", "idle"),
+    [
+        ({"outbox": True, "celery_compatible": True, "name": "x"}, ["name", "outbox", "celery_compatible"]),
+        ({"broker": "redis://h", "bell": "redis://h", "outbox": True}, ["bell"]),
+        ({"bell": "redis://h"}, []),
+    ],
+)
+def test_an_option_that_changes_nothing_is_advice_and_no_mistake(given: Any, idle: list[str]) -> None:
+    assert option_problems("fast", given) == []
+    assert [problem.where for problem in option_advice("fast", given)] == [
+        f'TASKS["fast"]["OPTIONS"]["{name}"]' for name in idle
+    ]
+
+
+@needs_redis
+def test_certificates_that_are_not_checked_are_advised_against() -> None:
+    for url in ("rediss://:hunter2@h?ssl_cert_reqs=none", "sentinel://h?ssl_cert_reqs=CERT_NONE"):
+        given = {"broker": url, "transport_options": {"master_name": "m"}}
+        [problem] = option_advice("fast", given)
+
+        assert problem.id == "W012"
+        assert "hunter2" not in str(problem)
+    assert option_advice("fast", {"broker": "rediss://h"}) == []
+
+
+def test_what_a_project_hands_to_kombu_is_shown_nowhere() -> None:
+    given = {
+        "broker": "redis://h",
+        "transport_options": {"sentinel_kwargs": {"password": "hunter2"}},
+        "bell": "redis://",
+    }
+
+    assert "hunter2" not in repr(BackendOptions(**{**given, "bell": "redis://:hunter2@h"}))
+    assert "hunter2" not in str(option_problems("fast", given))
 
 
 # Queue names
