@@ -100,11 +100,21 @@ def eventually(check: Callable[[], Any], seconds: float = 20.0) -> Any:
         time.sleep(0.02)  # between two questions
 
 
-def certificate(folder: Path) -> dict[str, Path]:
-    """A certificate of our own for localhost: what the server is given, by its options."""
+def certificate(folder: Path, names: str = "DNS:localhost") -> dict[str, Path]:
+    """A certificate of our own for these names: what the server is given, by its options."""
     key, signed = folder / "key.pem", folder / "certificate.pem"
-    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-    what = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", names]
+    what = [
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        f"subjectAltName={names}",
+    ]
     subprocess.run(
         ["openssl", "req", *what, "-keyout", str(key), "-out", str(signed)],
         check=True,

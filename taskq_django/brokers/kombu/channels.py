@@ -4,32 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
+import redis
 from kombu.transport import redis as kombu_redis
-from redis import ConnectionPool
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-NO_RETRY = {"retry": Retry(NoBackoff(), 0), "retry_on_timeout": False, "health_check_interval": 0}
+NO_RETRY = {"retry": Retry(NoBackoff(), 0)}
 # By the newer protocol a server may tell of its maintenance at any time, and a pool then takes dead connections for
 # living ones that have heard something.
-OURS = {**NO_RETRY, "protocol": 2}
+OURS = {**NO_RETRY, "retry_on_timeout": False, "health_check_interval": 0, "protocol": 2}
 
 
 class ServerChannel(kombu_redis.Channel):
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         return {**super()._connparams(asynchronous), **OURS}
 
+    def _create_client(self, asynchronous: bool = False) -> redis.Redis:
+        # On the one pool: kombu has another for its event loop, which would keep a connection open beside ours.
+        return super()._create_client()
+
 
 class SentinelChannel(kombu_redis.SentinelChannel):
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         return {**super()._connparams(asynchronous), **OURS}
 
+    def _create_client(self, asynchronous: bool = False) -> redis.Redis:
+        return super()._create_client()
 
-class CacheChannel(kombu_redis.Channel):
+
+class CacheChannel(ServerChannel):
     """On the pool that the option ``own_pool`` is."""
 
-    from_transport_options = (*kombu_redis.Channel.from_transport_options, "own_pool")
-    own_pool: ConnectionPool
+    from_transport_options = (*ServerChannel.from_transport_options, "own_pool")
+    own_pool: redis.ConnectionPool
 
-    def _get_pool(self, asynchronous: bool = False) -> ConnectionPool:
+    def _get_pool(self, asynchronous: bool = False) -> redis.ConnectionPool:
         return self.own_pool

@@ -16,7 +16,7 @@ from typing import Any
 import redis
 from kombu import Connection
 from kombu.transport.redis import Channel
-from kombu.utils.url import parse_url
+from kombu.utils.url import url_to_parts
 from redis.exceptions import RedisError
 
 from ...exceptions import BrokerError
@@ -34,9 +34,10 @@ class RedisConnection:
 
     def __init__(self, url: str, transport_options: Mapping[str, Any] = {}) -> None:
         """``transport_options`` are kombu's. Raises ConfigurationError for a cache that cannot be used."""
-        self._url = url
+        scheme, _, rest = url.partition("://")
+        self._url = f"{scheme.lower()}://{rest}"
         self._transport_options = dict(transport_options)
-        self.described, self._secrets = _described(url, transport_options)
+        self.described, self._secrets = _described(self._url, transport_options)
         self._pid = os.getpid()
         self._channels: dict[float, Channel] = {}  # by the seconds in which an answer is wanted
         self._clients: dict[float, redis.Redis] = {}
@@ -138,23 +139,20 @@ def _described(url: str, transport_options: Mapping[str, Any]) -> tuple[str, fro
         alias = url.removeprefix(CACHE)
         pool = cache_pool(alias)
         given = pool.connection_kwargs
-        place = given.get("path") or f"{given.get('host', 'localhost')}:{given.get('port', 6379)}"
-        if name := getattr(pool, "service_name", ""):
-            place = f"sentinel/{name}"
-        return f'Redis at {place}/{given.get("db") or 0} (CACHES["{alias}"])', _secret(given.get("password"))
-    parts = [parse_url(part.partition("+")[2] if part.startswith("redis+socket") else part) for part in url.split(";")]
-    first = parts[0]
-    secrets = _secret(
-        *(part["password"] for part in parts), transport_options.get("sentinel_kwargs", {}).get("password")
-    )
-    if first["transport"] == "socket":
-        return f"Redis at /{first['virtual_host']}, database {first.get('db', 0)}", secrets
-    port = 26_379 if first["transport"] == "sentinel" else 6_379
-    places = ", ".join(f"{part['hostname'] or 'localhost'}:{part['port'] or port}" for part in parts)
-    if first["transport"] == "sentinel":
-        places = f"{transport_options.get('master_name')} by the sentinels {places}"
-    return f"Redis at {places}/{first['virtual_host'] or 0}", secrets
+        place = getattr(pool, "service_name", None) or f"{given.get('host', 'localhost')}:{given.get('port', 6379)}"
+        where = f"{given.get('path', place)}/{given.get('db') or 0}"
+        return f'Redis at {where} (CACHES["{alias}"])', _secrets(given.get("password"))
+    servers = [url_to_parts(server.removeprefix("redis+")) for server in url.split(";")]
+    first, is_sentinel = servers[0], url.startswith("sentinel:")
+    secrets = _secrets(first.password, transport_options.get("sentinel_kwargs", {}).get("password"))
+    if first.scheme == "socket":
+        return f"Redis at /{first.path}/{first.query.get('virtual_host', 0)}", secrets
+    port = 26_379 if is_sentinel else 6_379
+    where = ", ".join(f"{server.hostname}:{server.port or port}" for server in servers)
+    if is_sentinel:
+        where = f"{transport_options.get('master_name')} of the sentinels {where}"
+    return f"Redis at {where}/{(first.path or '').strip('/') or 0}", secrets
 
 
-def _secret(*passwords: object) -> frozenset[str]:
+def _secrets(*passwords: object) -> frozenset[str]:
     return frozenset(password for password in passwords if isinstance(password, str) and password)
