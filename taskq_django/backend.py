@@ -65,7 +65,7 @@ class TaskqBackend(BaseTaskBackend):
     def broker(self) -> Broker:
         from .brokers import broker_for
 
-        return broker_for(self.alias, self.taskq_options.broker)
+        return broker_for(self.alias, self.taskq_options)
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """What our app's own system checks cannot say, for without the app they do not run."""

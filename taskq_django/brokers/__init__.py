@@ -5,21 +5,36 @@ from __future__ import annotations
 from contextlib import suppress
 
 from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 
+from ..conf import BackendOptions
 from ..conf.broker_url import parse_broker
+from ..store.identity import store_id
 from .base import Broker
 from .database.broker import DatabaseBroker
+from .messages.broker import MessageBroker
+from .messages.transport import Transport
 
 _brokers: dict[tuple[str, str], Broker] = {}
 
 
-def broker_for(alias: str, url: str) -> Broker:
-    """The broker behind ``TASKS[alias]`` with ``OPTIONS["broker"]`` = ``url``, which the settings have let through."""
-    broker = _brokers.get((alias, url))
+def broker_for(alias: str, options: BackendOptions) -> Broker:
+    """The broker behind ``TASKS[alias]`` with these OPTIONS, which the settings have let through."""
+    broker = _brokers.get((alias, options.broker))
     if broker is None:
         # setdefault: of two threads that race here, both get the same one.
-        broker = _brokers.setdefault((alias, url), DatabaseBroker(alias, parse_broker(url).database))
+        broker = _brokers.setdefault((alias, options.broker), _made(alias, options))
     return broker
+
+
+def _made(alias: str, options: BackendOptions) -> Broker:
+    address = parse_broker(options.broker)
+    rows = DatabaseBroker(alias, address.database)
+    if not address.transport:
+        return rows
+    kind: type[Transport] = import_string(address.transport)
+    transport = kind.opened(alias, options, lambda: store_id(rows.database))
+    return MessageBroker(alias, rows, transport, has_outbox=options.outbox)
 
 
 def close_all() -> None:

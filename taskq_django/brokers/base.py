@@ -31,6 +31,12 @@ class Depth:
     running: int = 0
     oldest: float | None = None
 
+    def __add__(self, other: Depth) -> Depth:
+        """Of the same queue, in another place."""
+        ages = [age for age in (self.oldest, other.oldest) if age is not None]
+        counts = (self.ready + other.ready, self.scheduled + other.scheduled, self.running + other.running)
+        return Depth(self.queue_name, *counts, max(ages, default=None))
+
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:

@@ -8,6 +8,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from taskq_django.brokers import Broker, broker_for
+from taskq_django.conf import BackendOptions
 from taskq_django.exceptions import OutcomeRefused
 from taskq_django.jobs import Discarded, Failed, Retried, Succeeded
 from taskq_django.models import JobAttempt, JobResult, QueuedJob
@@ -22,7 +23,7 @@ ME = "worker-1"
 
 @pytest.fixture
 def broker() -> Broker:
-    return broker_for("default", "database://")
+    return broker_for("default", BackendOptions())
 
 
 def test_a_batch_is_sent_whole_or_not_at_all(broker: Broker) -> None:

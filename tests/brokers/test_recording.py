@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from taskq_django.brokers import broker_for
 from taskq_django.brokers.database.broker import DatabaseBroker
+from taskq_django.conf import BackendOptions
 from taskq_django.exceptions import OutcomeRefused
 from taskq_django.jobs import Claim, Discarded, Failed, Outcome, Released, Succeeded
 from taskq_django.models import CancelWish, JobAttempt, JobResult, QueuedJob
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def rows() -> DatabaseBroker:
-    broker = broker_for("default", "database://")
+    broker = broker_for("default", BackendOptions())
     assert isinstance(broker, DatabaseBroker)
     return broker
 

@@ -13,6 +13,7 @@ from django.db import connection, connections, transaction
 from taskq_django.brokers import broker_for
 from taskq_django.brokers.database.broker import DatabaseBroker
 from taskq_django.brokers.database.outbox import Outbox
+from taskq_django.conf import BackendOptions
 from taskq_django.jobs import Claim, Outcome, new_id
 from taskq_django.models import JobAttempt, JobResult, QueuedJob, WorkerProcess
 from taskq_django.models.moments import DatabaseNow
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def rows() -> DatabaseBroker:
-    broker = broker_for("default", "database://")
+    broker = broker_for("default", BackendOptions())
     assert isinstance(broker, DatabaseBroker)
     return broker
 

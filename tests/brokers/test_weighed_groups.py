@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from taskq_django import control
 from taskq_django.brokers import Broker, broker_for
+from taskq_django.conf import BackendOptions
 from taskq_django.exceptions import BrokerError
 from taskq_django.jobs import Failed, Failure, Job, Succeeded
 from taskq_django.models import JobResult, QueuedJob
@@ -32,7 +33,7 @@ LARGE = f'[["{"x" * MIB}"],{{}}]'
 
 @pytest.fixture
 def broker() -> Broker:
-    return broker_for("default", "database://")
+    return broker_for("default", BackendOptions())
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError
 
+from ...conf import BackendOptions
 from ...exceptions import BrokerError, BrokerUnavailable
 from ...jobs import Claim, Job, is_id
 from ...states import State
@@ -41,6 +42,11 @@ class RedisTransport(Transport):
         # Loop thread only:
         self._bell: RedisBell | None = None
         self._waiting: set[str] = set()  # queues with messages, when last looked at, of which none was claimed since
+
+    @classmethod
+    def opened(cls, alias: str, options: BackendOptions, store_id: Callable[[], str]) -> RedisTransport:
+        connection = RedisConnection(options.broker, options.transport_options)
+        return cls(alias, connection, store_id, options.name or "")
 
     def publish(self, jobs: Sequence[Job], within: float) -> datetime:
         messages = [(job, pack(job)) for job in jobs]

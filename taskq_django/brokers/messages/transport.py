@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
+from ...conf import BackendOptions
 from ...jobs import Claim, Job
 from ...sleeper import Bell
 from ..base import Depth, Found
@@ -24,14 +25,19 @@ class Transport(ABC):
     A message is in one place at a time: in its queue, or with the process that holds it. Every method is one step,
     done whole or not at all.
 
-    ``publish``, ``find`` and what people ask (``depth``, ``peek``, ``purge``) may be called by any thread, at the same
-    time; the rest by one thread of a process. Nothing that is open may be used after a fork: see ``close``.
+    ``publish``, ``queues``, ``find`` and what people ask (``depth``, ``peek``, ``purge``) may be called by any thread,
+    at the same time; the rest by one thread of a process. After a fork nothing is used that was open: see ``close``.
 
     Every method raises BrokerUnavailable when the engine cannot be reached, does not answer in time, or is full. Its
     ``known`` tells whether nothing was done for certain. No command is sent twice by itself, because the second would
     find what the first has done. Raises BrokerError, with the remedy, where the engine is not to be used: its name
     belongs to another store, a right is missing.
     """
+
+    @classmethod
+    @abstractmethod
+    def opened(cls, alias: str, options: BackendOptions, store_id: Callable[[], str]) -> Transport:
+        """One for this alias in TASKS; nothing is asked yet. ``store_id``: by which the engine knows the store."""
 
     @abstractmethod
     def publish(self, jobs: Sequence[Job], within: float) -> datetime:
@@ -92,7 +98,7 @@ class Transport(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close what the calling thread has open, and before a fork all that the process has."""
+        """Close what nobody uses at the moment: at the end of a thread, and before a fork. It is opened anew."""
 
     @abstractmethod
     def describe(self) -> str:

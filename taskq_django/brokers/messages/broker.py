@@ -1,0 +1,300 @@
+"""Jobs that are due travel by an engine; what has or needs a row is run from the store, by the same workers.
+
+The rules that keep a job in one place, whoever dies between two steps: docs/explanation/brokers.rst.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+from ...exceptions import BrokerUnavailable
+from ...jobs import Claim, Job, Outcome, Released, Succeeded, size_of
+from ...models import WorkerProcess
+from ...sleeper import Bell
+from ...states import State
+from ...store.ends import written
+from ...store.stories import read_standings
+from ...store.weights import HEAVIEST
+from ..base import Broker, Cancelled, Depth, Found
+from ..database.broker import DatabaseBroker
+from ..database.outbox import Outbox
+from ..database.rows import paused_queues
+from .bell import EngineBell
+from .breaker import Breaker
+from .engine import Engine
+from .held import HeldMessages, let_go
+from .publishing import Publisher
+from .transport import HOLDER, Transport
+from .wishes import Wishes
+
+logger = logging.getLogger("taskq_django.broker")
+
+ASK_AGAIN = 10.0  # seconds until a row is looked at again whose message the engine may have, and does not say
+
+
+class MessageBroker(Broker):
+    """``rows``: the database broker of the same alias, whose database is the store."""
+
+    def __init__(self, alias: str, rows: DatabaseBroker, transport: Transport, *, has_outbox: bool = False) -> None:
+        super().__init__(alias)
+        self._rows = rows
+        self._transport = transport
+        self.finds_waiting = transport.finds_waiting
+        self._outbox = Outbox(rows)
+        self._has_outbox = has_outbox
+        self._breaker = Breaker(transport.queues)
+        self._publisher = Publisher(transport, self._breaker, rows, self._outbox if has_outbox else None)
+        self._wishes = Wishes(alias, rows)
+        # Of the loop thread:
+        self._engine = Engine(alias)
+        self._messages = HeldMessages(transport, self._engine, self._is_registered)
+        self._rows_first = False
+        self._adopted: set[str] = set()  # ids of messages that the store must hold; any thread adds
+        # Of the supervisor:
+        self._lost: set[str] = set()  # ids of processes whose messages were inherited, and are not settled yet
+
+    @property
+    def database(self) -> str:
+        return self._rows.database
+
+    # --- any thread -------------------------------------------------------------------------------------------------
+
+    def send(self, jobs: Sequence[Job], in_store: bool = False) -> datetime:
+        if in_store:
+            return self._send_rows(jobs)
+        rows = [job for job in jobs if job.has_lived or job.run_after is not None or job.delay_us is not None]
+        if not rows:
+            return self._publisher.send(jobs)
+        moment = self._send_rows(rows)
+        if len(rows) < len(jobs):
+            there = {job.id for job in rows}
+            self._publisher.send([job for job in jobs if job.id not in there])
+        return moment
+
+    def _send_rows(self, jobs: Sequence[Job]) -> datetime:
+        moment = self._rows.send(jobs)
+        if again := [job.id for job in jobs if job.has_lived]:
+            self._wishes.forget(again)  # of the life before
+        return moment
+
+    def note_begun(self, claim: Claim) -> bool:
+        """A message cannot be noted: it goes into the store, and is run from there."""
+        if _is_message(claim):
+            self._adopted.add(claim.job.id)
+            return False
+        return self._rows.note_begun(claim)
+
+    def find(self, ids: Collection[str]) -> dict[str, Found]:
+        found = self._rows.find(ids)
+        left = [id_ for id_ in ids if id_ not in found]
+        return found | self._there(left) if left else found
+
+    def _there(self, ids: Collection[str]) -> dict[str, Found]:
+        """What the engine has of them, as far as it can tell."""
+        return self._breaker.call(lambda: self._transport.find(ids)) if self.finds_waiting else {}
+
+    def cancel(self, ids: Collection[str], reason: str) -> Cancelled:
+        """Rows as in the database broker. Of the others, and of those that stand in for a message, a wish is kept."""
+        standing_in = self._outbox.standing_in(ids)
+        done = self._rows.cancel([id_ for id_ in ids if id_ not in standing_in], reason)
+        away = done.unknown
+        if away and self.finds_waiting:
+            away = frozenset(self._there(away))
+        if asked := standing_in | away:
+            self._wishes.add(asked, reason)
+        return Cancelled(done.ended, done.asked | asked, done.ended_before, done.unknown - asked)
+
+    def depth(self) -> list[Depth]:
+        found = {each.queue_name: each for each in self._rows.depth()}
+        for each in self._breaker.call(self._transport.depth) if self.finds_waiting else []:
+            found[each.queue_name] = found.get(each.queue_name, Depth(each.queue_name)) + each
+        return list(found.values())
+
+    def peek(self, queue_name: str, limit: int) -> list[Job]:
+        jobs = self._breaker.call(lambda: self._transport.peek(queue_name, limit)) if self.finds_waiting else []
+        return [*self._rows.peek(queue_name, limit - len(jobs)), *jobs] if len(jobs) < limit else jobs
+
+    def purge(self, queue_name: str) -> int:
+        return self._breaker.call(lambda: self._transport.purge(queue_name)) + self._rows.purge(queue_name)
+
+    def describe(self) -> str:
+        return f"{self._transport.describe()}; results and what is not due in {self._rows.describe()}"
+
+    def close(self) -> None:
+        self._transport.close()
+        self._rows.close()
+
+    # --- the loop thread --------------------------------------------------------------------------------------------
+
+    def ready_queues(self) -> list[str]:
+        names = dict.fromkeys(self._rows.ready_queues())
+        there: list[str] = []
+        if self._engine.is_here:
+            with self._engine.guard():
+                there = self._transport.queues()
+        if new := [name for name in there if name not in names]:
+            paused = self._rows.own(lambda _: paused_queues(self.database, self.alias))
+            names |= dict.fromkeys(name for name in new if name not in paused)
+        return list(names)
+
+    def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
+        """Rows and messages take turns, because a thousand of the one must not keep one of the other waiting."""
+        self._rows_first = not self._rows_first
+        places = (self._claim_rows, self._claim_messages)
+        claims: list[Claim] = []
+        for place in places if self._rows_first else reversed(places):
+            if len(claims) < limit and sum([size_of(claim.job.payload) for claim in claims]) < HEAVIEST // 4:
+                claims += place(queue_name, limit - len(claims), worker_id)
+        return self._judged(claims)
+
+    def _claim_rows(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
+        claims = self._rows.claim(queue_name, limit, worker_id)
+        # What has run once is in no engine any more.
+        doubtful = self._outbox.with_sender([claim for claim in claims if claim.attempt == 1])
+        return self._without_doubt(claims, doubtful) if doubtful else claims
+
+    def _without_doubt(self, claims: Sequence[Claim], doubtful: Collection[str]) -> list[Claim]:
+        """Those that only the store has. The engine is asked first: between the looks a message may become a row."""
+        asked = [claim for claim in claims if claim.job.id in doubtful]
+        there = None
+        if self._engine.is_here and self.finds_waiting:
+            with self._engine.guard():
+                there = self._transport.find(doubtful)
+        if there is None:
+            self._outbox.postpone(asked, ASK_AGAIN)
+            kept = set()
+        else:
+            mine = self._outbox.still_mine(asked)
+            self._outbox.forget([claim for claim in asked if claim.job.id in there or claim.job.id not in mine])
+            kept = mine - there.keys()
+        return [claim for claim in claims if claim.job.id not in doubtful or claim.job.id in kept]
+
+    def _claim_messages(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
+        claims = self._messages.claim(queue_name, limit, worker_id)
+        if later := [claim for claim in claims if claim.job.run_after is not None]:  # by another hand than ours
+            self._adopt(later)
+            self._messages.let_go(later, [])
+            claims = [claim for claim in claims if claim.job.run_after is None]
+        return claims
+
+    def _judged(self, claims: list[Claim]) -> list[Claim]:
+        """What somebody wants to cancel is not run."""
+        if claims and (wished := self._wishes.among([claim.job.id for claim in claims])):
+            return [
+                claim._replace(verdict=State.CANCELLED.value, reason=wished[claim.job.id])
+                if claim.job.id in wished
+                else claim
+                for claim in claims
+            ]
+        return claims
+
+    def settle(self, outcomes: Sequence[Outcome], worker_id: str, unsure: Collection[str] = ()) -> list[Outcome]:
+        messages = [outcome for outcome in outcomes if _is_message(outcome.claim)]
+        rows = [outcome for outcome in outcomes if not _is_message(outcome.claim)] if messages else outcomes
+        counted = self._rows.settle(rows, worker_id, unsure) if rows else []
+        for receipt in dict.fromkeys(outcome.claim.receipt for outcome in messages):
+            theirs = [outcome for outcome in messages if outcome.claim.receipt == receipt]
+            counted += self._settle_messages(theirs, receipt.removeprefix(HOLDER), worker_id, unsure)
+        self._wishes.forget_ended(counted)
+        return counted
+
+    def _settle_messages(
+        self, outcomes: Sequence[Outcome], holder: str, author: str, unsure: Collection[str]
+    ) -> list[Outcome]:
+        """The store first, where the holder's row decides whether they count; then the engine forgets them."""
+        stored = [outcome for outcome in outcomes if self._is_stored(outcome)]
+        known = self._written([outcome.claim for outcome in stored if outcome.claim.job.id in unsure])
+        new = [outcome for outcome in stored if outcome.claim.job.id not in known]
+        if new and not self._rows.record(new, holder, author, sweep=self._has_outbox):
+            stored = []  # the holder counts as dead, and somebody else has what it held
+        counted = {outcome.claim.job.id for outcome in stored}
+        free = [outcome for outcome in outcomes if not self._is_stored(outcome)]
+        back = [outcome.claim for outcome in free if isinstance(outcome, Released)]
+        if adopted := [claim for claim in back if claim.job.id in self._adopted]:
+            self._adopt(adopted)
+            back = [claim for claim in back if claim.job.id not in self._adopted]
+            self._adopted.difference_update(claim.job.id for claim in adopted)
+        gone = [*(o.claim for o in [*stored, *free] if not isinstance(o, Released) or o.began), *adopted]
+        counted |= self._messages.let_go(gone, back) if holder == author else let_go(self._transport, gone, back)
+        return [outcome for outcome in outcomes if outcome.claim.job.id in counted]
+
+    def _is_stored(self, outcome: Outcome) -> bool:
+        """Is there something to write of it? With an outbox there may be a row that must go."""
+        if isinstance(outcome, Released):
+            return outcome.began
+        return not isinstance(outcome, Succeeded) or outcome.value is not None or self._has_outbox
+
+    def _adopt(self, claims: Sequence[Claim]) -> None:
+        """Make rows of messages that must wait, or must be noted when they begin. One that is there already stays."""
+        known = self._rows.own(lambda _: read_standings([claim.job.id for claim in claims], self.database))
+        if jobs := [claim.job._replace(attempts=0) for claim in claims if claim.job.id not in known]:
+            self._rows.send(jobs)
+
+    def _written(self, claims: Sequence[Claim]) -> set[str]:
+        """The ids of those whose end the store knows."""
+        return self._rows.own(lambda _: written(claims, self.database)) if claims else set()
+
+    def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
+        self._messages.retain(held)
+        return self._rows.release_unanswered(worker_id, held)
+
+    def cancelled(self, worker_id: str) -> set[str]:
+        return self._rows.cancelled(worker_id) | self._wishes.among(self._wishes.seen()).keys()
+
+    def promote(self) -> float | None:
+        return self._rows.promote()
+
+    def bells(self) -> list[Bell]:
+        return [*self._rows.bells(), EngineBell(self._transport, self._engine)]
+
+    @property
+    def sees_all(self) -> bool:
+        return not self._engine.was_away
+
+    # --- the supervisor ---------------------------------------------------------------------------------------------
+
+    def orphans(self, heir: str, dead: str | None = None) -> dict[str, list[tuple[Claim, float]]]:
+        found = self._rows.orphans(heir, dead)
+        if found and dead is not None:
+            return found  # rows first: they need no engine, and whoever asks asks again
+        try:
+            for each in self._dead() if dead is None else [dead]:
+                if claims := self._inherit(each, heir):
+                    found.setdefault(each, []).extend(claims)
+                else:
+                    self._lost.discard(each)
+        except BrokerUnavailable:
+            if not found:
+                raise
+        return found
+
+    def _dead(self) -> list[str]:
+        """Processes that have joined and are not registered. Looked at in this order: whoever joins has registered."""
+        joined = self._transport.workers()
+        registered = self._rows.own(lambda _: set(self._processes(joined).values_list("id", flat=True)))
+        self._lost |= joined - registered
+        return list(self._lost)
+
+    def _inherit(self, dead: str, heir: str) -> list[tuple[Claim, float]]:
+        """What it held, without what it has stored the end of: that is removed here."""
+        held = self._transport.inherit(dead, heir)
+        # Waits for a write of it that is under way, and lets no later one count.
+        self._rows.own(lambda _: self._processes([dead])._raw_delete(self.database), writes=True)
+        known = self._written([claim for claim, _ in held])
+        if known:
+            self._transport.ack([claim for claim, _ in held if claim.job.id in known])
+        return [(claim, age) for claim, age in held if claim.job.id not in known]
+
+    def _is_registered(self, worker_id: str) -> bool:
+        return self._rows.own(lambda _: self._processes([worker_id]).exists())
+
+    def _processes(self, ids: Iterable[str]) -> QuerySet[WorkerProcess]:
+        return WorkerProcess.objects.using(self.database).filter(id__in=list(ids))
+
+
+def _is_message(claim: Claim) -> bool:
+    return claim.receipt.startswith(HOLDER)

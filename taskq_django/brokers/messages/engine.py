@@ -1,0 +1,47 @@
+"""Whether the engine answers the loop. While it does not, the store's rows are served all the same."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from ...backoff import wait_after
+from ...exceptions import BrokerUnavailable, one_line
+
+logger = logging.getLogger("taskq_django.broker")
+
+
+class Engine:
+    """One thread's; the methods are cheap while it answers."""
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        self._failures = 0  # in a row
+        self._try_at = 0.0  # monotonic
+        self.was_away = False  # since ``note_return`` was called last
+
+    @property
+    def is_here(self) -> bool:
+        """May it be asked now?"""
+        return self._failures == 0 or monotonic() >= self._try_at
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Round every call. When it raises BrokerUnavailable the engine is away for a while, and that is all."""
+        try:
+            yield
+        except BrokerUnavailable as error:
+            self._failures += 1
+            self.was_away = True
+            pause = wait_after(self._failures)
+            self._try_at = monotonic() + pause
+            logger.warning("%s; %r serves the store alone; next try in %.1f s", one_line(error), self._alias, pause)
+        else:
+            self._failures = 0
+
+    def note_return(self) -> None:
+        """What was left open when it went away is settled."""
+        self.was_away = False
+        logger.info("The engine of %r answers again", self._alias)

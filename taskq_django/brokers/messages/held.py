@@ -1,0 +1,77 @@
+"""The messages that one process holds. Owned by its loop thread, which must go on when the engine is away."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+
+from ...jobs import Claim
+from .engine import Engine
+from .transport import NotJoined, Transport
+
+logger = logging.getLogger("taskq_django.broker")
+
+
+class HeldMessages:
+    def __init__(self, transport: Transport, engine: Engine, is_registered: Callable[[str], bool]) -> None:
+        """``is_registered``: has the store a row of this process?"""
+        self._transport = transport
+        self._engine = engine
+        self._is_registered = is_registered
+        self._held: set[str] = set()  # ids
+        self._gone: dict[str, Claim] = {}  # by id, what is done with, and what the engine may have still
+
+    def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
+        """None while the engine is away."""
+        claims: list[Claim] = []
+        if self._engine.is_here and self._has_returned(worker_id):
+            with self._engine.guard():
+                claims = self._joined_claim(queue_name, limit, worker_id)
+        self._held.update([claim.job.id for claim in claims])
+        return claims
+
+    def _joined_claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
+        try:
+            return self._transport.claim(queue_name, limit, worker_id)
+        except NotJoined:
+            if not self._is_registered(worker_id):
+                return []  # it counts as dead, as it will see by its lease
+        self._transport.join(worker_id)
+        return self._transport.claim(queue_name, limit, worker_id)
+
+    def _has_returned(self, worker_id: str) -> bool:
+        """After an outage: what is done with is removed there, and claims whose answer was lost go back."""
+        if not self._engine.was_away:
+            return True
+        with self._engine.guard():
+            if self._gone:
+                self._transport.ack(list(self._gone.values()))
+                self._gone.clear()
+            if count := self._transport.release_unanswered(worker_id, self._held):
+                logger.info("%d messages whose answer was lost go back", count)
+            self._engine.note_return()
+        return not self._engine.was_away
+
+    def retain(self, held: Collection[str]) -> None:
+        """These are all: of a claim that failed half-way nobody has heard."""
+        self._held.intersection_update(held)
+        self._engine.was_away = True
+
+    def let_go(self, gone: Sequence[Claim], back: Sequence[Claim]) -> set[str]:
+        """Have the engine remove some messages and put back others; returns the ids of those that were still held.
+
+        While it is away that is done when it is there again, and they count as held.
+        """
+        claims = [*gone, *back]
+        self._held.difference_update([claim.job.id for claim in claims])
+        if self._engine.is_here:
+            with self._engine.guard():
+                return let_go(self._transport, gone, back)
+        self._engine.was_away = True  # then what is to go back does so: it is not among those held
+        self._gone |= {claim.job.id: claim for claim in gone}
+        return {claim.job.id for claim in claims}
+
+
+def let_go(transport: Transport, gone: Sequence[Claim], back: Sequence[Claim]) -> set[str]:
+    """The same, and raises BrokerUnavailable: for who tries again by itself."""
+    return (transport.ack(gone) if gone else set()) | (transport.release(back) if back else set())

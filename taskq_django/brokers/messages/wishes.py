@@ -1,0 +1,63 @@
+"""Who is to be cancelled of those whose job is, or was, a message: a row of its own, because no engine takes a note."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from time import monotonic
+
+from django.db.models import QuerySet
+
+from ...jobs import Outcome, Released, Retried
+from ...models import CancelWish
+from ...models.moments import DatabaseNow
+from ..database.broker import DatabaseBroker
+
+LOOK_AGAIN = 1.0  # seconds
+
+
+class Wishes:
+    """Of one backend. The loop thread looks; any thread adds and forgets."""
+
+    def __init__(self, alias: str, rows: DatabaseBroker) -> None:
+        self._alias = alias
+        self._rows = rows
+        self._seen: frozenset[str] = frozenset()
+        self._looked_at = float("-inf")
+
+    def add(self, ids: Iterable[str], reason: str) -> None:
+        """In the caller's transaction."""
+        wishes = [CancelWish(job_id=id_, backend=self._alias, reason=reason, asked_at=DatabaseNow()) for id_ in ids]
+        self._rows.own(lambda _: self._all.bulk_create(wishes, ignore_conflicts=True), writes=True)
+
+    def forget(self, ids: Collection[str]) -> None:
+        """In the caller's transaction: these have ended, or begin a new life."""
+        self._rows.own(lambda _: self._all.filter(job_id__in=ids)._raw_delete(self._rows.database), writes=True)
+
+    def forget_ended(self, outcomes: Iterable[Outcome]) -> None:
+        """Of these jobs that have ended; what is missed here, maintenance finds."""
+        ended = {o.claim.job.id for o in outcomes if not isinstance(o, Released | Retried)} if self.seen() else set()
+        if ids := self._seen.intersection(ended):
+            self.forget(ids)
+
+    def among(self, ids: Collection[str]) -> dict[str, str]:
+        """Of these jobs those that are to be cancelled, with the reason. Costs a query a second, while there are none.
+
+        What was seen may be a second old, and its job have begun a new life since: so a hit is asked for again.
+        """
+        if not self.seen().intersection(ids):
+            return {}
+        found = self._all.filter(job_id__in=self._seen.intersection(ids)).values_list("job_id", "reason")
+        return self._rows.own(lambda _: {str(id_): reason for id_, reason in found})
+
+    def seen(self) -> frozenset[str]:
+        """The ids of all that are to be cancelled, as of a second ago at most."""
+        now = monotonic()
+        if now - self._looked_at >= LOOK_AGAIN:
+            self._looked_at = now
+            found = self._all.filter(backend=self._alias).values_list("job_id", flat=True)
+            self._seen = self._rows.own(lambda _: frozenset(map(str, found)))
+        return self._seen
+
+    @property
+    def _all(self) -> QuerySet[CancelWish]:
+        return CancelWish.objects.using(self._rows.database)
