@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,11 @@ def engine_advice(options: BackendOptions, where: str) -> Iterator[Problem]:
             yield Problem(f'{where}["{name}"]', message, hint, "W012")
 
 
+def _is_installed(package: str) -> bool:
+    # What is imported is asked for first: kombu has no __spec__ then, which find_spec does not forgive.
+    return package in sys.modules or importlib.util.find_spec(package) is not None
+
+
 def _address_problem(url: str, where: str) -> Problem | None:
     try:
         address = parse_broker(url)
@@ -71,7 +77,7 @@ def _address_problem(url: str, where: str) -> Problem | None:
     if address.kind == "cache" and (problem := _cache_problem(address.cache, where)):
         return problem
     extra = SCHEMES[address.kind].extra
-    if missing := [name for name in _needed(address) if importlib.util.find_spec(name) is None]:
+    if missing := [name for name in _needed(address) if not _is_installed(name)]:
         message = f'is "{masked(url)}", which needs {", ".join(missing)}.'
         return Problem(where, message, f'Type: pip install "taskq-django[{extra}]".', "E006")
     if not address.transport:
