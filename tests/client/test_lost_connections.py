@@ -75,7 +75,7 @@ def test_a_lost_connection_is_replaced(how: str, jobs: tuple[Result[Any], Result
     assert ASKED["get"](*jobs), "and it goes on"
 
 
-@pytest.mark.parametrize("how", ["get", "of a failure", "cancel", "retry", "status", "pause"])
+@pytest.mark.parametrize("how", ["get", "of a failure", "cancel", "retry", "purge", "pause"])
 @pytest.mark.parametrize("inside", ["an atomic block", "autocommit off"])
 def test_in_a_callers_transaction_nothing_is_asked_twice(
     how: str, inside: str, jobs: tuple[Result[Any], Result[Any], Result[Any]]
