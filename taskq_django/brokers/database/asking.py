@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from time import monotonic
 from uuid import uuid4
 
@@ -51,17 +52,20 @@ def _end_as_cancelled(ids: Sequence[str], database: str, reason: str) -> None:
 
 def depths(database: str, backend: str) -> list[Depth]:
     """By one query, which reads an index only."""
-    counts: dict[str, dict[str, int]] = {}
-    ages: dict[str, float] = {}
+    found: dict[str, Depth] = {}
     jobs = QueuedJob.objects.using(database).filter(backend=backend)
     counted = jobs.values("queue_name", "status").annotate(
         count=Count("id"), oldest=Min("available_at"), now=DatabaseNow()
     )
     for queue, state, count, oldest, now in counted.values_list("queue_name", "status", "count", "oldest", "now"):
-        counts.setdefault(queue, {})[state.lower()] = count
+        depth = found.get(queue, Depth(queue))
         if state == State.READY:
-            ages[queue] = max(0.0, (now - oldest).total_seconds())
-    return [Depth(queue, **counts[queue], oldest=ages.get(queue)) for queue in sorted(counts)]
+            found[queue] = replace(depth, ready=count, oldest=max(0.0, (now - oldest).total_seconds()))
+        elif state == State.RUNNING:
+            found[queue] = replace(depth, running=count)
+        else:
+            found[queue] = replace(depth, scheduled=count)
+    return [found[queue] for queue in sorted(found)]
 
 
 def next_in(queue_name: str, limit: int, database: str, backend: str) -> list[Job]:
