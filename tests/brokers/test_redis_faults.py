@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from taskq_django.brokers.kombu import lua
+from taskq_django.brokers.kombu.errors import RIGHTS
 from taskq_django.brokers.kombu.redis import RedisTransport
 from taskq_django.exceptions import BrokerError, BrokerUnavailable
 from taskq_django.jobs import Job
@@ -134,6 +135,34 @@ def test_the_end_is_unknown_when_a_later_part_is_refused(transport: RedisTranspo
 
         assert not raised.value.known
         assert 0 < len(assert_whole(client)) < 30
+
+
+# --- rights -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_rights_that_an_error_names_are_enough(redis_server: Redis, transport_to: Transports) -> None:
+    with redis_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "app", "reset", "on", ">secret", *RIGHTS.split())
+        try:
+            transport = transport_to(redis_server, url=f"redis://app:secret@127.0.0.1:{redis_server.port}/0")
+            transport.join("me")
+            bell = transport.bell()
+            assert bell.rang()
+            jobs = sent(transport, 3)
+            assert set(transport.find([each.id for each in jobs])) == {each.id for each in jobs}
+            claims = transport.claim("default", 2, "me")
+            transport.release(claims[:1])
+            transport.release_unanswered("me", [claims[1].job.id])
+            transport.ack(claims)
+            transport.inherit("me", "heir")
+            assert transport.peek("default", 5)
+            assert transport.depth()
+            transport.purge("default")
+            assert (transport.queues(), transport.workers()) == ([], {"heir"})
+            bell.close()
+            assert client.execute_command("ACL", "LOG") == []
+        finally:
+            client.execute_command("ACL", "DELUSER", "app")
 
 
 # --- answers that are lost --------------------------------------------------------------------------------------------

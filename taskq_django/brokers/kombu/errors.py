@@ -21,7 +21,7 @@ from ...exceptions import BrokerError, BrokerUnavailable, one_line
 
 # What the server's user needs, for `ACL SETUSER`. Commands inside of scripts are checked as all others.
 RIGHTS = (
-    "~taskq:* &taskq:* +@hash +@list +@set +@sortedset +@scripting +publish +subscribe +exists +del "
+    "~taskq:* &taskq:* +@hash +@list +@set +@sortedset +@scripting +get +set +exists +del +expire +publish +subscribe "
     "+ping +info +time +select +hello +client"
 )
 
