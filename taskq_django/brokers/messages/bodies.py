@@ -66,10 +66,12 @@ def unpack(id_: str, body: bytes, backend: str, enqueued_at: float = 0.0) -> Job
 def _problem(job: Job) -> str:
     if not _ID(job.id):
         return "its id is no UUID as ours are written"
-    for text in (job.task_path, job.payload, job.queue_name, job.headers):
-        if type(text) is not str or "\0" in text:
-            return "a text of it is none"
-    if len(job.task_path) > 255 or len(job.queue_name) > 64:
+    task, payload, queue, headers = job.task_path, job.payload, job.queue_name, job.headers
+    if not (type(task) is type(payload) is type(queue) is type(headers) is str):
+        return "a text of it is none"
+    if "\0" in task or "\0" in payload or "\0" in queue or "\0" in headers:
+        return "a text of it has a NUL"
+    if len(task) > 255 or len(queue) > 64:
         return "the name of its task or queue is too long"
     if type(job.priority) is not int or not -100 <= job.priority <= 100:
         return "its priority is none"
