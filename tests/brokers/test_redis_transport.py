@@ -234,15 +234,27 @@ def test_an_heir_has_what_the_dead_held_and_nobody_else_has_it(transport: RedisT
         assert assert_whole(client) == set()
 
 
-def test_what_an_heir_of_an_heir_has_carries_its_first_holder(transport: RedisTransport) -> None:
+def test_who_asks_again_is_told_again_what_it_has_inherited(transport: RedisTransport) -> None:
     sent(transport, job(), job())
-    (first,) = transport.claim("default", 1, "me")
+    (inherited,) = transport.claim("default", 1, "me")
     transport.inherit("me", "other")
-    (own,) = transport.claim("default", 1, "other")
+    transport.claim("default", 1, "other")
 
-    assert transport.inherit("me", "other")[0][0].job.id == first.job.id  # asked again after the answer was lost
-    assert ids_of([claim for claim, _ in transport.inherit("other", "heir")]) == [own.job.id]
-    assert ids_of([claim for claim, _ in transport.inherit("me", "heir")]) == [first.job.id]
+    assert ids_of([claim for claim, _ in transport.inherit("me", "other")]) == [inherited.job.id]
+
+
+def test_an_heir_that_dies_hands_on_all_that_it_has(transport: RedisTransport) -> None:
+    jobs = sent(transport, job(), job(), job())
+    transport.claim("default", 1, "me")
+    transport.inherit("me", "other")
+    transport.claim("default", 1, "other")
+    transport.join("heir")
+    transport.claim("default", 1, "heir")
+
+    for _ in range(2):  # the second time as after an answer that was lost
+        inherited = [claim for claim, _ in transport.inherit("other", "heir")]
+        assert {claim.job.id for claim in inherited} == {jobs[0].id, jobs[1].id}
+        assert {claim.receipt for claim in inherited} == {"@heir"}
 
 
 def test_who_inherits_from_itself_loses_nothing(transport: RedisTransport) -> None:

@@ -7,7 +7,8 @@ Keys, all of which begin with ``taskq:{NAME}:``. The braces keep them on one nod
     ranks:QUEUE     zset    the ranks of QUEUE whose lists are not empty
     queues          set     the queues in which a message waits
     jobs            hash    id -> "<seconds when published> <body>"
-    h:WORKER        hash    id -> "<seconds when claimed> <rank> <first holder> <queue>"
+    h:WORKER        hash    id -> "<seconds when claimed> <rank> <whose> <queue>"; whose: the worker's own claim, or
+                            inherited from this one
     workers         set     who may claim
     bell            list    at most one ring: "<how many have passed it on> <queue> …"
     wake:BELL       list    wakes the loop of one bell, because it has claimed
@@ -238,6 +239,11 @@ local dead, heir, answer, ids = p .. 'h:' .. ARGV[2], p .. 'h:' .. ARGV[3], {{cl
 if ARGV[2] ~= ARGV[3] then
   redis.call('HDEL', dead, '')
   local all = redis.call('HGETALL', dead)
+  for i = 2, #all, 2 do
+    -- Also what the dead one had inherited itself: nobody asks for those before it any more.
+    local place, queue = string.match(all[i], '^(%S+ %S+ )%S+(.*)$')
+    if place then all[i] = place .. ARGV[2] .. queue end
+  end
   for i = 1, #all, {MOST} do redis.call('HSET', heir, unpack(all, i, math.min(i + {MOST - 1}, #all))) end
   redis.call('SADD', p .. 'workers', ARGV[3])
   redis.call('DEL', dead)

@@ -117,7 +117,7 @@ class RedisTransport(Transport):
         now, *answer = self._ask(lua.INHERIT, dead, heir)
         moment, receipt, inherited = float(now), HOLDER + heir, []
         for id_, entry, stored in zip(answer[::3], answer[1::3], answer[2::3], strict=True):
-            seconds, _, _, queue = entry.decode().split(" ", 3)
+            seconds, _, _, queue = entry.decode("utf-8", "replace").split(" ", 3)
             age = max(0.0, moment - float(seconds))
             try:
                 claims = [_claim_of(self._job(id_, stored), receipt, float(seconds))]
@@ -264,4 +264,4 @@ def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def _texts(answer: Iterable[bytes]) -> list[str]:
-    return [each.decode() for each in answer]
+    return [each.decode("utf-8", "replace") for each in answer]  # a name may be by another hand
