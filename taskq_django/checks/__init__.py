@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import databases  # noqa: F401 - registers its checks
+from . import databases, engines  # noqa: F401 - they register their checks
 from .configuration import has_framework, has_misspelt_backend
 from .messages import CHECKS, TAG
 

@@ -20,7 +20,7 @@ ROUTER = "taskq_django.DatabaseRouter"
 @reports()
 def check_databases(**kwargs: Any) -> Iterable[Problem]:
     """Whether jobs, results and what the admin reads are in one place that can hold them. Does not connect."""
-    if not (databases := _databases()):
+    if not (databases := databases_of_backends()):
         return []
     unfit = [*_vendor_problems(databases), *_commit_problems(databases)]
     return unfit or list(_routing_problems(databases)) or _advice(databases)
@@ -31,13 +31,13 @@ def check_servers(databases: Sequence[str] | None = None, **kwargs: Any) -> Iter
     """The versions of the servers; connects, so only where Django asks for it: check --database, migrate."""
     from ..store.dialects.vendors import dialect_of, is_supported
 
-    for database in dict.fromkeys(_databases().values()):
+    for database in dict.fromkeys(databases_of_backends().values()):
         connection = connections[database] if database in (databases or ()) else None
         if connection and is_supported(connection) and (needed := dialect_of(connection).needs(connection)):
             yield Problem(f'DATABASES["{database}"]', f"must be at least {needed} to hold jobs.", "", "E014")
 
 
-def _databases() -> dict[str, str]:
+def databases_of_backends() -> dict[str, str]:
     """The alias in DATABASES where each alias in TASKS keeps its jobs; without backends whose options are wrong."""
     if not isinstance(getattr(settings, "TASKS", {}), Mapping):
         return {}

@@ -50,6 +50,22 @@ CHECKS = {
     ),
     "E017": "A task waits in a queue that ``QUEUES`` of its backend does not have.",
     "E018": "The database of the jobs has ``AUTOCOMMIT = False``: no end of a job would ever be committed.",
+    "E019": (
+        "The Redis is older than 6.2. A Valkey is new enough. This one, and E020 to E022, W013 and W014, ask the "
+        "server: with ``manage.py check --database default``, with ``migrate``, and when a worker starts."
+    ),
+    "E020": (
+        "The ``maxmemory-policy`` of the Redis is one of ``allkeys-…``: when it is full, it would remove jobs. Set "
+        "``noeviction``. A worker does not start."
+    ),
+    "E021": (
+        "The Redis refuses the user or the password, or a right is missing. Commands inside of scripts need theirs "
+        "too; the message names those that are missing, and all that are needed."
+    ),
+    "E022": (
+        "The jobs under this name in the Redis belong to another database. Each project needs a ``name`` of its own "
+        "there. A copy of a database has the identity of its original."
+    ),
     "W001": (
         "A backend keeps its jobs in a database where the ORM, and so the admin, does not look. The jobs run all "
         "the same; ``DatabaseRouter`` lets you see them."
@@ -66,6 +82,11 @@ CHECKS = {
         "``ssl_cert_reqs=none``: the certificate of the server is not checked, so whoever answers in its place reads "
         "every job, and sends others."
     ),
+    "W013": (
+        "The jobs are in the same database of a Redis as a cache: ``cache.clear()`` would remove them. Give one of "
+        "them another number. A cache that is there for ``cache://ALIAS`` alone is left out, unless it is ``default``."
+    ),
+    "W014": "The Redis cannot be reached. A worker waits for it, and serves what else it has.",
     "W010": (
         "SQLite with a WAL but without ``transaction_mode`` ``IMMEDIATE``: a transaction that has read and then writes "
         "fails at once where a worker has written in between, and nobody can spare it."

@@ -346,6 +346,8 @@ def test_a_broker_whose_packages_are_missing_says_what_to_type(
     scheme: str, extra: str, missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for package in ("kombu", "redis", "packaging"):
+        monkeypatch.delitem(sys.modules, package, raising=False)
 
     check, text = the_broker_mistake(f"{scheme}://localhost")
 
@@ -481,6 +483,7 @@ def test_a_cache_that_cannot_be_used_is_named(alias: str, text: str) -> None:
 @override_settings(CACHES=CACHES)
 def test_a_cache_of_django_redis_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "django_redis" else object())
+    monkeypatch.delitem(sys.modules, "django_redis", raising=False)
 
     check, text = the_broker_mistake("cache://full")
 

@@ -36,6 +36,7 @@ class RedisConnection:
         """``transport_options`` are kombu's. Raises ConfigurationError for a cache that cannot be used."""
         scheme, _, rest = url.partition("://")
         self._url = f"{scheme.lower()}://{rest}"
+        self.cache = rest if scheme.lower() == "cache" else ""  # alias in CACHES
         self._transport_options = dict(transport_options)
         self.described, self._secrets = _described(self._url, transport_options)
         self._pid = os.getpid()
@@ -111,9 +112,9 @@ class RedisConnection:
         options = {**self._transport_options, **timeouts, "max_connections": MOST}
         options["sentinel_kwargs"] = {**options.get("sentinel_kwargs", {}), **of_sentinels}
         url, kind = self._url, SentinelChannel if self._url.startswith("sentinel:") else ServerChannel
-        if url.startswith(CACHE):
+        if self.cache:
             own = {**timeouts, **OURS, "retry_on_error": [], "decode_responses": False}
-            options["own_pool"] = own_pool(url.removeprefix(CACHE), MOST, own, of_sentinels)
+            options["own_pool"] = own_pool(self.cache, MOST, own, of_sentinels)
             url, kind = "redis://", CacheChannel
         # Without this, kombu would check no certificate.
         tls = {"ssl_cert_reqs": "required"} if url.startswith("rediss:") else False

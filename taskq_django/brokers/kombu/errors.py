@@ -21,8 +21,8 @@ from ...exceptions import BrokerError, BrokerUnavailable, one_line
 
 # What the server's user needs, for `ACL SETUSER`. Commands inside of scripts are checked as all others.
 RIGHTS = (
-    "~taskq:* &taskq:* +@hash +@list +@set +@sortedset +@scripting +get +set +exists +del +expire +publish +subscribe "
-    "+ping +info +time +select +hello +client"
+    "~taskq:* &taskq:* +@hash +@list +@set +@sortedset +@scripting +get +set +exists +expire +del "
+    "+publish +subscribe +ping +info +time +select +hello +client"
 )
 
 # How an error of the server begins that did nothing and may pass -> what to say.
@@ -39,7 +39,7 @@ _PASSING = {
 }
 # A script that meets one of them has it in the middle of its text with servers before 7.
 _CODE = re.compile(rf"(?:^|-)({'|'.join(_PASSING)}|NOPERM)\b")
-_NO_RIGHT = re.compile(r"no permissions|NOPERM|can't run this command|ACL failure")
+LACKS_A_RIGHT = re.compile(r"no permissions|NOPERM|can't run this command|ACL failure")
 
 
 def was_sent(error: BaseException) -> bool:
@@ -52,7 +52,7 @@ def explained(error: Exception, where: str, secrets: Collection[str], sent: bool
     said = masked_text(one_line(error), secrets)
     if isinstance(error, (AuthenticationError, AuthenticationWrongNumberOfArgsError)) or "NOAUTH" in said:
         return BrokerError(f'{where} refuses the user or the password: {said}. Correct them in OPTIONS["broker"].')
-    if isinstance(error, NoPermissionError) or _NO_RIGHT.search(said):
+    if isinstance(error, NoPermissionError) or LACKS_A_RIGHT.search(said):
         return BrokerError(f"{where} does not let its user do what is needed: {said}. Give it these rights: {RIGHTS}.")
     if code := _code(error):
         return BrokerUnavailable(f"{where} {_PASSING[code]}: {said}.", known=True)

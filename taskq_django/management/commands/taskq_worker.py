@@ -23,7 +23,7 @@ from ...worker.options import WorkerOptions
 from ...worker.process import run_here
 from ...worker.reloading import Sources, start_anew
 from ..backends import add_backend
-from ..starting import add_options, ask_checks_why_none, chosen_values, get_ready
+from ..starting import add_options, ask_checks_why_none, chosen_values, get_ready, refuse_bad_engines
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -61,6 +61,7 @@ class Command(BaseCommand):
             asked = _worker_options(chosen_values(taskq_settings().worker, given), given)
             brokers = brokers_of(asked.backends)
             here = get_ready(self, brokers, asked.connect_timeout)
+            refuse_bad_engines(here)
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
         if given["verbosity"] > 0:

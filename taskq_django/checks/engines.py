@@ -1,0 +1,39 @@
+"""Checks of the engines in which jobs wait beside the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.core.checks import Tags
+
+from ..conf import option_advice
+from ..conf.broker_url import parse_broker
+from ..conf.declaration import Problem
+from .databases import databases_of_backends
+from .messages import reports
+
+
+@reports()
+def check_options(**kwargs: Any) -> Iterator[Problem]:
+    """What is idle or a risk in options that are right. Does not connect."""
+    for alias, _, backend in _backends():
+        yield from option_advice(alias, backend.options)
+
+
+@reports(Tags.database)
+def check_engines(databases: Sequence[str] | None = None, **kwargs: Any) -> Iterator[Problem]:
+    """The servers; connects, so only where Django asks for it, as it asks for databases."""
+    for alias, database, backend in _backends():
+        if database in (databases or ()) and parse_broker(backend.taskq_options.broker).transport:
+            from ..brokers.kombu.advice import backend_problems
+
+            yield from backend_problems(alias, backend.taskq_options, database)
+
+
+def _backends() -> Iterator[tuple[str, str, Any]]:
+    """The alias of each backend of ours whose options are right, its database, and itself."""
+    from ..compat import task_backends
+
+    for alias, database in databases_of_backends().items():
+        yield alias, database, task_backends[alias]

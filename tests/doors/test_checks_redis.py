@@ -1,0 +1,271 @@
+"""What the checks and a worker that starts say about a Redis, and that they ask it only where Django asks databases."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from pytest_django import Settings
+
+redis = pytest.importorskip("redis")
+
+from taskq_django.brokers.kombu import advice, lua, lua_questions  # noqa: E402
+from taskq_django.brokers.kombu.connection import RedisConnection  # noqa: E402
+from taskq_django.brokers.kombu.errors import RIGHTS  # noqa: E402
+from taskq_django.brokers.kombu.redis import RedisTransport  # noqa: E402
+from taskq_django.jobs import Job  # noqa: E402
+from taskq_django.store.identity import store_id  # noqa: E402
+from tests.support.redis_servers import Redis, running  # noqa: E402
+
+pytestmark = pytest.mark.django_db(databases=["default", "other"])
+
+OURS = "taskq_django.TaskqBackend"
+STORE = "taskq:{fast}:store"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Redis]:
+    server = Redis()
+    with running(server):
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def project(server: Redis, settings: Settings) -> Iterator[redis.Redis]:
+    """Its backend ``fast`` has its jobs in the server, which is empty and as it was started."""
+    settings.TASKS = backends(server.url)
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    with server.client() as client:
+        client.flushall()
+        client.config_set("maxmemory-policy", "noeviction")
+        yield client
+
+
+def backends(url: str, **options: Any) -> dict[str, Any]:
+    return {
+        "default": {"BACKEND": OURS},
+        "fast": {"BACKEND": OURS, "OPTIONS": {"broker": url, **options}},
+    }
+
+
+def said(*databases: str) -> list[tuple[str, str]]:
+    """The id and the text of what our checks say that connect to these databases."""
+    messages = run_checks(tags=["database", "taskq_django"], databases=databases or ["default", "other"])
+    return [
+        ((each.id or "").removeprefix("taskq_django."), f"{each.msg} {each.hint or ''}")
+        for each in messages
+        if (each.id or "").startswith("taskq_django.")
+    ]
+
+
+def worker() -> None:
+    call_command("taskq_worker", "--backend", "fast", "--processes", "0", "--burst", "--no-reload", verbosity=0)
+
+
+def test_a_good_server_has_no_message_and_nothing_is_left_in_it(project: redis.Redis) -> None:
+    assert said() == []
+    assert project.keys() == []
+
+
+def test_a_server_is_asked_only_where_databases_are(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as never_asked:
+        never_asked.settimeout(0.01)
+        settings.TASKS = backends(f"redis://127.0.0.1:{never_asked.getsockname()[1]}/0")
+
+        run_checks()
+        with pytest.raises(TimeoutError):
+            never_asked.accept()
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random"])
+def test_a_server_that_evicts_is_an_error_and_no_worker_starts(project: redis.Redis, policy: str) -> None:
+    project.config_set("maxmemory-policy", policy)
+
+    [(check, text)] = said()
+
+    assert check == "E020"
+    assert f"has the maxmemory-policy {policy}: when it is full, it removes jobs" in text
+    assert text.startswith('TASKS["fast"]: Redis at 127.0.0.1:')
+    with pytest.raises(CommandError, match="it removes jobs to make room"):
+        worker()
+
+
+def test_one_that_evicts_what_will_expire_is_right(project: redis.Redis) -> None:
+    project.config_set("maxmemory-policy", "volatile-lru")
+
+    assert said() == []
+
+
+@pytest.mark.parametrize(
+    ("info", "text"),
+    [
+        ({"redis_version": "6.0.16"}, "it is Redis 6.0.16"),
+        ({"redis_version": "6.2.0"}, ""),
+        ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "9.1.2"}, ""),
+        ({}, "it is Redis 0"),
+    ],
+)
+def test_an_old_server_is_an_error(info: dict[str, str], text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis.Redis, "info", lambda client: info)
+
+    messages = said()
+
+    assert [check for check, _ in messages] == (["E019"] if text else [])
+    assert all(f"must be at least Redis 6.2 or Valkey 7.2 to hold jobs ({text})." in each for _, each in messages)
+
+
+def test_a_missing_right_is_named_and_those_that_are_needed_are_enough(
+    server: Redis, project: redis.Redis, settings: Settings
+) -> None:
+    project.execute_command("ACL", "SETUSER", "queue", "reset", "on", ">hunter2", *RIGHTS.split())
+    settings.TASKS = backends(f"redis://queue:hunter2@127.0.0.1:{server.port}/0")
+    assert said() == []
+    connection = RedisConnection(f"redis://queue:hunter2@127.0.0.1:{server.port}/0")
+    carry_a_job(RedisTransport("fast", connection, lambda: store_id("default")))
+
+    project.execute_command("ACL", "SETUSER", "queue", "-zadd", "-hset", "-blpop")
+    [(check, text)] = said()
+    assert check == "E021"
+    assert "does not let its user call HSET, ZADD, BLPOP, which is needed. Give it these rights: ~taskq:*" in text
+
+    project.execute_command("ACL", "SETUSER", "queue", "-@scripting")
+    [(check, text)] = said()
+    assert check == "E021"
+    assert "hunter2" not in text
+    connection.close()
+
+
+def carry_a_job(transport: RedisTransport) -> None:
+    """Everything that a transport is asked for."""
+    worker, heir, id_ = str(uuid4()), str(uuid4()), str(uuid4())
+    bell = transport.bell()
+    bell.rang()
+    transport.publish([Job(id_, "a.b", "{}", "fast", "default")], 2.0)
+    transport.join(worker)
+    assert transport.queues() == ["default"]
+    assert transport.peek("default", 1)
+    assert transport.depth()
+    [claim] = transport.claim("default", 1, worker)
+    assert transport.find([id_])
+    assert transport.release([claim]) == {id_}
+    [claim] = transport.claim("default", 1, worker)
+    [(claim, _)] = transport.inherit(worker, heir)
+    assert transport.ack([claim]) == {id_}
+    assert transport.purge("default") == 0
+    bell.close()
+
+
+def test_every_command_of_a_script_is_asked_for() -> None:
+    folder = Path(lua.__file__).parent
+    assert lua_questions.__file__.startswith(str(folder))
+    called = {name for path in folder.glob("*.py") for name in re.findall(r"p?call\('([A-Z]+)'", path.read_text())}
+
+    assert called - {each.partition(" ")[0] for each in advice.COMMANDS} == set()
+
+
+@pytest.mark.parametrize("login", [":hunter2@", "nobody:hunter2@"])
+def test_a_refused_password_is_an_error_and_no_worker_starts(server: Redis, settings: Settings, login: str) -> None:
+    settings.TASKS = backends(f"redis://{login}127.0.0.1:{server.port}/0")
+
+    [(check, text)] = said()
+
+    assert check == "E021"
+    assert "refuses the user or the password" in text
+    assert "hunter2" not in text
+    with pytest.raises(CommandError) as refused:
+        worker()
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_name_of_another_store_is_an_error_and_no_worker_starts(project: redis.Redis, settings: Settings) -> None:
+    project.set(STORE, store_id("default"))
+    assert said() == []
+
+    project.set(STORE, str(uuid4()))
+    [(check, text)] = said()
+
+    assert check == "E022"
+    assert 'has jobs under the name "fast" that belong to another database. Set another OPTIONS["name"]' in text
+    with pytest.raises(CommandError, match="belong to another database"):
+        worker()
+    settings.TASKS = backends(settings.TASKS["fast"]["OPTIONS"]["broker"], name="mine")
+    assert said() == []
+
+
+@pytest.mark.parametrize(
+    ("alias", "place", "is_warned"),
+    [
+        ("pages", "redis://localhost:{}/0", True),
+        ("pages", "redis://localhost:{}/1", False),
+        ("pages", "redis://127.0.0.1:1/0", False),
+    ],
+)
+def test_a_cache_in_the_same_database_is_a_warning(
+    server: Redis, settings: Settings, alias: str, place: str, is_warned: bool
+) -> None:
+    location = place.format(server.port)
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://h:1"},
+        "broken": {"BACKEND": "nowhere.Cache"},
+        alias: {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": location},
+    }
+
+    messages = said()
+
+    assert [check for check, _ in messages] == ["W013"] * is_warned
+    assert all(f'CACHES["{alias}"]: cache.clear() would remove them all' in text for _, text in messages)
+
+
+@pytest.mark.parametrize(("alias", "is_warned"), [("jobs", False), ("default", True)])
+def test_a_cache_that_is_there_for_the_jobs_is_none(
+    server: Redis, settings: Settings, alias: str, is_warned: bool
+) -> None:
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"{server.url[:-1]}5"},
+        "jobs": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": server.url},
+    }
+    settings.TASKS = backends(f"cache://{alias}")
+
+    assert [check for check, _ in said()] == ["W013"] * is_warned
+
+
+def test_a_server_that_is_away_is_a_warning_of_check(settings: Settings) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        settings.TASKS = backends(f"redis://:hunter2@127.0.0.1:{free.getsockname()[1]}/0")
+
+    [(check, text)] = said()
+
+    assert check == "W014"
+    assert "cannot be reached: Error 111" in text
+    assert "hunter2" not in text
+
+
+def test_an_idle_option_and_a_certificate_that_is_not_checked_are_warnings(settings: Settings) -> None:
+    settings.TASKS = backends("database://", outbox=True)
+    assert [check for check, _ in said()] == ["W011"]
+
+    settings.TASKS = backends("rediss://127.0.0.1:1?ssl_cert_reqs=none")
+    assert sorted(check for check, _ in said()) == ["W012", "W014"]
+
+
+def test_a_warning_is_logged_by_a_worker_that_starts(
+    server: Redis, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    from taskq_django.compat import task_backends
+    from taskq_django.management.starting import refuse_bad_engines
+
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": server.url}}
+    with caplog.at_level(logging.WARNING, "taskq_django"):
+        refuse_bad_engines({alias: task_backends[alias].broker for alias in settings.TASKS})  # type: ignore[attr-defined]
+
+    assert "cache.clear() would remove them all" in caplog.text
