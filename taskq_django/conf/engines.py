@@ -128,7 +128,7 @@ def _needed(address: BrokerAddress) -> tuple[str, ...]:
 
 def _is_installed(package: str) -> bool:
     # A package that has been imported may have no spec any more: kombu has not.
-    return package in sys.modules or importlib.util.find_spec(package) is not None
+    return sys.modules.get(package) is not None or importlib.util.find_spec(package) is not None
 
 
 def _transport_problems(given: Mapping[str, Any], broker: BrokerAddress, where: str) -> Iterator[Problem]:

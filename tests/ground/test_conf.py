@@ -345,9 +345,8 @@ def test_a_password_that_is_not_encoded_is_refused_with_the_remedy() -> None:
 def test_a_broker_whose_packages_are_missing_says_what_to_type(
     scheme: str, extra: str, missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for package in ("kombu", "redis", "packaging"):
-        monkeypatch.delitem(sys.modules, package, raising=False)
+        monkeypatch.setitem(sys.modules, package, None)
 
     check, text = the_broker_mistake(f"{scheme}://localhost")
 
@@ -480,10 +479,11 @@ def test_a_cache_that_cannot_be_used_is_named(alias: str, text: str) -> None:
     assert option_problems("fast", {"broker": "cache://plain"}) == []
 
 
+@needs_redis
 @override_settings(CACHES=CACHES)
 def test_a_cache_of_django_redis_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "django_redis" else object())
-    monkeypatch.delitem(sys.modules, "django_redis", raising=False)
+    for package in ("django_redis", "django_redis.cache"):
+        monkeypatch.setitem(sys.modules, package, None)
 
     check, text = the_broker_mistake("cache://full")
 
