@@ -30,8 +30,8 @@ class Option:
 
     default: Any
     doc: str
-    flag: str = ""
-    short: str = ""
+    has_flag: bool = False
+    short: str = ""  # of the flag, as -p
     minimum: float = 0
     maximum: float = 1_000_000
     choices: tuple[str, ...] = ()
@@ -77,6 +77,11 @@ class Option:
         except ValueError:
             raise ValueError(f"is {shown(text)}; {self.expected}") from None
         return self.read(number)
+
+    @property
+    def flag(self) -> str:
+        """On the command line, as ``--connect-timeout``; "" for none."""
+        return f"--{self.name.replace('_', '-')}" if self.has_flag else ""
 
     @property
     def expected(self) -> str:

@@ -32,52 +32,27 @@ def queue_name_problem(name: object) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    processes: int = option(
-        1, flag="--processes", short="-p", maximum=256, doc="Processes; 0 runs in the calling process."
-    )
+    processes: int = option(1, has_flag=True, short="-p", maximum=256, doc="Processes; 0 runs in the calling process.")
     threads: int = option(
-        4, flag="--threads", short="-t", minimum=1, maximum=1000, doc="Sync jobs one process runs at a time."
+        4, has_flag=True, short="-t", minimum=1, maximum=1000, doc="Sync jobs one process runs at a time."
     )
     coroutines: int = option(
-        100,
-        flag="--coroutines",
-        short="-c",
-        minimum=1,
-        maximum=10_000,
-        doc="Async jobs one process runs at a time.",
+        100, has_flag=True, short="-c", minimum=1, maximum=10_000, doc="Async jobs one process runs at a time."
     )
     queues: tuple[str, ...] = option(
-        (),
-        flag="--queues",
-        short="-Q",
-        minimum=1,
-        check=queue_name_problem,
-        doc="Only these queues; empty means all.",
+        (), has_flag=True, short="-Q", minimum=1, check=queue_name_problem, doc="Only these queues; empty means all."
     )
     exclude_queues: tuple[str, ...] = option(
-        (),
-        flag="--exclude-queues",
-        short="-X",
-        minimum=1,
-        check=queue_name_problem,
-        doc="All queues but these.",
+        (), has_flag=True, short="-X", minimum=1, check=queue_name_problem, doc="All queues but these."
     )
     grace: float = option(
-        25.0, flag="--grace", maximum=86_400, unit="s", doc="Time to finish running jobs after a stop signal."
+        25.0, has_flag=True, maximum=86_400, unit="s", doc="Time to finish running jobs after a stop signal."
     )
     connect_timeout: float = option(
-        60.0,
-        flag="--connect-timeout",
-        maximum=86_400,
-        unit="s",
-        doc="Time to wait at start for an unreachable broker.",
+        60.0, has_flag=True, maximum=86_400, unit="s", doc="Time to wait at start for an unreachable broker."
     )
     name: str | None = option(
-        None,
-        flag="--name",
-        minimum=1,
-        maximum=100,
-        doc="Shown in the admin and the log; None means host:pid.",
+        None, has_flag=True, minimum=1, maximum=100, doc="Shown in the admin and the log; None means host:pid."
     )
     batch: int = option(
         100,
@@ -103,14 +78,11 @@ class Worker:
         doc="Time between two looks for jobs of lost workers. Old results are looked for twelve times less often.",
     )
     max_tasks_per_child: int | None = option(
-        None,
-        flag="--max-tasks-per-child",
-        minimum=1,
-        doc="A process is replaced after so many jobs; None: never.",
+        None, has_flag=True, minimum=1, doc="A process is replaced after so many jobs; None: never."
     )
     max_memory_per_child: int | None = option(
         None,
-        flag="--max-memory-per-child",
+        has_flag=True,
         minimum=1,
         unit="MiB",
         doc="A process is replaced when it uses more memory than this; None: never.",
@@ -121,7 +93,7 @@ class Worker:
 class Beat:
     max_sleep: float = option(
         1.0,
-        flag="--max-sleep",
+        has_flag=True,
         minimum=0.05,
         maximum=60,
         unit="s",
