@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from django.contrib.admin import ModelAdmin, SimpleListFilter
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
@@ -16,38 +17,34 @@ OVERDUE = timedelta(seconds=15)  # a beat would have fired it by then
 MOST_TASKS = 100
 
 
-class EnabledFilter(SimpleListFilter):
+class _Conditions(SimpleListFilter):
+    """Each choice has a name, a label and a condition."""
+
+    conditions: Mapping[str, tuple[Any, Q]]
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Model]) -> list[tuple[str, Any]]:
+        return [(name, label) for name, (label, _condition) in self.conditions.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        _label, condition = self.conditions.get(self.value() or "", ("", Q()))
+        return queryset.filter(condition)
+
+
+class EnabledFilter(_Conditions):
     title = _("enabled")
     parameter_name = "enabled"
-
-    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Model]) -> list[tuple[str, Any]]:
-        return [("yes", _("Yes")), ("no", _("No"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() not in {"yes", "no"}:
-            return queryset
-        return queryset.filter(enabled=self.value() == "yes")
+    conditions = {"yes": (_("Yes"), Q(enabled=True)), "no": (_("No"), Q(enabled=False))}
 
 
-class ScheduleStateFilter(SimpleListFilter):
+class ScheduleStateFilter(_Conditions):
     title = _("state")
     parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Model]) -> list[tuple[str, Any]]:
-        return [("broken", _("Broken")), ("overdue", _("Overdue")), ("finished", _("Finished")), ("code", _("In code"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        match self.value():
-            case "broken":
-                return queryset.filter(enabled=True).exclude(broken="")
-            case "overdue":
-                return queryset.filter(enabled=True, next_run_at__lt=DatabaseNow(-OVERDUE.total_seconds()))
-            case "finished":
-                return queryset.filter(enabled=True, is_finished=True)
-            case "code":
-                return queryset.exclude(declared_as="")
-            case _:
-                return queryset
+    conditions = {
+        "broken": (_("Broken"), Q(enabled=True) & ~Q(broken="")),
+        "overdue": (_("Overdue"), Q(enabled=True, next_run_at__lt=DatabaseNow(-OVERDUE.total_seconds()))),
+        "finished": (_("Finished"), Q(enabled=True, is_finished=True)),
+        "code": (_("In code"), ~Q(declared_as="")),
+    }
 
 
 class ScheduledTaskFilter(SimpleListFilter):
