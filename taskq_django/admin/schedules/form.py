@@ -26,7 +26,7 @@ from ...models import Schedule
 from ...models.moments import aware, database_now
 from ...models.schedule import TIMING
 from ...registry import registry
-from ...schedules import KINDS, Kind, read_kind
+from ...schedules import KINDS
 from ...schedules.preview import first_slot
 from ...schedules.zones import zone_names
 from ...tasks import Task, check_arguments
@@ -186,12 +186,8 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
     def _check_that_it_can_run(self) -> None:
         now, row = self._now(), self.instance
         timing_changed = row._state.adding or any(name in self.changed_data for name in TIMING)
-        kind = preview_kind(row, now)
-        if (
-            timing_changed
-            and row.enabled
-            and first_slot(kind, now, start=aware(row.start_at), end=aware(row.end_at)) is None
-        ):
+        start, end = aware(row.start_at), aware(row.end_at)
+        if timing_changed and row.enabled and first_slot(row.moments, now, start=start, end=end) is None:
             self.add_error("spec", _t("This moment is past.") if row.kind == "once" else _t("There is no run to come."))
             return
         try:
@@ -257,12 +253,6 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def _now(self) -> Any:
         return database_now(router.db_for_write(Schedule))
-
-
-def preview_kind(row: Schedule, now: Any) -> Kind:
-    """Its slots, also of one that is not saved yet."""
-    begin = aware(row.start_at) or (now if row._state.adding else aware(row.created_at))
-    return read_kind(row.kind, row.spec, row.timezone, begin.replace(microsecond=0))
 
 
 def usable(args: Any, kwargs: Any) -> tuple[list[Any], dict[str, Any]]:
