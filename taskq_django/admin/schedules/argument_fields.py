@@ -23,7 +23,7 @@ from ...codec.rebuilding import hints_of
 from ...exceptions import PayloadError
 from ...tasks import Task, parameters_of
 from ..masking import MASK, holds_secret, is_secret
-from .json_field import JSONField, to_stored
+from .json_field import EXAMPLES, JSONField, to_stored
 
 PREFIX = "arg-"
 NAMED = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
@@ -182,11 +182,9 @@ class ArgumentField:
 
     @property
     def _json_help(self) -> str:
-        match self._collection:
-            case None:
-                return _t('JSON: 5, "text", [1, 2], {"name": true}')
-            case kind:
-                return _t("JSON: %s") % ("[1, 2]" if kind is list else '{"name": true}')
+        if self._collection is None:
+            return _t('JSON: 5, "text", [1, 2], {"name": true}')
+        return _t("JSON: %s") % EXAMPLES[self._collection]
 
 
 def fields_of(task: Task[..., Any]) -> list[ArgumentField]:

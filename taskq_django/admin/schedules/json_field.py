@@ -15,6 +15,7 @@ from ...codec.tags import from_json
 from ...exceptions import ArgumentError, PayloadError
 
 LONGEST = 100_000  # characters
+EXAMPLES: dict[type, str] = {list: "[1, 2]", dict: '{"name": true}'}
 
 
 class JSONField(forms.Field):
@@ -39,8 +40,7 @@ class JSONField(forms.Field):
             raise ValidationError(_t("This is too long: %d characters at most.") % LONGEST)
         found = read_json(text, self._name)
         if self._wanted is not None and not isinstance(found, self._wanted):
-            example = "[1, 2]" if self._wanted is list else '{"name": 1}'
-            raise ValidationError(_t("This must be like %s.") % example)
+            raise ValidationError(_t("This must be like %s.") % EXAMPLES[self._wanted])
         return found
 
     def has_changed(self, initial: Any, data: Any) -> bool:
