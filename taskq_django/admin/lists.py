@@ -103,14 +103,10 @@ class JobListAdmin(FilteredAdmin):
             return queryset.none(), False
         return newest(queryset).filter(task_path__startswith=term), False
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
+    def _by_nobody(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
+    has_add_permission = has_change_permission = has_delete_permission = _by_nobody
 
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
         if not self.has_view_permission(request):
