@@ -37,9 +37,7 @@ class Command(BaseCommand):
             raise CommandError("The others have succeeded, have not ended, or are not known.")
 
     def _failed(self, broker: Broker, given: dict[str, Any], limit: int) -> list[str]:
-        rows = JobResult.objects.using(broker.database).filter(backend=broker.alias, status=State.FAILED)
-        if given["task"]:
-            rows = rows.filter(task_path=given["task"])
-        if given["queue"]:
-            rows = rows.filter(queue_name=given["queue"])
+        asked = {"task_path": given["task"], "queue_name": given["queue"]}
+        only = {name: value for name, value in asked.items() if value}
+        rows = JobResult.objects.using(broker.database).filter(backend=broker.alias, status=State.FAILED, **only)
         return [str(id_) for id_ in rows.order_by("id").values_list("id", flat=True)[:limit]]
