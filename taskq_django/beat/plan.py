@@ -6,7 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ..models import Misfire
+from ..models import Misfire, Schedule
+from ..models.moments import aware
 from ..schedules import Kind
 from ..schedules.preview import slots_after
 
@@ -14,36 +15,26 @@ FIRST_WINDOW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """What a schedule says of the slots that it has missed."""
-
-    misfire: str
-    grace: timedelta
-    cap: int
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     fires: tuple[datetime, ...]  # the oldest first
     next_run_at: datetime | None
-    missed: bool  # has the policy been asked?
+    missed: bool  # has what it says of missed runs been asked?
 
 
-def plan(
-    kind: Kind, due: datetime, now: datetime, policy: Policy, *, missed_after: timedelta, end: datetime | None = None
-) -> Plan:
-    """``due``: the slot that the schedule waits for, not later than ``now``; both aware.
+def plan(row: Schedule, now: datetime, missed_after: timedelta) -> Plan:
+    """What to fire of a schedule that is due at ``now`` (aware) or was before. Raises SpecError.
 
-    A slot is missed when it is found later than ``missed_after``. Then the policy decides about it and all that
-    have passed since; otherwise each of them fires, late as it is.
+    A slot is missed when it is found later than ``missed_after``. Then what the schedule says of missed runs decides
+    about it and all that have passed since; otherwise each of them fires, late as it is.
     """
+    kind, due, end = row.moments, aware(row.next_run_at), aware(row.end_at)
     until = now if end is None else min(now, end)
     missed = now - due > missed_after
     if not missed:
         fires = (due, *slots_after(kind, due, end=until)) if due <= until else ()
     else:
-        wanted = policy.cap if policy.misfire == Misfire.ALL else 1
-        oldest = missed_after if policy.misfire == Misfire.SKIP else policy.grace
+        wanted = row.misfire_cap if row.misfire == Misfire.ALL else 1
+        oldest = missed_after if row.misfire == Misfire.SKIP else timedelta(seconds=row.misfire_grace)
         fires = tuple(slot for slot in latest_slots(kind, due, until, wanted) if now - slot <= oldest)
     following = kind.next_after(max(now, due))
     if following is not None and end is not None and following > end:

@@ -25,7 +25,7 @@ from ..models import Overlap, QueuedJob, Schedule, ScheduleRun
 from ..models.moments import DatabaseNow, as_orm_has, aware, database_now
 from ..store.connections import let_go, own_transaction
 from .firing import Firing, firing_of, let_through
-from .plan import Plan, Policy, plan
+from .plan import Plan, plan
 
 logger = logging.getLogger("taskq_django.beat")
 
@@ -161,9 +161,8 @@ class Ticker:
 
     def _locked(self, now: datetime | None, only: int | None) -> list[Schedule]:
         rows = self._due(DatabaseNow() if now is None else as_orm_has(now))
-        features = connections[self._database].features
-        if features.has_select_for_update:  # SQLite has locked the whole database
-            rows = rows.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
+        skips = connections[self._database].features.has_select_for_update_skip_locked
+        rows = rows.select_for_update(skip_locked=skips)  # SQLite, where this does nothing, has locked all
         return list(rows[: self._most] if only is None else rows.filter(pk=only))
 
     def _with_a_live_job(self, rows: Sequence[Schedule]) -> set[int]:
@@ -224,8 +223,7 @@ class Ticker:
         is_usual = following is not None and due <= now < following and now - due <= self._missed_after
         if is_usual and (end is None or following <= end):
             return Plan((due,), following, missed=False)
-        policy = Policy(row.misfire, timedelta(seconds=row.misfire_grace), row.misfire_cap)
-        return plan(row.moments, due, now, policy, missed_after=self._missed_after, end=end)
+        return plan(row, now, self._missed_after)
 
     def _write_schedules(self, moved: Sequence[Moved], now: datetime) -> None:
         """The compare-and-set. The rows are locked; still, a count that is not right must not be committed."""
