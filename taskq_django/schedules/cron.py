@@ -85,10 +85,7 @@ class Cron(Kind):
             return True
         if not self._follows_clock and is_second_pass(self._zone, change.at):
             return False
-        return self._matches(change.new_wall)
-
-    def _matches(self, wall: datetime) -> bool:
-        return self._wall_after(wall - _MINUTE) == wall
+        return self._wall_after(change.new_wall - _MINUTE) == change.new_wall
 
     def _wall_after(self, wall: datetime) -> datetime | None:
         """The next match of a clock that never changes; naive."""
