@@ -67,7 +67,7 @@ def decode_call(
     args, kwargs = call
     if '"$t"' in text:
         args = tags.from_json(args)
-        kwargs = tags.read_values(kwargs)  # not from_json(): one may be named "$t"
+        kwargs = {name: tags.from_json(value) for name, value in kwargs.items()}  # each: one may be named "$t"
     if function is not None and (rebuilders := rebuilders_of(function, takes_context)):
         return rebuilders.rebuild(args, kwargs)
     return args, kwargs

@@ -28,11 +28,6 @@ def from_json(value: Any) -> Any:
         raise PayloadError("The stored text is nested too deep.") from None
 
 
-def read_values(values: dict[str, Any]) -> dict[str, Any]:
-    """``values`` is itself untagged, whatever its keys."""
-    return {key: from_json(item) for key, item in values.items()}
-
-
 def _read(value: Any) -> Any:
     kind = type(value)
     if kind is list:
