@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,12 +15,6 @@ from ..models.job_attempt import JobAttempt
 from ..models.job_result import JobResult
 from ..models.queued_job import QueuedJob
 from ..states import FINAL, State
-
-_COMMON = (
-    *("id", "task_path", "backend", "queue_name", "status", "enqueued_at", "run_after", "payload", "headers"),
-    *("attempts", "worker_id"),
-)
-
 
 # The last attempt of a job in these states has not failed: it still runs, or was the one that succeeded.
 WITHOUT_FAILURE = frozenset({State.RUNNING.value, State.SUCCESSFUL.value})
@@ -70,6 +64,11 @@ class Story:
         return [by_number.get(number) or self.worker_id or "" for number in range(1, self.attempts + 1)]
 
 
+# The columns of a result, and those of them that a live job has too.
+_COLUMNS = [each.name for each in fields(Story) if each.name != "failures"]
+_COMMON = _COLUMNS[: _COLUMNS.index("priority")]
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What the state of a job is, and no text of it."""
@@ -114,21 +113,7 @@ def read_stories(ids: Iterable[str], using: str) -> dict[str, Story]:
             Value(""),
         )
     )
-    ended = (
-        JobResult.objects.using(using)
-        .filter(id__in=keys)
-        .order_by()
-        .values_list(
-            *_COMMON,
-            "priority",
-            "started_at",
-            "last_attempted_at",
-            "finished_at",
-            "return_value",
-            "exception_class",
-            "message",
-        )
-    )
+    ended = JobResult.objects.using(using).filter(id__in=keys).order_by().values_list(*_COLUMNS)
     stories: dict[str, Story] = {}
     for row in _newest_last(live.union(ended, all=True), _COMMON.index("status"), _COMMON.index("attempts")):
         stories[str(row[0])] = Story(str(row[0]), *row[1:])
@@ -149,8 +134,6 @@ def _failures(ids: Sequence[str], using: str) -> dict[str, list[FailedAttempt]]:
     rows = JobAttempt.objects.using(using).filter(job_id__in=ids).order_by("number")
     failures: dict[str, list[FailedAttempt]] = {}
     rest: Any
-    for job_id, *rest in rows.values_list(
-        "job_id", "number", "worker_id", "started_at", "finished_at", "exception_class", "message", "traceback"
-    ):
+    for job_id, *rest in rows.values_list("job_id", *[each.name for each in fields(FailedAttempt)]):
         failures.setdefault(str(job_id), []).append(FailedAttempt(*rest))
     return failures
