@@ -73,7 +73,7 @@ class Supervisor:
         self._last_resort = LastResort(GRACE_EXPIRED, self._kill_all)
         listen(dict.fromkeys(HEARD, disregard))  # they are read below
         self._replace()
-        while self._children or self._is_short():
+        while self._children or self._missing():
             beat = self._beat.sentinels if self._beat else []
             wait([*(child.sentinel for child in self._children), *beat, self._last_resort.heard], timeout=self._pause())
             with suppress(BlockingIOError):
@@ -102,27 +102,25 @@ class Supervisor:
             self._beat.kill()
 
     def _pause(self) -> float:
-        if self._can_rescue or self._is_short() or self._last_resort.is_urgent:
+        if self._can_rescue or self._missing() or self._last_resort.is_urgent:
             return SOON
         return min(LOOK, self._options.heartbeat, self._maintenance.seconds_left())
 
-    def _is_short(self) -> bool:
-        """Is a process missing that should be there?"""
-        is_done = self._ends_by_itself and self._codes
-        staying = sum(not child.is_leaving for child in self._children)
-        return not (self._stop_signals or self.reloads or is_done) and staying < self._options.processes
+    def _missing(self) -> int:
+        """How many processes should be there and are not."""
+        if self._stop_signals or self.reloads or (self._ends_by_itself and self._codes):
+            return 0
+        return max(0, self._options.processes - sum(not child.is_leaving for child in self._children))
 
     @property
     def _ends_by_itself(self) -> bool:
         return self._options.burst or self._options.max_tasks is not None
 
     def _replace(self) -> None:
-        if self._is_short() and monotonic() >= self._start_at:
-            self._start(self._options.processes - sum(not child.is_leaving for child in self._children))
-
-    def _start(self, count: int) -> None:
+        if not (missing := self._missing()) or monotonic() < self._start_at:
+            return
         with self._last_resort.rests(), self._starter.ready():
-            begun = [self._start_one(new_worker_id(self._options.name)) for _ in range(count)]
+            begun = [self._start_one(new_worker_id(self._options.name)) for _ in range(missing)]
         self._children += begun
         self._leases.enrol(
             {child.worker_id: child.pid for child in begun}, {child.worker_id: child.board for child in begun}
