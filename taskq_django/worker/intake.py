@@ -51,7 +51,6 @@ class Intake:
         self._suspects: list[Claim] = []  # held, and not yet in the pool
         self._suspected_at = 0.0
         self._alone = ""  # id of the suspect in the pool
-        self._rejected: list[Claim] = []
         self._is_full = False  # there was no room when it was last asked to fetch
 
     def hang_bells(self) -> None:
@@ -103,10 +102,10 @@ class Intake:
             self._pool.submit(innocent)
         return bool(claims)
 
-    def rejected(self) -> list[Claim]:
-        """Claims to give back."""
-        rejected, self._rejected = self._rejected, []
-        return rejected
+    def stalled(self) -> list[Claim]:
+        """Suspects to give back: while others run they cannot begin, and another process may have nothing to do."""
+        may_begin = self._alone or self._in_play == len(self._suspects)
+        return [] if may_begin or monotonic() - self._suspected_at < STALLED else self.withdraw()
 
     def withdraw(self) -> list[Claim]:
         """Take back what has not reached the pool."""
@@ -173,7 +172,7 @@ class Intake:
         return rang or since >= min([LONGEST_PATIENCE, *(bell.patience(idle) for bell in self.bells)])
 
     def _advance_suspects(self) -> bool:
-        """Run one alone. While others run it cannot begin, and goes back: another process may have nothing to do."""
+        """Run one alone, once no other runs."""
         if self._alone in self._held and not self._finisher.has_aside(self._alone):
             return False
         self._alone = ""
@@ -184,7 +183,4 @@ class Intake:
             self._alone = suspect.job.id
             self._pool.submit([suspect])
             return True
-        if monotonic() - self._suspected_at < STALLED:
-            return False
-        self._rejected = self.withdraw()
-        return True
+        return False

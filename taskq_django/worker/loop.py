@@ -180,7 +180,7 @@ class Loop:
     def _fetch(self) -> bool:
         self._fetcher.promote()
         fetched = self._intake.fetch(monotonic() - self._busy_at)
-        self._release(self._intake.rejected(), began=False)
+        self._release(self._intake.stalled(), began=False)
         if fetched and self._intake.is_worn:
             self._board.leave()  # what takes its place starts while the last ones run
         return fetched
