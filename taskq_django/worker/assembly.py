@@ -22,8 +22,6 @@ from .lease import Lease
 from .leases import Leases
 from .loop import Loop
 from .options import WorkerOptions
-from .pool import ConcurrentPool, InlinePool, Pool
-from .runners import Surroundings
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -69,12 +67,7 @@ def make_loop(options: WorkerOptions, worker_id: str, board: Blackboard, *, inli
             logger.warning("%s; job %s goes back, because nobody could know that it has begun", error, claim.job.id)
             return False
 
-    executor = Executor(worker_id, limits, note_begun)
-
-    def make_pool(given: Surroundings) -> Pool:
-        return InlinePool(given) if inline else ConcurrentPool(given, options.threads, options.coroutines)
-
-    return Loop(brokers, worker_id, options, executor, board, make_pool)
+    return Loop(brokers, worker_id, options, Executor(worker_id, limits, note_begun), board, inline=inline)
 
 
 def make_beat(options: WorkerOptions) -> Beat:

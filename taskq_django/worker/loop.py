@@ -24,7 +24,7 @@ from .fitness import Fitness
 from .held import Held
 from .intake import STALLED, Intake
 from .options import WorkerOptions
-from .pool import Pool
+from .pool import ConcurrentPool, InlinePool
 from .reach import Reach
 from .runners import Surroundings
 
@@ -48,7 +48,8 @@ class Loop:
         options: WorkerOptions,
         executor: Executor,
         board: Blackboard,
-        make_pool: Callable[[Surroundings], Pool],
+        *,
+        inline: bool = False,  # run the jobs in the calling thread
     ) -> None:
         self.worker_id = worker_id
         self._reach = Reach(brokers, board, is_patient=not options.burst)
@@ -62,7 +63,8 @@ class Loop:
         self._board = board
         self._deadlines = Deadlines(self._reach, worker_id, lambda: self.pool.running())
         self._again: deque[Claim] = deque()  # taken for sync until their modules were imported
-        self.pool = make_pool(Surroundings(executor, self.done, board, self.again, self._may_begin, self._limited))
+        given = Surroundings(executor, self.done, board, self.again, self._may_begin, self._limited)
+        self.pool = InlinePool(given) if inline else ConcurrentPool(given, options.threads, options.coroutines)
         self._fitness = Fitness(self.pool, self._deadlines, self._held, options.max_memory_per_child)
         self._fetcher = Fetcher(self._reach, options.choice, worker_id, self._may_begin)
         self._intake = Intake(self._reach, self._fetcher, self.pool, self._held, self._finisher, options)
