@@ -58,17 +58,15 @@ class Fetcher:
 
     def look(self) -> None:
         """Ask which queues have ready jobs; one that was paused meanwhile leaves the turn."""
-        found: dict[tuple[str, str], tuple[Broker, str]] = {}
+        found: dict[tuple[Broker, str], None] = {}
         here = [broker for broker in self._reach.here() if self._may_claim(broker.alias)]
         for broker in here:
             with self._reach.guard(broker):
-                names = filter(self._choice.serves, broker.ready_queues())
-                found |= {(broker.alias, name): (broker, name) for name in names}
+                found |= {(broker, name): None for name in filter(self._choice.serves, broker.ready_queues())}
         self.saw_all = bool(here) and len(here) == len(self._reach.here())
         self.is_blind = not all(broker.sees_all for broker in here)
-        known = [(broker.alias, name) for broker, name in self._turn]
-        kept = [found[key] for key in known if key in found]
-        self._turn = deque(kept + [each for key, each in found.items() if key not in known])
+        kept = [each for each in self._turn if each in found]
+        self._turn = deque(dict.fromkeys(kept) | found)  # in this order, and each once
         self.looked_at = monotonic()
 
     def fetch(self, limit: int) -> list[Claim]:
