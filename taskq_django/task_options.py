@@ -120,12 +120,10 @@ def read_calls(calls: Iterable[Any]) -> list[tuple[tuple[Any, ...], dict[str, An
 
 
 def _read_call(position: int, call: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if type(call) is tuple:
-        return call, {}
-    if isinstance(call, Mapping):
-        return (), dict(call)
     if isinstance(call, (list, tuple)):
         return tuple(call), {}
+    if isinstance(call, Mapping):
+        return (), dict(call)
     raise ArgumentError(
         f"Call {position}, counted from 0, is a {type(call).__name__}. It must be a tuple of positional arguments "
         "or a dict of keyword arguments: (value,) for a single one."
