@@ -106,7 +106,7 @@ class ConcurrentPool(Pool):
                     yield seat, claim
 
     def keeps_waiting(self, held: Container[str]) -> bool:
-        return self._coroutines is not None and self._coroutines.keeps_waiting(held)
+        return self._coroutines is not None and self._coroutines.orm.keeps_waiting(held)
 
     @property
     def is_whole(self) -> bool:

@@ -9,7 +9,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -182,10 +182,11 @@ class Coroutines(Runner):
         self._closing = False
         self._context = contextvars.copy_context()  # what each job starts from
         self._event_loop = asyncio.new_event_loop()
-        # The ORM of all coroutines works in the one thread of the first executor, by asgiref's rule.
-        self._executors = [connections.UpkeepExecutor(max_workers=1), connections.UpkeepExecutor()]
-        AsyncToSync.loop_thread_executors[self._event_loop] = self._executors[0]  # type: ignore[assignment]
-        self._event_loop.set_default_executor(self._executors[1])
+        # The ORM of all coroutines works in the one thread of this executor, by asgiref's rule.
+        self.orm = connections.UpkeepExecutor(max_workers=1)
+        self._executor = connections.UpkeepExecutor()
+        AsyncToSync.loop_thread_executors[self._event_loop] = self.orm  # type: ignore[assignment]
+        self._event_loop.set_default_executor(self._executor)
         self._start_thread("taskq-coroutines", self._serve)
 
     def _take(self, claims: Sequence[Claim]) -> None:
@@ -204,17 +205,13 @@ class Coroutines(Runner):
     def waiting(self) -> int:
         return len(self._backlog)
 
-    def keeps_waiting(self, held: Container[str]) -> bool:
-        """Does a call that has outlived its job keep the ORM of all coroutines?"""
-        return self._executors[0].keeps_waiting(held)
-
     def close(self) -> None:
         self._closing = True
         AsyncToSync.loop_thread_executors.pop(self._event_loop, None)
         if self.is_whole:
             self._event_loop.call_soon_threadsafe(self._event_loop.stop)
-        for executor in self._executors:
-            executor.close()
+        self.orm.close()
+        self._executor.close()
 
     def _serve(self) -> None:
         """Until closed: a callback that exits, or stops the event loop, must not take the other jobs with it."""
