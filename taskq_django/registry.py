@@ -47,9 +47,8 @@ class Registry:
         Raises TaskNotFound. Nothing but a registered task can be reached by name.
         """
         task = self._tasks.get(path)
-        if task is None or (
-            self._importing and self._is_half_there(task)
-        ):  # its import waits for the thread that is importing the module
+        # For one that is half there, the import waits for the thread that is importing its module.
+        if task is None or (self._importing and self._is_half_there(task)):
             self._import_module_of(path if task is None else task.module_path)
             task = self._tasks.get(path)
         if task is None:

@@ -37,9 +37,8 @@ def _class_path(error: BaseException) -> str:
 def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(type(error), error, _users_part(error.__traceback__)))
-    except (
-        BaseException
-    ) as failed:  # RecursionError for a group nested thousands deep, or a class that breaks the format
+    except BaseException as failed:
+        # RecursionError for a group nested thousands deep, or a class that breaks the format.
         return f"(traceback unavailable: {type(failed).__name__})\n{_class_path(error)}: {as_text(error)}\n"
 
 

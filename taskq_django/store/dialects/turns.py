@@ -71,9 +71,8 @@ class Watched:
     def __init__(self, path: str, locks: tuple[int, int], count_at: int) -> None:
         self._path, self._locks, self._count_at = path, locks, count_at
         self._fd = -1
-        self._has_shut = (
-            False  # the same byte is locked by SQLite for others of this process, and to unlock it is theirs
-        )
+        # The same byte is locked by SQLite for others of this process, and to unlock it is theirs.
+        self._has_shut = False
 
     def is_locked(self) -> bool:
         """Does another process hold a lock? False too where that cannot be known."""
