@@ -29,7 +29,7 @@ class Stuck:
 
 
 class Deadlines:
-    """Loop thread only, but for ``limited``."""
+    """Loop thread only; but any thread may set ``next_at`` to 0, when a job with a time limit begins."""
 
     def __init__(self, reach: Reach, worker_id: str, running: Callable[[], Iterable[tuple[Seat, Claim]]]) -> None:
         self._reach = reach
@@ -39,10 +39,6 @@ class Deadlines:
         self._cancel_at: dict[str, float] = {}  # by job id
         self.next_at = 0.0  # when ``check`` should be called next (monotonic)
         self.stuck: dict[str, Stuck] = {}  # by job id
-
-    def limited(self) -> None:
-        """Any thread: a job with a time limit begins."""
-        self.next_at = 0.0
 
     def check(self) -> None:
         now = monotonic()

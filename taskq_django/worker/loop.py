@@ -94,7 +94,7 @@ class Loop:
 
     def _limited(self) -> None:
         """A job with a time limit begins: the loop must not sleep past it."""
-        self._deadlines.limited()
+        self._deadlines.next_at = 0.0
         if self.sleeper.is_asleep:
             self.sleeper.wake()
 
