@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
@@ -119,8 +120,6 @@ def start_anew() -> None:
 def _versions() -> dict[Path, int]:
     versions = {}
     for path in iter_all_python_module_files():
-        try:
+        with suppress(OSError):  # being written, or gone
             versions[path] = path.stat().st_mtime_ns
-        except OSError:  # being written, or gone
-            continue
     return versions

@@ -10,6 +10,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -114,11 +115,9 @@ class Threads(Runner):
 
     def withdraw(self) -> list[Claim]:
         taken = []
-        try:
+        with suppress(Empty):
             while claim := self._queue.get_nowait():
                 taken.append(claim)
-        except Empty:
-            pass
         return taken
 
     def waiting(self) -> int:
@@ -196,11 +195,10 @@ class Coroutines(Runner):
 
     def withdraw(self) -> list[Claim]:
         taken = []
-        try:
+        with suppress(IndexError):
             while True:
                 taken.append(self._backlog.popleft())
-        except IndexError:
-            return taken
+        return taken
 
     def waiting(self) -> int:
         return len(self._backlog)
