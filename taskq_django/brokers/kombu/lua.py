@@ -48,7 +48,7 @@ end
 """
 
 # Wakes who has slept longest. A hint, so what is wrong with it costs nobody a message.
-_RING = """
+RING = """
 local function ring(passed, names)
   if redis.pcall('LLEN', p .. 'bell') == 0 then redis.pcall('LPUSH', p .. 'bell', passed .. ' ' .. names) end
 end
@@ -85,7 +85,7 @@ end
 
 # ARGV: store, and of each list: queue, rank, count, and so many times an id and a body. Returns the time.
 PUBLISH = script(
-    _RING,
+    RING,
     """
 local now, jobs = redis.call('TIME'), p .. 'jobs'
 local stamp = string.format('%d.%06d ', now[1], now[2])
@@ -130,7 +130,7 @@ return now
 # ARGV: store, worker, queue, limit, the most bytes, the key that wakes the claimer's bell or "".
 # Returns the time, and of each message its id and what `jobs` has of it.
 CLAIM = script(
-    _RING,
+    RING,
     CLOCK,
     f"""
 local worker, queue, left, most, wake = ARGV[2], ARGV[3], math.min(ARGV[4], {MOST}), tonumber(ARGV[5]), ARGV[6]
@@ -207,11 +207,11 @@ return lost
 """)
 
 # ARGV: store, worker, ids. Returns those that the worker held.
-RELEASE = script(_RING, _PUT_BACK, "return put_back(p .. 'h:' .. ARGV[2], {unpack(ARGV, 3)})")
+RELEASE = script(RING, _PUT_BACK, "return put_back(p .. 'h:' .. ARGV[2], {unpack(ARGV, 3)})")
 
 # ARGV: store, worker, the ids that it knows to hold. Returns how many went back.
 RELEASE_UNANSWERED = script(
-    _RING,
+    RING,
     _PUT_BACK,
     """
 local mine, known, unknown = p .. 'h:' .. ARGV[2], {}, {}
@@ -286,7 +286,7 @@ return count
 
 # ARGV: store, how many have passed it on, queues.
 PASS_ON = script(
-    _RING,
+    RING,
     """
 if tonumber(ARGV[2]) < redis.call('SCARD', p .. 'workers') then ring(ARGV[2], table.concat(ARGV, ' ', 3)) end
 """,

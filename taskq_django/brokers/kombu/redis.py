@@ -69,7 +69,7 @@ class RedisTransport(Transport):
         return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
 
     def queues(self) -> list[str]:
-        names = _texts(self._ask(lua_questions.QUEUES))
+        names = texts(self._ask(lua_questions.QUEUES))
         self._waiting = set(names)
         return names
 
@@ -93,15 +93,15 @@ class RedisTransport(Transport):
 
     def ack(self, claims: Sequence[Claim]) -> set[str]:
         done: set[str] = set()
-        for holder, ids in _by_holder(claims):
-            done |= set(ids).difference(_texts(self._ask(lua.ACK, holder, *ids)))
+        for holder, ids in by_holder(claims):
+            done |= set(ids).difference(texts(self._ask(lua.ACK, holder, *ids)))
         return done
 
     def release(self, claims: Sequence[Claim]) -> set[str]:
         put: set[str] = set()
         # From the last on, because each goes before those that are there.
-        for holder, ids in reversed(list(_by_holder(claims))):
-            put.update(_texts(self._ask(lua.RELEASE, holder, *ids)))
+        for holder, ids in reversed(list(by_holder(claims))):
+            put.update(texts(self._ask(lua.RELEASE, holder, *ids)))
         return put
 
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
@@ -111,7 +111,7 @@ class RedisTransport(Transport):
         self._ask(lua.JOIN, worker_id)
 
     def workers(self) -> set[str]:
-        return set(_texts(self._ask(lua_questions.WORKERS)))
+        return set(texts(self._ask(lua_questions.WORKERS)))
 
     def inherit(self, dead: str, heir: str) -> list[tuple[Claim, float]]:
         now, *answer = self._ask(lua.INHERIT, dead, heir)
@@ -141,7 +141,7 @@ class RedisTransport(Transport):
 
     def find(self, ids: Collection[str]) -> dict[str, Found]:
         found = {}
-        for part in _chunks(list(ids), FOUND_AT_ONCE):
+        for part in in_chunks(list(ids), FOUND_AT_ONCE):
             answer = self._ask(lua_questions.FIND, *part)
             for id_, stored, holder, entry in zip(*(answer[nth::4] for nth in range(4)), strict=True):
                 job = self._seen(id_, stored)
@@ -152,13 +152,9 @@ class RedisTransport(Transport):
 
     def depth(self) -> list[Depth]:
         now, *answer = self._ask(lua_questions.DEPTH)
-        running: dict[str, int] = {}
-        for worker in self.workers():
-            held = self._ask(lua_questions.HELD, worker)
-            for name, count in zip(_texts(held[::2]), held[1::2], strict=True):
-                running[name] = running.get(name, 0) + count
+        running = self._running()
         depths = []
-        for name, count, oldest in zip(_texts(answer[::3]), answer[1::3], answer[2::3], strict=True):
+        for name, count, oldest in zip(texts(answer[::3]), answer[1::3], answer[2::3], strict=True):
             waited = max(0.0, float(now) - float(oldest)) if oldest else None
             depths.append(Depth(name, ready=count, running=running.pop(name, 0), oldest=waited))
         return depths + [Depth(name, running=count) for name, count in running.items()]
@@ -174,6 +170,15 @@ class RedisTransport(Transport):
             last = self._ask(lua.PURGE, queue_name)
             removed += last
         return removed
+
+    def _running(self) -> dict[str, int]:
+        """Of each queue how many messages are held."""
+        running: dict[str, int] = {}
+        for worker in self.workers():
+            held = self._ask(lua_questions.HELD, worker)
+            for name, count in zip(texts(held[::2]), held[1::2], strict=True):
+                running[name] = running.get(name, 0) + count
+        return running
 
     def _ask(self, script: lua.Script, *arguments: object, within: float = 5.0) -> Any:
         """The answer of a script. One that the server does not know has done nothing, so its text is sent then."""
@@ -235,7 +240,7 @@ def _claim_of(job: Job, receipt: str, moment: float) -> Claim:
 
 
 def _parts(messages: Sequence[tuple[Job, bytes]]) -> list[Sequence[tuple[Job, bytes]]]:
-    chunks = _chunks(messages, lua.MOST)
+    chunks = in_chunks(messages, lua.MOST)
     return [part for chunk in chunks for part in cut(chunk, [len(body) for _, body in chunk])]
 
 
@@ -250,18 +255,18 @@ def _by_list(part: Iterable[tuple[Job, bytes]]) -> list[object]:
     return arguments
 
 
-def _by_holder(claims: Sequence[Claim]) -> Iterator[tuple[str, Sequence[str]]]:
+def by_holder(claims: Sequence[Claim]) -> Iterator[tuple[str, Sequence[str]]]:
     ids: dict[str, list[str]] = {}
     for claim in claims:
         ids.setdefault(claim.receipt.removeprefix(HOLDER), []).append(claim.job.id)
     for holder, theirs in ids.items():
-        for part in _chunks(theirs, lua.MOST):
+        for part in in_chunks(theirs, lua.MOST):
             yield holder, part
 
 
-def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def in_chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _texts(answer: Iterable[bytes]) -> list[str]:
+def texts(answer: Iterable[bytes]) -> list[str]:
     return [each.decode("utf-8", "replace") for each in answer]  # a name may be by another hand
