@@ -83,7 +83,7 @@ class Reader(NamedTuple):
                 reason += f" It begins: {envelope.text[:LONGEST_SHOWN].decode('utf-8', 'backslashreplace')}"
             job = Job(
                 envelope.id,
-                name or "unknown",
+                name or "unreadable",
                 NO_ARGUMENTS,
                 self.backend,
                 envelope.queue_name,

@@ -1,0 +1,240 @@
+"""The steps in Redis that know where kombu lays messages; what is held is held as lua.py says, by the same keys.
+
+    <prefix>QUEUE                 list    envelopes that wait, of priority 0; the right end is the front
+    <prefix>QUEUE<sep>STEP        list    those of the priorities from STEP on; the lower goes first
+    taskq:{NAME}:sent             zset    ids that we have published and not claimed since, by the time, for an hour
+
+A held envelope is in ``jobs``, and its STEP is the rank. Celery's own keys for what it holds (``unacked``) are never
+touched. An envelope may be by any hand, so that it has no id that can be relied on: see ``_NAME``.
+"""
+
+from __future__ import annotations
+
+from .lua import CLOCK, MOST, NOT_JOINED, RING, script
+
+# Seconds. Who published and got no answer asks sooner; and a worker of Celery does not say what it has taken.
+REMEMBERED = 3600
+
+# An envelope is held by the id of its job where that is a UUID and nobody holds it, else by what its bytes come to.
+# So no message takes the place of another one. ``largest``: a longer one is not looked into.
+_NAME = """
+local uuid = '^' .. ('%x'):rep(8) .. ('%-' .. ('%x'):rep(4)):rep(3) .. '%-' .. ('%x'):rep(12) .. '$'
+local function own_id(text, largest)
+  local read, found = pcall(cjson.decode, #text <= largest and text or '')
+  local headers = read and type(found) == 'table' and found['headers']
+  local id = type(headers) == 'table' and headers['id']
+  return type(id) == 'string' and string.match(id, uuid) and string.lower(id)
+end
+local function digest(text, largest)
+  local sum = redis.sha1hex(#text <= largest and text or #text .. string.sub(text, 1, largest))
+  return (string.gsub(string.sub(sum, 1, 32), '^(' .. ('.'):rep(8) .. ')(....)(....)(....)', '%1-%2-%3-%4-'))
+end
+"""
+
+_LIST = """
+local function list_of(prefix, sep, queue, step)
+  return prefix .. queue .. (step == '0' and '' or sep .. step)
+end
+"""
+
+# ARGV: store, how many queues, their names, and of each message: id, list, envelope. What is there is passed over.
+PUBLISH = script(
+    RING,
+    f"""
+local names, pushed, now, sent = {{}}, {{}}, redis.call('TIME')[1], p .. 'sent'
+for i = 3, 2 + ARGV[2] do names[#names + 1] = ARGV[i] end
+local function put()
+  local old = redis.call('ZRANGEBYSCORE', sent, '-inf', now - {REMEMBERED}, 'LIMIT', 0, {MOST})
+  if #old > 0 then redis.call('ZREM', sent, unpack(old)) end
+  for i = 3 + ARGV[2], #ARGV, 3 do
+    local id, list = ARGV[i], ARGV[i + 1]
+    if not redis.call('ZSCORE', sent, id) and redis.call('HEXISTS', p .. 'jobs', id) == 0 then
+      redis.call('LPUSH', list, ARGV[i + 2])
+      pushed[#pushed + 1] = {{id, list}}
+      redis.call('ZADD', sent, now, id)
+    end
+  end
+end
+local done, problem = pcall(put)
+if not done then
+  for _, each in ipairs(pushed) do
+    redis.call('LPOP', each[2])
+    redis.call('ZREM', sent, each[1])
+  end
+  return type(problem) == 'table' and problem or redis.error_reply(problem)
+end
+if #pushed > 0 then ring(0, table.concat(names, ' ')) end
+""",
+)
+
+# ARGV: store, ids. Returns those that are held, and those that we have published and not claimed since.
+KNOWN = script("""
+local known = {}
+for i = 2, #ARGV do
+  if redis.call('ZSCORE', p .. 'sent', ARGV[i]) or redis.call('HEXISTS', p .. 'jobs', ARGV[i]) == 1 then
+    known[#known + 1] = ARGV[i]
+  end
+end
+return known
+""")
+
+TIME = script(CLOCK, "return clock()")
+
+# ARGV: store, queue, limit, the most bytes, the longest that is looked into, the worker, its bell ('' for none), and
+# of each list of the queue, the first first: its name and its step. Returns the time, and of each envelope: id, step,
+# bytes, and the envelope (of a longer one its beginning).
+CLAIM = script(
+    RING,
+    CLOCK,
+    _NAME,
+    f"""
+local queue, left, most, largest = ARGV[2], math.min(ARGV[3], {MOST}), tonumber(ARGV[4]), tonumber(ARGV[5])
+local worker, wake, jobs, now = ARGV[6], ARGV[7], p .. 'jobs', clock()
+if redis.call('SISMEMBER', p .. 'workers', worker) == 0 then return redis.error_reply('{NOT_JOINED} ' .. worker) end
+local taken, ids, bodies, entries, answer, seen, weight = {{}}, {{}}, {{}}, {{}}, {{now}}, {{}}, 0
+local function push_back(list, texts, first)
+  for i = #texts, first, -1 do
+    redis.call('RPUSH', list, texts[i])
+    texts[i] = nil
+  end
+end
+local function is_held(id) return seen[id] or redis.call('HEXISTS', jobs, id) == 1 end
+local function keep(text, step)
+  local id = own_id(text, largest)
+  if not id or is_held(id) then id = digest(text, largest) end
+  if is_held(id) then return end  -- the same bytes, down to their delivery_tag
+  seen[id] = true
+  ids[#ids + 1] = id
+  bodies[#bodies + 1] = id
+  bodies[#bodies + 1] = now .. ' ' .. text
+  entries[#entries + 1] = id
+  entries[#entries + 1] = now .. ' ' .. step .. ' ' .. worker .. ' ' .. queue
+  answer[#answer + 1] = id
+  answer[#answer + 1] = step
+  answer[#answer + 1] = #text
+  answer[#answer + 1] = #text > largest and string.sub(text, 1, 4096) or text
+end
+local function take()
+  for i = 8, #ARGV, 2 do
+    local texts = redis.call('RPOP', ARGV[i], left)
+    if texts then
+      taken[#taken + 1] = {{ARGV[i], texts}}
+      local count = 0
+      while count < #texts and weight < most do
+        count = count + 1
+        weight = weight + #texts[count]
+      end
+      push_back(ARGV[i], texts, count + 1)
+      for _, text in ipairs(texts) do keep(text, ARGV[i + 1]) end
+      left = left - count
+    end
+    if left == 0 or weight >= most then break end
+  end
+  if #entries > 0 then
+    redis.call('HSET', jobs, unpack(bodies))
+    redis.call('HSET', p .. 'h:' .. worker, unpack(entries))
+    redis.call('ZREM', p .. 'sent', unpack(ids))
+  end
+end
+local done, problem = pcall(take)
+if not done then
+  for _, id in ipairs(ids) do redis.pcall('HDEL', jobs, id) end
+  for _, each in ipairs(taken) do push_back(each[1], each[2], 1) end
+  return type(problem) == 'table' and problem or redis.error_reply(problem)
+end
+if #entries > 0 then
+  if wake ~= '' then
+    redis.pcall('LPUSH', wake, '')
+    redis.pcall('EXPIRE', wake, 60)
+  end
+  for i = 8, #ARGV, 2 do
+    if redis.call('EXISTS', ARGV[i]) == 1 then
+      ring(0, queue)
+      break
+    end
+  end
+end
+return answer
+""",
+)
+
+# Ids that are held go to the front of their lists, in their order; returns those that were held.
+_PUT_BACK = """
+local function put_back(mine, ids, prefix, sep)
+  redis.call('HDEL', mine, '')  -- a server that is full takes the rest after a write
+  local put, names, rung = {}, {}, {}
+  for i = #ids, 1, -1 do
+    local held, stored = redis.call('HGET', mine, ids[i]), redis.call('HGET', p .. 'jobs', ids[i])
+    if held then
+      local step, queue = string.match(held, '^%S+ (%S+) %S+ (.*)$')
+      if stored then redis.call('RPUSH', list_of(prefix, sep, queue, step), (string.gsub(stored, '^%S+ ', '', 1))) end
+      redis.call('ZADD', p .. 'sent', redis.call('TIME')[1], ids[i])
+      redis.call('HDEL', p .. 'jobs', ids[i])
+      redis.call('HDEL', mine, ids[i])
+      put[#put + 1] = ids[i]
+      if not rung[queue] then rung[queue] = true; names[#names + 1] = queue end
+    end
+  end
+  if #put > 0 then ring(0, table.concat(names, ' ')) end
+  return put
+end
+"""
+
+# ARGV: store, prefix, sep, worker, ids. Returns those that the worker held.
+RELEASE = script(RING, _LIST, _PUT_BACK, "return put_back(p .. 'h:' .. ARGV[4], {unpack(ARGV, 5)}, ARGV[2], ARGV[3])")
+
+# ARGV: store, prefix, sep, worker, the ids that it knows to hold. Returns how many went back.
+RELEASE_UNANSWERED = script(
+    RING,
+    _LIST,
+    _PUT_BACK,
+    """
+local mine, known, unknown = p .. 'h:' .. ARGV[4], {}, {}
+for i = 5, #ARGV do known[ARGV[i]] = true end
+local all = redis.call('HGETALL', mine)
+for i = 1, #all, 2 do
+  if not known[all[i]] and string.match(all[i + 1], '^%S+ %S+ (%S+)') == ARGV[4] then unknown[#unknown + 1] = all[i] end
+end
+return #put_back(mine, unknown, ARGV[2], ARGV[3])
+""",
+)
+
+# ARGV: store, names of lists. Returns how many envelopes each has.
+LENGTHS = script("""
+local answer = {}
+for i = 2, #ARGV do answer[i - 1] = redis.call('LLEN', ARGV[i]) end
+return answer
+""")
+
+# ARGV: store, limit, the most bytes, the longest that is looked into; name and step of each list, the first first.
+# Returns the time, and what CLAIM would.
+PEEK = script(
+    CLOCK,
+    _NAME,
+    """
+local left, most, largest, answer = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), {clock()}
+for i = 5, #ARGV, 2 do
+  local texts = redis.call('LRANGE', ARGV[i], -left, -1)
+  for n = #texts, 1, -1 do
+    local text = texts[n]
+    answer[#answer + 1] = own_id(text, largest) or digest(text, largest)
+    answer[#answer + 1] = ARGV[i + 1]
+    answer[#answer + 1] = #text
+    answer[#answer + 1] = #text > largest and string.sub(text, 1, 4096) or text
+    left, most = left - 1, most - #text
+    if left == 0 or most <= 0 then return answer end
+  end
+end
+return answer
+""",
+)
+
+# ARGV: store, names of lists. Returns how many envelopes were removed.
+PURGE = script("""
+local count = 0
+for i = 2, #ARGV do
+  count = count + redis.call('LLEN', ARGV[i])
+  redis.call('UNLINK', ARGV[i])
+end
+return count
+""")

@@ -1,0 +1,259 @@
+"""Jobs in the lists of a Celery app: its workers run ours, and ours run what its clients send.
+
+kombu's Producer writes what is published, so that the bytes are Celery's. What is claimed is taken by one script and
+held as all messages of Redis are; neither BRPOP nor Celery's ``unacked`` is used, by which a killed worker loses
+messages.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from django.utils import timezone
+from kombu import Exchange, Producer, Queue
+from redis.exceptions import RedisError
+
+from ...exceptions import BrokerUnavailable
+from ...jobs import Claim, Job
+from ...registry import registry
+from ...states import State
+from ...store.weights import HEAVIEST, cut
+from ..base import Depth, Found
+from ..messages.transport import HOLDER
+from . import celery_lua, lua, lua_questions
+from .celery_wire import Envelope, Message, Reader, check, write
+from .connection import RedisConnection
+from .redis import FOUND_AT_ONCE, RedisTransport, by_holder, in_chunks, texts
+
+
+class CeleryRedisTransport(RedisTransport):
+    """``queue_names``: the queues that are looked at, because in Redis nothing tells which lists are queues.
+
+    A claim whose job has a ``run_after`` must wait until then.
+    """
+
+    finds_waiting = False  # an envelope that waits has no key
+
+    def __init__(
+        self,
+        alias: str,
+        connection: RedisConnection,
+        store_id: Callable[[], str],
+        name: str = "",
+        *,
+        queue_names: Callable[[], Iterable[str]],
+        max_payload: int,
+    ) -> None:
+        super().__init__(alias, connection, store_id, name)
+        self._queue_names = queue_names
+        self._reader = Reader(alias, timezone.get_default_timezone(), max_payload)
+        # A character takes kombu six bytes at most, and base64 makes four of three.
+        self._largest = 8 * max_payload + (64 << 10)
+        self._declaring = threading.Lock()
+        self._declared: set[str] = set()
+
+    def check(self, jobs: Iterable[Job]) -> None:
+        """Raises ArgumentError for a job that cannot be a message of Celery. To be asked before they are sent."""
+        for job in jobs:
+            check(job)
+
+    def publish(self, jobs: Sequence[Job], within: float) -> datetime:
+        now = float(self._ask(celery_lua.TIME, within=within))
+        origin = f"taskq{os.getpid()}@{socket.gethostname()}"
+        messages = [write(job, now, origin) for job in jobs]
+        self._declare({job.queue_name for job in jobs}, within)
+        taken = 0
+        for part in _parts(self._written(messages, within)):
+            queues = {each.queue_name for each in part}
+            triples = [field for each in part for field in (each.id, each.list_name, each.text)]
+            try:
+                self._ask(celery_lua.PUBLISH, len(queues), *queues, *triples, within=within)
+            except BrokerUnavailable as error:
+                if not taken:
+                    raise
+                raise BrokerUnavailable(f"{error} It has {taken} of {len(jobs)} jobs for certain.") from error
+            taken += len(part)
+        return datetime.fromtimestamp(now, UTC)
+
+    def queues(self) -> list[str]:
+        names = list(dict.fromkeys(self._queue_names()))
+        self._waiting = {name for name, counts in self._lengths(names) if any(counts)}
+        return [name for name in names if name in self._waiting]
+
+    def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
+        self._waiting.discard(queue_name)
+        wake = self._bell.wake_key if self._bell else ""
+        asked = (queue_name, limit, HEAVIEST, self._largest, worker_id, wake)
+        now, *answer = self._ask(celery_lua.CLAIM, *asked, *self._lists(queue_name))
+        if answer and wake and self._bell:
+            self._bell.note_woken()
+        return self._read(answer, queue_name, HOLDER + worker_id, float(now))
+
+    def release(self, claims: Sequence[Claim]) -> set[str]:
+        put: set[str] = set()
+        for holder, ids in reversed(list(by_holder(claims))):
+            put.update(texts(self._ask(celery_lua.RELEASE, *self._naming, holder, *ids)))
+        return put
+
+    def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
+        return int(self._ask(celery_lua.RELEASE_UNANSWERED, *self._naming, worker_id, *held))
+
+    def inherit(self, dead: str, heir: str) -> list[tuple[Claim, float]]:
+        now, *answer = self._ask(lua.INHERIT, dead, heir)
+        inherited = []
+        for id_, entry, stored in zip(answer[::3], answer[1::3], answer[2::3], strict=True):
+            claim, claimed_at = self._held(id_, entry, stored, HOLDER + heir)
+            inherited.append((claim, max(0.0, float(now) - claimed_at)))
+        return inherited
+
+    def known(self, ids: Collection[str]) -> set[str]:
+        """Those that are held, and those that were published in the last hour and were not claimed by us since.
+
+        A worker of Celery may have taken one of the latter.
+        """
+        return {id_ for part in in_chunks(list(ids), lua.MOST) for id_ in texts(self._ask(celery_lua.KNOWN, *part))}
+
+    def find(self, ids: Collection[str]) -> dict[str, Found]:
+        """Those that are held."""
+        found = {}
+        for part in in_chunks(list(ids), FOUND_AT_ONCE):
+            answer = self._ask(lua_questions.FIND, *part)
+            for id_, stored, holder, entry in zip(*(answer[nth::4] for nth in range(4)), strict=True):
+                if holder:
+                    claim, claimed_at = self._held(id_, entry, stored, "")
+                    job = claim.job._replace(started_at=claimed_at)
+                    found[job.id] = Found(job, State.RUNNING, holder.decode())
+        return found
+
+    def depth(self) -> list[Depth]:
+        running = self._running()
+        depths = [
+            Depth(name, ready=sum(counts), running=running.pop(name, 0), oldest=self._oldest(name))
+            for name, counts in self._lengths(list(dict.fromkeys(self._queue_names())))
+            if any(counts) or name in running
+        ]
+        return depths + [Depth(name, running=count) for name, count in running.items()]
+
+    def peek(self, queue_name: str, limit: int) -> list[Job]:
+        return [claim.job._replace(attempts=0) for claim in self._peek(queue_name, limit)]
+
+    def purge(self, queue_name: str) -> int:
+        return int(self._ask(celery_lua.PURGE, *self._lists(queue_name)[::2]))
+
+    # --- the lists of kombu -----------------------------------------------------------------------------------------
+
+    @property
+    def _naming(self) -> tuple[str, str]:
+        """What begins the name of every list, and what parts the queue from the step."""
+        channel = self._connection.channel()
+        return channel.global_keyprefix, channel.sep
+
+    def _lists(self, queue_name: str) -> list[str]:
+        """Name and step of each list of a queue, one after the other, the one of the highest priority first."""
+        channel = self._connection.channel()
+        named = ((channel.global_keyprefix + channel._q_for_pri(queue_name, n), str(n)) for n in channel.priority_steps)
+        return [each for pair in named for each in pair]
+
+    def _lengths(self, names: Sequence[str]) -> Iterator[tuple[str, Sequence[int]]]:
+        """Of each queue how many envelopes its lists have."""
+        width = len(self._connection.channel().priority_steps)
+        for part in in_chunks(names, lua.MOST):
+            lengths = self._ask(celery_lua.LENGTHS, *(key for name in part for key in self._lists(name)[::2]))
+            yield from zip(part, in_chunks(lengths, width), strict=True)
+
+    def _declare(self, names: Collection[str], within: float) -> None:
+        """Tell the clients and workers of Celery of these queues, as kombu does: by a set of bindings in Redis."""
+        for name in set(names) - self._declared:
+            with self._declaring:
+                try:
+                    Queue(name, Exchange(name, type="direct"), name, channel=self._connection.channel(within)).declare()
+                except (RedisError, OSError) as error:
+                    raise self._connection.explain(error) from error
+                self._declared.add(name)
+
+    def _written(self, messages: Iterable[Message], within: float) -> Iterator[Written]:
+        channel = self._connection.channel(within)
+        pen = Pen(channel)
+        producer = Producer(pen)
+        for message in messages:
+            producer.publish(
+                message.body,
+                exchange="",
+                routing_key=message.queue_name,
+                serializer="json",
+                headers=message.headers,
+                priority=message.priority,
+                expiration=message.expiration,
+                correlation_id=message.headers["id"],
+                reply_to="",
+            )
+            key, envelope = pen.written.pop()
+            yield Written(message.headers["id"], message.queue_name, channel.global_keyprefix + key, envelope)
+
+    # --- what was found there ---------------------------------------------------------------------------------------
+
+    def _read(self, answer: Sequence[Any], queue_name: str, receipt: str, now: float) -> list[Claim]:
+        quads = zip(*(answer[nth::4] for nth in range(4)), strict=True)
+        envelopes = (Envelope(id_.decode(), text, int(size), queue_name, int(step)) for id_, step, size, text in quads)
+        return [self._reader.read(envelope, receipt, now) for envelope in envelopes]
+
+    def _held(self, id_: bytes, entry: bytes, stored: bytes, receipt: str) -> tuple[Claim, float]:
+        """The claim of what somebody holds, and when it was made."""
+        seconds, step, _, queue = entry.decode().split(" ", 3)
+        text = stored.partition(b" ")[2]
+        shown = text if len(text) <= self._largest else text[:4096]
+        envelope = Envelope(id_.decode(), shown, len(text), queue, int(step))
+        return self._reader.read(envelope, receipt, float(seconds)), float(seconds)
+
+    def _peek(self, queue_name: str, limit: int) -> list[Claim]:
+        asked = (limit, HEAVIEST, self._largest)
+        now, *answer = self._ask(celery_lua.PEEK, *asked, *self._lists(queue_name))
+        return self._read(answer, queue_name, "", float(now))
+
+    def _oldest(self, queue_name: str) -> float | None:
+        """Seconds that the first one has waited; 0 where its sender has not said since when."""
+        return max((claim.waited for claim in self._peek(queue_name, 1)), default=None)
+
+
+class Written(NamedTuple):
+    """A message in its envelope, by kombu."""
+
+    id: str
+    queue_name: str
+    list_name: str
+    text: str
+
+
+class Pen:
+    """A channel of kombu whose messages are kept, and not sent."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self.written: list[tuple[str, str]] = []  # list and envelope
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+    def basic_publish(self, message: dict[str, Any], **to: Any) -> None:
+        self._channel.basic_publish(
+            message, exchange=to["exchange"], routing_key=to["routing_key"], _publish_batch=self
+        )
+
+    def add(self, command: str, key: str, envelope: str) -> None:
+        """What kombu would send."""
+        self.written.append((key, envelope))
+
+
+def publishable(job: Job) -> bool:
+    """Is this a job for a worker of Celery, because the project has no such task?"""
+    return registry.seek(job.task_path) is None
+
+
+def _parts(written: Iterable[Written]) -> Iterator[Sequence[Written]]:
+    for chunk in in_chunks(list(written), lua.MOST):
+        yield from cut(chunk, [len(each.text) for each in chunk])

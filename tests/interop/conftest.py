@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.workers import ROOT, wait_for
+
+collect_ignore = ["celery_app.py"]
+
+
+def missing(what: str) -> None:
+    """This part is left out, and the summary says so; where Celery must be there it fails."""
+    if os.environ.get("CI") and os.environ.get("TASKQ_TEST_CELERY"):
+        pytest.fail(what)
+    pytest.skip(f"NOT TESTED BESIDE A REAL CELERY: {what}")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Any]:
+    try:
+        import celery  # noqa: F401
+
+        from tests.support.redis_servers import Redis, running
+
+        server = Redis()
+    except ImportError as error:
+        missing(f"{error.name} is not installed (dependency group celery, extra redis)")
+    except LookupError as error:
+        missing(str(error))
+    with running(server):
+        yield server
+
+
+@pytest.fixture
+def server(redis_server: Any) -> Any:
+    """Empty."""
+    with redis_server.client() as client:
+        client.flushall()
+    return redis_server
+
+
+class CeleryWorker:
+    """``celery worker`` as a user starts it."""
+
+    def __init__(self, broker: str, folder: Path, *queues: str) -> None:
+        self._runs, self._log = folder / "runs", folder / "celery.log"
+        flags = ["--pool=solo", "--loglevel=INFO", "--without-gossip", "--without-mingle", "-Q", ",".join(queues)]
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "celery", "-A", "tests.interop.celery_app", "worker", *flags],
+                cwd=ROOT,
+                env={**os.environ, "TASKQ_TEST_CELERY_BROKER": broker, "TASKQ_TEST_CELERY_RUNS": str(self._runs)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._runs.read_text().splitlines()] if self._runs.exists() else []
+
+    def wait_until_ready(self) -> CeleryWorker:
+        wait_for(lambda: " ready." in self.output or self.is_dead, what=lambda: self.output, timeout=60)
+        return self
+
+    def wait_for_runs(self, count: int, timeout: float = 30) -> list[dict[str, Any]]:
+        wait_for(lambda: len(self.runs) >= count, what=lambda: f"{self.runs}\n{self.output}", timeout=timeout)
+        return self.runs
+
+    @property
+    def is_dead(self) -> bool:
+        return self._process.poll() is not None
+
+    def stop(self) -> None:
+        if not self.is_dead:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.fixture
+def start_celery(server: Any, tmp_path: Path) -> Iterator[Callable[..., CeleryWorker]]:
+    started: list[CeleryWorker] = []
+
+    def start(*queues: str) -> CeleryWorker:
+        started.append(CeleryWorker(server.url, tmp_path, *queues))
+        return started[-1].wait_until_ready()
+
+    yield start
+    for worker in started:
+        worker.stop()
