@@ -16,12 +16,12 @@ pytest.importorskip("kombu", reason="kombu is not installed (extra redis)")
 from kombu import Connection, Consumer, Queue
 from redis import Redis as Client
 
-from taskq_django.brokers.kombu.celery_redis import CeleryRedisTransport, publishable
+from taskq_django.brokers.kombu.celery_redis import CeleryRedisTransport, publishable, usual_queues
 from taskq_django.brokers.kombu.connection import RedisConnection
 from taskq_django.brokers.messages.transport import HOLDER, NotJoined
 from taskq_django.codec import decode_call, encode_call
 from taskq_django.codec.calls import MIB
-from taskq_django.exceptions import BrokerError
+from taskq_django.exceptions import BrokerError, BrokerUnavailable
 from taskq_django.jobs import Claim, Job
 from tests.support.redis_servers import Redis, running
 from tests.support.sending import job
@@ -126,12 +126,15 @@ def test_stock_kombu_reads_what_we_wrote(transport: CeleryRedisTransport, server
 def test_we_write_what_a_celery_app_writes(
     transport: CeleryRedisTransport, client: Client, send: Callable[..., str]
 ) -> None:
-    """The same keys, the same fields of an envelope, and the same bindings, byte by byte."""
-    send(1, 2, queue="mail", priority=3, expires=60)
-    theirs, bindings = json.loads(client.rpop(f"mail{SEP}3")), bound(client)
+    """The same keys, the same fields of an envelope, and the same bindings, byte by byte.
+
+    In a queue of its own, because kombu declares one once in a process.
+    """
+    send(1, 2, queue="bills", priority=3, expires=60)
+    theirs, bindings = json.loads(client.rpop(f"bills{SEP}3")), bound(client)
     client.flushall()
-    transport.publish([sent(queue_name="mail", priority=-1, payload="[[1,2],{}]", expires_us=60_000_000)], 3)
-    ours = json.loads(client.rpop(f"mail{SEP}3"))
+    transport.publish([sent(queue_name="bills", priority=-1, payload="[[1,2],{}]", expires_us=60_000_000)], 3)
+    ours = json.loads(client.rpop(f"bills{SEP}3"))
 
     assert bound(client) == bindings
     assert ours["headers"].pop("taskq")["priority"] == -1
@@ -267,6 +270,32 @@ def test_a_claim_that_fails_on_the_way_leaves_all_where_it_was(transport: Celery
         claim_all(transport)
     assert (lists(client), client.lrange("default", 0, -1)) == before
     assert client.hlen("taskq:{fast}:jobs") == 0
+
+
+def test_a_full_server_takes_nothing_and_gives_what_it_has(transport: CeleryRedisTransport, client: Client) -> None:
+    """What is claimed there is held or released as always."""
+    transport.publish([sent(priority=-1) for _ in range(300)], 3)
+    client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(BrokerUnavailable) as full:
+            transport.publish([sent(), sent()], 3)
+        assert full.value.known
+        claims = [*transport.claim("default", 200, ME), *transport.claim("default", 200, ME)]
+        assert len(claims) == 300
+        assert len(transport.release(claims[:100])) == 100
+        assert len(transport.ack(claims[100:])) == 200
+        assert lists(client) == {f"default{SEP}3": 100}
+    finally:
+        client.config_set("maxmemory", 0)
+
+
+def test_very_many_are_claimed_a_thousand_at_a_time(transport: CeleryRedisTransport, client: Client) -> None:
+    transport.publish([sent() for _ in range(1100)], 3)
+    claims = transport.claim("default", 100_000, ME)
+    assert len(claims) == 1000
+    assert client.hlen(f"taskq:{{fast}}:h:{ME}") == client.hlen("taskq:{fast}:jobs") == 1000
+    assert len(transport.release(claims)) == 1000
+    assert lists(client) == {"default": 1100}
 
 
 def test_a_publish_that_fails_on_the_way_puts_nothing(transport: CeleryRedisTransport, client: Client) -> None:
@@ -405,6 +434,10 @@ def test_threads_may_publish_at_the_same_time(transport: CeleryRedisTransport) -
         claim.job.id for queue in ("default", "mail") for _ in range(2) for claim in transport.claim(queue, 100, ME)
     ]
     assert sorted(claimed) == sorted(each.id for batch in jobs for each in batch)
+
+
+def test_a_backend_without_queues_looks_where_its_tasks_and_celerys_clients_send() -> None:
+    assert {"default", "celery"} <= set(usual_queues("default"))
 
 
 def test_only_a_task_that_is_not_here_is_for_celerys_workers() -> None:

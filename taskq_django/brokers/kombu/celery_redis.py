@@ -249,6 +249,11 @@ class Pen:
         self.written.append((key, envelope))
 
 
+def usual_queues(alias: str) -> list[str]:
+    """Where a backend without QUEUES looks: Celery's default, ours, and what its tasks name, as far as known now."""
+    return ["default", "celery", *(task.queue_name for task in registry.all() if task.backend == alias)]
+
+
 def publishable(job: Job) -> bool:
     """Is this a job for a worker of Celery, because the project has no such task?"""
     return registry.seek(job.task_path) is None
