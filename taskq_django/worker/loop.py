@@ -140,8 +140,7 @@ class Loop:
             self.pool.close()
             self.sleeper.close()
             self._intake.close()
-        is_whole = self._reach.is_whole and not self._fetcher.is_blind
-        if self._options.burst and not is_whole and not self.is_stopping:
+        if self._options.burst and not self.is_stopping and (self._fetcher.is_blind or not self._reach.is_whole):
             logger.error("Not all is done: a broker does not answer")
             return code or UNREACHABLE
         return code

@@ -18,6 +18,7 @@ from django.utils import timezone
 from kombu import Exchange, Producer, Queue
 from redis.exceptions import RedisError
 
+from ...compat import task_backends
 from ...exceptions import BrokerUnavailable
 from ...jobs import Claim, Job
 from ...registry import registry
@@ -247,6 +248,11 @@ class Pen:
     def add(self, command: str, key: str, envelope: str) -> None:
         """What kombu would send."""
         self.written.append((key, envelope))
+
+
+def queues_of(alias: str) -> Iterable[str]:
+    """Where a backend looks: in its QUEUES, if it names any."""
+    return getattr(task_backends[alias], "queues", ()) or usual_queues(alias)
 
 
 def usual_queues(alias: str) -> list[str]:

@@ -45,8 +45,14 @@ class RedisTransport(Transport):
 
     @classmethod
     def opened(cls, alias: str, options: BackendOptions, store_id: Callable[[], str]) -> RedisTransport:
-        connection = RedisConnection(options.broker, options.transport_options)
-        return cls(alias, connection, store_id, options.name or "")
+        connection, name = RedisConnection(options.broker, options.transport_options), options.name or ""
+        if not options.celery_compatible:
+            return cls(alias, connection, store_id, name)
+        from .celery_redis import CeleryRedisTransport, queues_of
+
+        return CeleryRedisTransport(
+            alias, connection, store_id, name, queue_names=lambda: queues_of(alias), max_payload=options.max_payload
+        )
 
     def publish(self, jobs: Sequence[Job], within: float) -> datetime:
         messages = [(job, pack(job)) for job in jobs]

@@ -6,17 +6,13 @@ The rules that keep a job in one place, whoever dies between two steps: docs/exp
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-
-from django.db.models import QuerySet
 
 from ...exceptions import BrokerUnavailable
 from ...jobs import Claim, Job, Outcome, Released, Succeeded, size_of
-from ...models import WorkerProcess
 from ...sleeper import Bell
 from ...states import State
-from ...store.ends import written
 from ...store.stories import read_standings
 from ...store.weights import HEAVIEST
 from ..base import Broker, Cancelled, Depth, Found
@@ -27,6 +23,7 @@ from .bell import EngineBell
 from .breaker import Breaker
 from .engine import Engine
 from .held import HeldMessages, let_go
+from .inheritance import Inheritance
 from .publishing import Publisher
 from .transport import HOLDER, Transport
 from .wishes import Wishes
@@ -49,13 +46,12 @@ class MessageBroker(Broker):
         self._breaker = Breaker(transport.queues)
         self._publisher = Publisher(transport, self._breaker, rows, self._outbox if has_outbox else None)
         self._wishes = Wishes(alias, rows)
+        self._inheritance = Inheritance(transport, rows)
         # Of the loop thread:
         self._engine = Engine(alias)
-        self._messages = HeldMessages(transport, self._engine, self._is_registered)
+        self._messages = HeldMessages(transport, self._engine, self._inheritance.is_registered)
         self._rows_first = False
         self._adopted: set[str] = set()  # ids of messages that the store must hold; any thread adds
-        # Of the supervisor:
-        self._lost: set[str] = set()  # ids of processes whose messages were inherited, and are not settled yet
 
     @property
     def database(self) -> str:
@@ -64,6 +60,7 @@ class MessageBroker(Broker):
     # --- any thread -------------------------------------------------------------------------------------------------
 
     def send(self, jobs: Sequence[Job], in_store: bool = False) -> datetime:
+        self._transport.check(jobs)
         if in_store:
             return self._send_rows(jobs)
         rows = [job for job in jobs if job.has_lived or job.run_after is not None or job.delay_us is not None]
@@ -207,7 +204,7 @@ class MessageBroker(Broker):
     ) -> list[Outcome]:
         """The store first, where the holder's row decides whether they count; then the engine forgets them."""
         stored = [outcome for outcome in outcomes if self._is_stored(outcome)]
-        known = self._written([outcome.claim for outcome in stored if outcome.claim.job.id in unsure])
+        known = self._inheritance.written([outcome.claim for outcome in stored if outcome.claim.job.id in unsure])
         new = [outcome for outcome in stored if outcome.claim.job.id not in known]
         if new and not self._rows.record(new, holder, author, sweep=self._has_outbox):
             stored = []  # the holder counts as dead, and somebody else has what it held
@@ -234,10 +231,6 @@ class MessageBroker(Broker):
         if jobs := [claim.job._replace(attempts=0) for claim in claims if claim.job.id not in known]:
             self._rows.send(jobs)
 
-    def _written(self, claims: Sequence[Claim]) -> set[str]:
-        """The ids of those whose end the store knows."""
-        return self._rows.own(lambda _: written(claims, self.database)) if claims else set()
-
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
         self._messages.retain(held)
         return self._rows.release_unanswered(worker_id, held)
@@ -262,38 +255,17 @@ class MessageBroker(Broker):
         if found and dead is not None:
             return found  # rows first: they need no engine, and whoever asks asks again
         try:
-            for each in self._dead() if dead is None else [dead]:
-                if claims := self._inherit(each, heir):
-                    found.setdefault(each, []).extend(claims)
-                else:
-                    self._lost.discard(each)
+            messages = (
+                self._inheritance.of_lost_hosts(heir) if dead is None else {dead: self._inheritance.of(dead, heir)}
+            )
         except BrokerUnavailable:
             if not found:
                 raise
+            return found
+        for each, claims in messages.items():
+            if claims:
+                found.setdefault(each, []).extend(claims)
         return found
-
-    def _dead(self) -> list[str]:
-        """Processes that have joined and are not registered. Looked at in this order: whoever joins has registered."""
-        joined = self._transport.workers()
-        registered = self._rows.own(lambda _: set(self._processes(joined).values_list("id", flat=True)))
-        self._lost |= joined - registered
-        return list(self._lost)
-
-    def _inherit(self, dead: str, heir: str) -> list[tuple[Claim, float]]:
-        """What it held, without what it has stored the end of: that is removed here."""
-        held = self._transport.inherit(dead, heir)
-        # Waits for a write of it that is under way, and lets no later one count.
-        self._rows.own(lambda _: self._processes([dead])._raw_delete(self.database), writes=True)
-        known = self._written([claim for claim, _ in held])
-        if known:
-            self._transport.ack([claim for claim, _ in held if claim.job.id in known])
-        return [(claim, age) for claim, age in held if claim.job.id not in known]
-
-    def _is_registered(self, worker_id: str) -> bool:
-        return self._rows.own(lambda _: self._processes([worker_id]).exists())
-
-    def _processes(self, ids: Iterable[str]) -> QuerySet[WorkerProcess]:
-        return WorkerProcess.objects.using(self.database).filter(id__in=list(ids))
 
 
 def _is_message(claim: Claim) -> bool:

@@ -39,6 +39,9 @@ class Transport(ABC):
     def opened(cls, alias: str, options: BackendOptions, store_id: Callable[[], str]) -> Transport:
         """One for this alias in TASKS; nothing is asked yet. ``store_id``: by which the engine knows the store."""
 
+    def check(self, jobs: Sequence[Job]) -> None:  # noqa: B027 - most carry all
+        """Raises ArgumentError for a job that it cannot carry; asked before a job is sent, also before it is a row."""
+
     @abstractmethod
     def publish(self, jobs: Sequence[Job], within: float) -> datetime:
         """Put jobs into their queues, and wake a worker that waits; returns when, by the engine's clock.
