@@ -28,11 +28,6 @@ ME, OTHER, HEIR = "worker-1", "worker-2", "worker-3"
 LATER = datetime.now(UTC) + timedelta(hours=1)
 
 
-@pytest.fixture
-def broker() -> Broker:
-    return broker_for("default", BackendOptions())
-
-
 @pytest.fixture(autouse=True)
 def members(transactional_db: None) -> Lease:
     """Who claims is registered; who is forgotten has died."""
@@ -57,6 +52,12 @@ def claim_all(broker: Broker, queue: str = "default", worker: str = ME) -> list[
     while taken := broker.claim(queue, 100, worker):
         claims += taken
     return claims
+
+
+def lose(broker: Broker) -> None:
+    """What ME holds is rescued: it counts as dead, though it may live."""
+    held = broker.orphans(HEIR, ME)[ME]
+    assert broker.settle([Released(claim, began=False) for claim, _ in held], ME)
 
 
 def test_a_sent_job_is_claimed_once(broker: Broker) -> None:
@@ -237,7 +238,7 @@ def test_a_job_cut_off_by_a_stop_counts_the_attempt_but_no_try(broker: Broker) -
 
 
 def test_a_job_is_known_to_have_begun_until_it_goes_back(broker: Broker) -> None:
-    broker.send([job(), job()])
+    broker.send([job(), job()], in_store=True)
     first, second = claim_all(broker)
     assert broker.note_begun(first)
     assert {c.job.id: c.has_begun for c, _ in broker.orphans(HEIR, ME)[ME]} == {
@@ -252,9 +253,9 @@ def test_a_job_is_known_to_have_begun_until_it_goes_back(broker: Broker) -> None
 
 
 def test_a_job_does_not_begin_under_a_claim_that_was_lost(broker: Broker) -> None:
-    broker.send([job()])
+    broker.send([job()], in_store=True)
     (lost,) = claim_all(broker)
-    assert broker.release_unanswered(ME, []) == 1  # as a rescue does
+    lose(broker)
     (held,) = claim_all(broker, worker=OTHER)
     assert not broker.note_begun(lost)
     assert broker.note_begun(held)
@@ -266,7 +267,7 @@ def test_a_job_does_not_begin_under_a_claim_that_was_lost(broker: Broker) -> Non
 def test_a_worker_that_lost_its_claim_changes_nothing(broker: Broker, late: str) -> None:
     broker.send([job()])
     (lost,) = claim_all(broker)
-    assert broker.release_unanswered(ME, []) == 1  # as a rescue does
+    lose(broker)
     (held,) = claim_all(broker, worker=OTHER)
     outcome = {
         "succeeded": Succeeded(lost, 0, 1, "1"),
@@ -279,8 +280,6 @@ def test_a_worker_that_lost_its_claim_changes_nothing(broker: Broker, late: str)
 
     result = read(broker, held.job.id)
     assert (result.state, result.worker_ids, result.errors) == (State.RUNNING, [OTHER], [])
-    ((still, _),) = broker.orphans(HEIR, OTHER)[OTHER]
-    assert still.receipt == held.receipt
     assert broker.settle([Succeeded(held, 0, 1, "2")], OTHER)
     assert read(broker, held.job.id).return_value == 2
 
@@ -387,7 +386,7 @@ def test_a_bell_rings_for_another_connections_commit(broker: Broker) -> None:
 def test_a_bell_rings_for_a_retry_as_for_a_new_job(broker: Broker) -> None:
     sent = job()
     broker.send([sent])
-    control.cancel([sent.id], broker)
+    broker.settle([Failed(claim, 0, 1, FAILURE) for claim in claim_all(broker)], ME)
     assert rings(broker, lambda: control.retry([sent.id], broker))
 
 
@@ -465,8 +464,9 @@ def test_what_was_settled_without_an_answer_counts_when_it_is_asked_again(
     assert broker.settle(outcomes[:1], ME)
     before = states(broker, [outcomes[0].claim.job.id])
 
-    assert broker.settle(outcomes[:1], ME) == []  # as it is of a claim that was lost
-    assert broker.settle(outcomes, ME, {outcomes[0].claim.job.id}) == [outcomes[1], outcomes[0]]
+    counted = broker.settle(outcomes, ME, {outcomes[0].claim.job.id})
+
+    assert sorted(outcome.claim.job.id for outcome in counted) == sorted(outcome.claim.job.id for outcome in outcomes)
 
     assert states(broker, [outcomes[0].claim.job.id]) == before
 
@@ -474,7 +474,7 @@ def test_what_was_settled_without_an_answer_counts_when_it_is_asked_again(
 def test_what_others_hold_by_now_was_not_settled(broker: Broker) -> None:
     broker.send([job()])
     (lost,) = claim_all(broker)
-    broker.release_unanswered(ME, [])
+    lose(broker)
     claim_all(broker, worker=OTHER)
     assert broker.settle([Succeeded(lost, 0, 1, "1")], ME, {lost.job.id}) == []
 

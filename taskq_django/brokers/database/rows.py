@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from django.db.models import Exists, OuterRef, QuerySet
 
 from ...jobs import Claim, Job
@@ -22,6 +24,12 @@ def running(database: str, backend: str) -> QuerySet[QueuedJob]:
 def paused_queues(database: str, backend: str) -> set[str]:
     """The names of a backend's queues that are paused."""
     return set(PausedQueue.objects.using(database).filter(backend=backend).values_list("queue_name", flat=True))
+
+
+def held_rows(database: str, ids: Collection[str], worker_id: str) -> set[str]:
+    """Those of the ids whose row this process holds."""
+    held = QueuedJob.objects.using(database).filter(id__in=ids, worker_id=worker_id, status=State.RUNNING)
+    return {str(id_) for id_ in held.values_list("id", flat=True)}
 
 
 def stranded(jobs: QuerySet[QueuedJob]) -> QuerySet[QueuedJob]:

@@ -12,13 +12,12 @@ from datetime import datetime
 from ...exceptions import BrokerUnavailable
 from ...jobs import Claim, Job, Outcome, Released, Succeeded, size_of
 from ...sleeper import Bell
-from ...states import State
 from ...store.stories import read_standings
 from ...store.weights import HEAVIEST
 from ..base import Broker, Cancelled, Depth, Found
 from ..database.broker import DatabaseBroker
 from ..database.outbox import Outbox
-from ..database.rows import paused_queues
+from ..database.rows import held_rows, paused_queues
 from .bell import EngineBell
 from .breaker import Breaker
 from .engine import Engine
@@ -26,7 +25,7 @@ from .held import HeldMessages, let_go
 from .inheritance import Inheritance
 from .publishing import Publisher
 from .transport import HOLDER, Transport
-from .wishes import Wishes
+from .wishes import Wishes, judged
 
 logger = logging.getLogger("taskq_django.broker")
 
@@ -109,7 +108,7 @@ class MessageBroker(Broker):
         found = {each.queue_name: each for each in self._rows.depth()}
         for each in self._breaker.call(self._transport.depth) if self.finds_waiting else []:
             found[each.queue_name] = found.get(each.queue_name, Depth(each.queue_name)) + each
-        return list(found.values())
+        return [found[name] for name in sorted(found)]
 
     def peek(self, queue_name: str, limit: int) -> list[Job]:
         jobs = self._breaker.call(lambda: self._transport.peek(queue_name, limit)) if self.finds_waiting else []
@@ -146,7 +145,8 @@ class MessageBroker(Broker):
         for place in places if self._rows_first else reversed(places):
             if len(claims) < limit and sum([size_of(claim.job.payload) for claim in claims]) < HEAVIEST // 4:
                 claims += place(queue_name, limit - len(claims), worker_id)
-        return self._judged(claims)
+        wished = self._wishes.among([claim.job.id for claim in claims]) if claims else {}
+        return judged(claims, wished) if wished else claims
 
     def _claim_rows(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         claims = self._rows.claim(queue_name, limit, worker_id)
@@ -178,17 +178,6 @@ class MessageBroker(Broker):
             claims = [claim for claim in claims if claim.job.run_after is None]
         return claims
 
-    def _judged(self, claims: list[Claim]) -> list[Claim]:
-        """What somebody wants to cancel is not run."""
-        if claims and (wished := self._wishes.among([claim.job.id for claim in claims])):
-            return [
-                claim._replace(verdict=State.CANCELLED.value, reason=wished[claim.job.id])
-                if claim.job.id in wished
-                else claim
-                for claim in claims
-            ]
-        return claims
-
     def settle(self, outcomes: Sequence[Outcome], worker_id: str, unsure: Collection[str] = ()) -> list[Outcome]:
         messages = [outcome for outcome in outcomes if _is_message(outcome.claim)]
         rows = [outcome for outcome in outcomes if not _is_message(outcome.claim)] if messages else outcomes
@@ -217,6 +206,7 @@ class MessageBroker(Broker):
             self._adopted.difference_update(claim.job.id for claim in adopted)
         gone = [*(o.claim for o in [*stored, *free] if not isinstance(o, Released) or o.began), *adopted]
         counted |= self._messages.let_go(gone, back) if holder == author else let_go(self._transport, gone, back)
+        counted.update(o.claim.job.id for o in free if o.claim.job.id in unsure)  # settled before, as far as is known
         return [outcome for outcome in outcomes if outcome.claim.job.id in counted]
 
     def _is_stored(self, outcome: Outcome) -> bool:
@@ -232,11 +222,15 @@ class MessageBroker(Broker):
             self._rows.send(jobs)
 
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
-        self._messages.retain(held)
-        return self._rows.release_unanswered(worker_id, held)
+        return self._rows.release_unanswered(worker_id, held) + self._messages.release_unanswered(worker_id, held)
 
     def cancelled(self, worker_id: str) -> set[str]:
-        return self._rows.cancelled(worker_id) | self._wishes.among(self._wishes.seen()).keys()
+        """A message that has become a row may be one of those, too: so its row is asked whose it is."""
+        found = self._rows.cancelled(worker_id)
+        if wished := self._wishes.among(self._wishes.seen()):
+            found |= {id_ for id_ in wished if self._messages.holds(id_, worker_id)}
+            found |= self._rows.own(lambda _: held_rows(self.database, wished, worker_id))
+        return found
 
     def promote(self) -> float | None:
         return self._rows.promote()
@@ -262,10 +256,11 @@ class MessageBroker(Broker):
             if not found:
                 raise
             return found
-        for each, claims in messages.items():
-            if claims:
-                found.setdefault(each, []).extend(claims)
-        return found
+        for each, held in messages.items():
+            wished = self._wishes.confirmed([claim.job.id for claim, _ in held])
+            claims = judged([claim for claim, _ in held], wished)
+            found.setdefault(each, []).extend(zip(claims, [age for _, age in held], strict=True))
+        return {each: held for each, held in found.items() if held}
 
 
 def _is_message(claim: Claim) -> bool:

@@ -20,7 +20,8 @@ class Engine:
         self._alias = alias
         self._failures = 0  # in a row
         self._try_at = 0.0  # monotonic
-        self.was_away = False  # since ``note_return`` was called last
+        self.was_away = False  # since ``note_return`` was called last, or may a claim have had no answer?
+        self._told = False
 
     @property
     def is_here(self) -> bool:
@@ -34,7 +35,7 @@ class Engine:
             yield
         except BrokerUnavailable as error:
             self._failures += 1
-            self.was_away = True
+            self.was_away = self._told = True
             pause = wait_after(self._failures)
             self._try_at = monotonic() + pause
             logger.warning("%s; %r serves the store alone; next try in %.1f s", one_line(error), self._alias, pause)
@@ -43,5 +44,6 @@ class Engine:
 
     def note_return(self) -> None:
         """What was left open when it went away is settled."""
-        self.was_away = False
-        logger.info("The engine of %r answers again", self._alias)
+        if self._told:
+            logger.info("The engine of %r answers again", self._alias)
+        self.was_away = self._told = False

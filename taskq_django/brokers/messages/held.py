@@ -18,7 +18,7 @@ class HeldMessages:
         self._transport = transport
         self._engine = engine
         self._is_registered = is_registered
-        self._held: set[str] = set()  # ids
+        self._held: dict[str, str] = {}  # ids, and who holds them
         self._gone: dict[str, Claim] = {}  # by id, what is done with, and what the engine may have still
 
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
@@ -27,8 +27,11 @@ class HeldMessages:
         if self._engine.is_here and self._has_returned(worker_id):
             with self._engine.guard():
                 claims = self._joined_claim(queue_name, limit, worker_id)
-        self._held.update([claim.job.id for claim in claims])
+        self._held.update([(claim.job.id, worker_id) for claim in claims])
         return claims
+
+    def holds(self, id_: str, worker_id: str) -> bool:
+        return self._held.get(id_) == worker_id
 
     def _joined_claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         try:
@@ -40,9 +43,13 @@ class HeldMessages:
         return self._transport.claim(queue_name, limit, worker_id)
 
     def _has_returned(self, worker_id: str) -> bool:
+        if self._engine.was_away:
+            self._release_unanswered(worker_id)
+        return not self._engine.was_away
+
+    def _release_unanswered(self, worker_id: str) -> int:
         """After an outage: what is done with is removed there, and claims whose answer was lost go back."""
-        if not self._engine.was_away:
-            return True
+        count = 0
         with self._engine.guard():
             if self._gone:
                 self._transport.ack(list(self._gone.values()))
@@ -50,12 +57,13 @@ class HeldMessages:
             if count := self._transport.release_unanswered(worker_id, self._held):
                 logger.info("%d messages whose answer was lost go back", count)
             self._engine.note_return()
-        return not self._engine.was_away
+        return count
 
-    def retain(self, held: Collection[str]) -> None:
-        """These are all: of a claim that failed half-way nobody has heard."""
-        self._held.intersection_update(held)
+    def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
+        """Put back what this process does not know to hold; returns how many. Later, while the engine is away."""
+        self._held = {id_: holder for id_, holder in self._held.items() if id_ in held or holder != worker_id}
         self._engine.was_away = True
+        return self._release_unanswered(worker_id) if self._engine.is_here else 0
 
     def let_go(self, gone: Sequence[Claim], back: Sequence[Claim]) -> set[str]:
         """Have the engine remove some messages and put back others; returns the ids of those that were still held.
@@ -63,7 +71,8 @@ class HeldMessages:
         While it is away that is done when it is there again, and they count as held.
         """
         claims = [*gone, *back]
-        self._held.difference_update([claim.job.id for claim in claims])
+        for claim in claims:
+            self._held.pop(claim.job.id, None)
         if self._engine.is_here:
             with self._engine.guard():
                 return let_go(self._transport, gone, back)

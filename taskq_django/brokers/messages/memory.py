@@ -47,15 +47,15 @@ class MemoryTransport(Transport):
         now = time.time()
         with self._lock:
             for job in jobs:
-                self.put(job.id, bodies.pack(job), job.queue_name, job.priority)
+                self.put(job.id, bodies.pack(job), job.queue_name, job.priority, now)
         for bell in self._bells:
             bell.ring()
         return datetime.fromtimestamp(now, UTC)
 
-    def put(self, id_: str, body: bytes, queue_name: str, priority: int = 0) -> None:
+    def put(self, id_: str, body: bytes, queue_name: str, priority: int = 0, now: float = 0.0) -> None:
         """As another hand might."""
         self._numbers += 1
-        self._messages.setdefault(id_, Message(body, -priority, queue_name, time.time(), self._numbers))
+        self._messages.setdefault(id_, Message(body, -priority, queue_name, now or time.time(), self._numbers))
 
     def queues(self) -> list[str]:
         with self._lock:
@@ -161,7 +161,9 @@ class MemoryTransport(Transport):
     def find(self, ids: Collection[str]) -> dict[str, Found]:
         with self._lock:
             return {
-                id_: Found(self._claim_of(id_, message).job, state, message.holder)
+                id_: Found(
+                    self._claim_of(id_, message).job._replace(attempts=int(bool(message.holder))), state, message.holder
+                )
                 for id_ in ids
                 if (message := self._messages.get(id_))
                 for state in [State.RUNNING if message.holder else State.READY]

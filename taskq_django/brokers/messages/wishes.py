@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from time import monotonic
 
 from django.db.models import QuerySet
 
-from ...jobs import Outcome, Released, Retried
+from ...jobs import Claim, Outcome, Released, Retried
 from ...models import CancelWish
 from ...models.moments import DatabaseNow
+from ...states import State
 from ..database.broker import DatabaseBroker
 
 LOOK_AGAIN = 1.0  # seconds
@@ -44,9 +45,12 @@ class Wishes:
 
         What was seen may be a second old, and its job have begun a new life since: so a hit is asked for again.
         """
-        if not self.seen().intersection(ids):
-            return {}
-        found = self._all.filter(job_id__in=self._seen.intersection(ids)).values_list("job_id", "reason")
+        hits = self.seen().intersection(ids)
+        return self.confirmed(hits) if hits else {}
+
+    def confirmed(self, ids: Collection[str]) -> dict[str, str]:
+        """The same, as it is now."""
+        found = self._all.filter(job_id__in=ids).values_list("job_id", "reason")
         return self._rows.own(lambda _: {str(id_): reason for id_, reason in found})
 
     def seen(self) -> frozenset[str]:
@@ -61,3 +65,11 @@ class Wishes:
     @property
     def _all(self) -> QuerySet[CancelWish]:
         return CancelWish.objects.using(self._rows.database)
+
+
+def judged(claims: list[Claim], wished: Mapping[str, str]) -> list[Claim]:
+    """What somebody wants to cancel is not run. ``wished``: the reasons, by id."""
+    return [
+        claim._replace(verdict=State.CANCELLED.value, reason=wished[claim.job.id]) if claim.job.id in wished else claim
+        for claim in claims
+    ]

@@ -1,0 +1,47 @@
+"""The brokers that keep the contract: the database's, and one for each transport, over the database of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from taskq_django.brokers import Broker
+from taskq_django.brokers.database.broker import DatabaseBroker
+from taskq_django.brokers.kombu.redis import RedisTransport
+from taskq_django.brokers.messages import wishes
+from taskq_django.brokers.messages.broker import MessageBroker
+from taskq_django.brokers.messages.memory import MemoryTransport
+from taskq_django.conf import BackendOptions
+from taskq_django.store.identity import store_id
+from tests.support.redis_servers import Redis, started_or_skipped
+
+KINDS = ["database", "memory", "memory with an outbox", "redis", "redis with an outbox"]
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    server = started_or_skipped()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(params=KINDS)
+def broker(request: pytest.FixtureRequest, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
+    monkeypatch.setattr(wishes, "LOOK_AGAIN", 0.0)  # what was wished a moment ago is seen
+    kind, _, outbox = request.param.partition(" ")
+    if kind == "redis":
+        server: Redis = request.getfixturevalue("redis_server")
+        with server.client() as client:
+            client.flushall()
+        rows, transport = (
+            DatabaseBroker("default"),
+            RedisTransport.opened("default", BackendOptions(broker=server.url), lambda: store_id("default")),
+        )
+        broker = MessageBroker("default", rows, transport, has_outbox=bool(outbox))
+        yield broker
+        broker.close()
+    elif kind == "memory":
+        yield MessageBroker("default", DatabaseBroker("default"), MemoryTransport(), has_outbox=bool(outbox))
+    else:
+        yield DatabaseBroker("default")
