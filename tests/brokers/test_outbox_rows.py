@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from taskq_django.brokers import broker_for
 from taskq_django.brokers.database.broker import DatabaseBroker
 from taskq_django.brokers.database.outbox import Outbox
+from taskq_django.conf import BackendOptions
 from taskq_django.exceptions import BrokerError
 from taskq_django.jobs import Claim, Failure, Job, Released, Retried, Succeeded
 from taskq_django.models import JobResult, QueuedJob
@@ -29,7 +30,7 @@ ME = "worker-1"
 
 @pytest.fixture
 def rows() -> DatabaseBroker:
-    broker = broker_for("default", "database://")
+    broker = broker_for("default", BackendOptions())
     assert isinstance(broker, DatabaseBroker)
     return broker
 
@@ -224,12 +225,12 @@ def test_a_death_keeps_the_sender_unless_the_row_has_surely_begun(
     (claim,) = claimed(outbox, rows)
     match death:
         case "lost host":
-            for worker, held in rows.orphans().items():
+            for worker, held in rows.orphans(HOLDER).items():
                 settle_dead(rows, worker, held, GONE)
         case "unanswered":
             rows.release_unanswered(ME, [])
         case _:
-            rescue(rows, ME, Death(cause="signal SIGKILL", begun={claim.job.id} if death == "begun" else ()))
+            rescue(rows, ME, Death(cause="signal SIGKILL", begun={claim.job.id} if death == "begun" else ()), HOLDER)
 
     assert row_of(claim).status == "READY"
     assert outbox.standing_in([claim.job.id]) == ({claim.job.id} if stands_in else set())
