@@ -129,7 +129,7 @@ class MessageBroker(Broker):
     def ready_queues(self) -> list[str]:
         names = dict.fromkeys(self._rows.ready_queues())
         there: list[str] = []
-        if self._engine.is_here:
+        if self._messages.is_reachable():
             with self._engine.guard():
                 there = self._transport.queues()
         if new := [name for name in there if name not in names]:

@@ -18,13 +18,15 @@ class HeldMessages:
         self._transport = transport
         self._engine = engine
         self._is_registered = is_registered
+        self._worker_id = ""  # "": it has claimed nothing yet
         self._held: dict[str, str] = {}  # ids, and who holds them
         self._gone: dict[str, Claim] = {}  # by id, what is done with, and what the engine may have still
 
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         """None while the engine is away."""
         claims: list[Claim] = []
-        if self._engine.is_here and self._has_returned(worker_id):
+        self._worker_id = worker_id
+        if self.is_reachable():
             with self._engine.guard():
                 claims = self._joined_claim(queue_name, limit, worker_id)
         self._held.update([(claim.job.id, worker_id) for claim in claims])
@@ -42,19 +44,21 @@ class HeldMessages:
         self._transport.join(worker_id)
         return self._transport.claim(queue_name, limit, worker_id)
 
-    def _has_returned(self, worker_id: str) -> bool:
-        if self._engine.was_away:
-            self._release_unanswered(worker_id)
-        return not self._engine.was_away
+    def is_reachable(self) -> bool:
+        """May the engine be asked? After an outage what is done with is removed there first, and claims whose answer
+        was lost go back: no queue tells of these, so that nobody else would look.
+        """
+        if self._engine.is_here and self._engine.was_away:
+            self._clear_up()
+        return self._engine.is_here and not self._engine.was_away
 
-    def _release_unanswered(self, worker_id: str) -> int:
-        """After an outage: what is done with is removed there, and claims whose answer was lost go back."""
+    def _clear_up(self) -> int:
         count = 0
         with self._engine.guard():
             if self._gone:
                 self._transport.ack(list(self._gone.values()))
                 self._gone.clear()
-            if count := self._transport.release_unanswered(worker_id, self._held):
+            if self._worker_id and (count := self._transport.release_unanswered(self._worker_id, self._held)):
                 logger.info("%d messages whose answer was lost go back", count)
             self._engine.note_return()
         return count
@@ -62,8 +66,8 @@ class HeldMessages:
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
         """Put back what this process does not know to hold; returns how many. Later, while the engine is away."""
         self._held = {id_: holder for id_, holder in self._held.items() if id_ in held or holder != worker_id}
-        self._engine.was_away = True
-        return self._release_unanswered(worker_id) if self._engine.is_here else 0
+        self._worker_id, self._engine.was_away = worker_id, True
+        return self._clear_up() if self._engine.is_here else 0
 
     def let_go(self, gone: Sequence[Claim], back: Sequence[Claim]) -> set[str]:
         """Have the engine remove some messages and put back others; returns the ids of those that were still held.

@@ -1,0 +1,94 @@
+"""What keeps a job of a message broker in one place, and moving, when one of the two stores fails between two steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from taskq_django.brokers.messages.broker import MessageBroker
+from taskq_django.jobs import Job
+from taskq_django.models import WorkerProcess
+from tests.support.faulty_engine import FaultyTransport, message_broker, without_pauses
+from tests.support.messages import register, success
+from tests.support.sending import job
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ME, OTHER, HEIR = "host/me", "host/other", "host/heir"
+
+
+@pytest.fixture(autouse=True)
+def members(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_pauses(monkeypatch)
+    for id_ in (ME, OTHER, HEIR):
+        register(id_)
+
+
+@pytest.fixture
+def engine() -> FaultyTransport:
+    engine = FaultyTransport()
+    for id_ in (ME, OTHER):
+        engine.join(id_)
+    return engine
+
+
+@pytest.fixture
+def mine(engine: FaultyTransport) -> MessageBroker:
+    return message_broker(engine, has_outbox=True)
+
+
+@pytest.fixture
+def others(engine: FaultyTransport) -> MessageBroker:
+    return message_broker(engine, has_outbox=True)
+
+
+def lose(worker_id: str) -> None:
+    WorkerProcess.objects.filter(id=worker_id).delete()
+
+
+def sent(broker: MessageBroker, count: int = 1, **changes: Any) -> list[Job]:
+    jobs = [job(**changes) for _ in range(count)]
+    broker.send(jobs)
+    return jobs
+
+
+# --- the engine does not answer the loop ----------------------------------------------------------------------------
+
+
+def test_messages_whose_claim_was_not_answered_are_found_again_though_nothing_else_waits(
+    engine: FaultyTransport, mine: MessageBroker
+) -> None:
+    (waiting,) = sent(mine)
+    engine.faults["claim"] = "after"
+    assert mine.claim("default", 10, ME) == []
+    assert engine.where() == {waiting.id: ME}
+
+    assert mine.ready_queues() == ["default"]
+    (claim,) = mine.claim("default", 10, ME)
+    assert claim.job.id == waiting.id
+
+
+def test_an_end_that_the_engine_did_not_hear_of_is_told_though_nothing_waits(
+    engine: FaultyTransport, mine: MessageBroker
+) -> None:
+    sent(mine)
+    outcome = success(*mine.claim("default", 10, ME))
+    engine.faults["ack"] = "before"
+    assert mine.settle([outcome], ME) == [outcome]
+
+    mine.ready_queues()
+
+    assert engine.where() == {}
+
+
+def test_what_is_held_is_not_given_back_by_a_look_after_an_outage(engine: FaultyTransport, mine: MessageBroker) -> None:
+    held, _ = sent(mine, 2)
+    mine.claim("default", 1, ME)
+    engine.faults["claim"] = "after"
+    mine.claim("default", 1, ME)
+
+    assert mine.ready_queues() == ["default"]
+
+    assert engine.where().pop(held.id) == ME
+    assert list(engine.where().values()).count("") == 1
