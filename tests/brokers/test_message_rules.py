@@ -92,3 +92,18 @@ def test_what_is_held_is_not_given_back_by_a_look_after_an_outage(engine: Faulty
 
     assert engine.where().pop(held.id) == ME
     assert list(engine.where().values()).count("") == 1
+
+
+# --- turns ----------------------------------------------------------------------------------------------------------
+
+
+def test_rows_and_messages_of_each_queue_take_turns_whatever_other_queues_do(mine: MessageBroker) -> None:
+    for name in ("a", "b"):
+        mine.send([job(queue_name=name) for _ in range(4)])
+        mine.send([job(queue_name=name) for _ in range(4)], in_store=True)
+
+    claimed: dict[str, list[bool]] = {"a": [], "b": []}
+    for name in ("a", "b") * 4:
+        claimed[name] += [claim.receipt.startswith("@") for claim in mine.claim(name, 1, ME)]
+
+    assert all(len(places) == 4 and sum(places) == 2 for places in claimed.values()), claimed

@@ -49,7 +49,7 @@ class MessageBroker(Broker):
         # Of the loop thread:
         self._engine = Engine(alias)
         self._messages = HeldMessages(transport, self._engine, self._inheritance.is_registered)
-        self._rows_first = False
+        self._messages_first: set[str] = set()  # queues whose rows have filled the last claim
         self._adopted: set[str] = set()  # ids of messages that the store must hold; any thread adds
 
     @property
@@ -139,12 +139,14 @@ class MessageBroker(Broker):
 
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         """Rows and messages take turns, because a thousand of the one must not keep one of the other waiting."""
-        self._rows_first = not self._rows_first
-        places = (self._claim_rows, self._claim_messages)
-        claims: list[Claim] = []
-        for place in places if self._rows_first else reversed(places):
-            if len(claims) < limit and sum([size_of(claim.job.payload) for claim in claims]) < HEAVIEST // 4:
-                claims += place(queue_name, limit - len(claims), worker_id)
+        places = [self._claim_rows, self._claim_messages]
+        if queue_name in self._messages_first:
+            places.reverse()
+        claims = places[0](queue_name, limit, worker_id)
+        if len(claims) < limit and sum([size_of(claim.job.payload) for claim in claims]) < HEAVIEST // 4:
+            claims += places[1](queue_name, limit - len(claims), worker_id)
+        else:  # the other place is the first of this queue's next claim
+            self._messages_first ^= {queue_name}
         wished = self._wishes.among([claim.job.id for claim in claims]) if claims else {}
         return judged(claims, wished) if wished else claims
 
