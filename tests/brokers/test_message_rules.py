@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import transaction
 
+from taskq_django.brokers.database.broker import DatabaseBroker
 from taskq_django.brokers.messages.broker import MessageBroker
+from taskq_django.exceptions import BrokerUnavailable
 from taskq_django.jobs import Job
-from taskq_django.models import WorkerProcess
+from taskq_django.models import QueuedJob, WorkerProcess
+from taskq_django.states import State
+from taskq_django.worker.maintenance import GONE
+from taskq_django.worker.rescue import settle_dead
 from tests.support.faulty_engine import FaultyTransport, message_broker, without_pauses
-from tests.support.messages import register, success
+from tests.support.messages import register, retry, success
 from tests.support.sending import job
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -107,3 +113,68 @@ def test_rows_and_messages_of_each_queue_take_turns_whatever_other_queues_do(min
         claimed[name] += [claim.receipt.startswith("@") for claim in mine.claim(name, 1, ME)]
 
     assert all(len(places) == 4 and sum(places) == 2 for places in claimed.values()), claimed
+
+
+# --- the outbox -----------------------------------------------------------------------------------------------------
+
+
+def standing_in(mine: MessageBroker, engine: FaultyTransport) -> Job:
+    """A job whose message is in the engine, and whose row is due, because the confirm was not heard."""
+    engine.faults["publish"] = "after"
+    with transaction.atomic():
+        (each,) = sent(mine)
+    QueuedJob.objects.update(status=State.READY)
+    return each
+
+
+def test_a_row_that_a_lost_host_held_is_asked_for_again(
+    engine: FaultyTransport, mine: MessageBroker, others: MessageBroker
+) -> None:
+    each = standing_in(mine, engine)
+    DatabaseBroker("default").claim("default", 1, OTHER)  # and its host is lost before it has asked
+    lose(OTHER)
+    ((_, held),) = others.orphans(HEIR).items()
+    settle_dead(others, OTHER, held, GONE)
+    row = QueuedJob.objects.get(id=each.id)
+    assert (row.attempts, row.losses, row.sender is None) == (1, 1, False)
+
+    claims = mine.claim("default", 10, ME)
+
+    assert [claim.receipt for claim in claims] == [f"@{ME}"]
+    assert not QueuedJob.objects.exists()
+
+
+def test_a_message_that_became_a_row_before_its_publish_was_answered_stays_that_row(
+    engine: FaultyTransport, mine: MessageBroker, others: MessageBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outside a transaction, where the row comes after the publish."""
+    jobs = [job(), job()]
+    publish = engine.publish
+
+    def run_at_once(*args: Any) -> None:
+        publish(*args)
+        others.settle([retry(claim) for claim in others.claim("default", 1, OTHER)], OTHER)
+        raise BrokerUnavailable("No answer.")
+
+    monkeypatch.setattr(engine, "publish", run_at_once)
+    mine.send(jobs)
+
+    rows = {str(row.id): row for row in QueuedJob.objects.all()}
+    assert [(rows[each.id].attempts, rows[each.id].sender is None) for each in jobs] == [(1, True), (0, False)]
+
+
+def test_of_a_bulk_only_what_was_not_confirmed_waits_in_the_store(
+    engine: FaultyTransport, mine: MessageBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, parts = engine.publish, iter([True, False])
+
+    def half(jobs: Any, within: float) -> Any:
+        if next(parts):
+            return publish(jobs, within)
+        raise BrokerUnavailable("It is away.", known=True)
+
+    monkeypatch.setattr(engine, "publish", half)
+    sent(mine, 1001)
+
+    assert len(engine.where()) == 1000
+    assert QueuedJob.objects.get().status == State.READY

@@ -6,15 +6,17 @@ Rows are locked in the order of their ids, as by whoever writes down what came o
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from django.db import IntegrityError
 from django.db.models import F, Q, QuerySet
 
 from ...jobs import Claim, Job
 from ...models import JobResult, QueuedJob
 from ...models.moments import DatabaseNow
 from ...states import State
+from ...store.stories import read_standings
 from .broker import DUE_IN, DatabaseBroker
 
 
@@ -29,6 +31,16 @@ class Outbox:
     def stand_in(self, jobs: Sequence[Job], sender: str) -> datetime:
         """Write rows of jobs that are about to leave, in the caller's transaction; returns when."""
         return self._rows.send(jobs, sender=sender)
+
+    def stand_in_late(self, jobs: Sequence[Job], sender: str) -> datetime:
+        """The same of jobs that the engine may have, and a worker may have begun: those that the store knows stay."""
+        while True:
+            known = self._rows.own(lambda _: read_standings([job.id for job in jobs], self._rows.database))
+            left = [job for job in jobs if job.id not in known]
+            try:
+                return self.stand_in(left, sender) if left else datetime.now(UTC)
+            except IntegrityError:  # one of them has just become a row
+                continue
 
     def renew(self, ids: Collection[str], sender: str) -> set[str]:
         """Put off the rows that still stand in for this publish; returns their ids. The others have gone on."""

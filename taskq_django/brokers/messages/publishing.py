@@ -75,13 +75,18 @@ class Publisher:
         return datetime.now(UTC)
 
     def _publish_now(self, jobs: Sequence[Job]) -> datetime:
+        if self._outbox is None:
+            return self._publish(jobs)
+        # Each part by itself: of one that the engine has confirmed no row may stand in.
+        moments = [self._publish_or_keep(self._outbox, part) for part in _parts(jobs)]
+        return moments[0]
+
+    def _publish_or_keep(self, outbox: Outbox, jobs: Sequence[Job]) -> datetime:
         try:
             return self._publish(jobs)
         except BrokerUnavailable as error:
-            if self._outbox is None:
-                raise
             logger.warning("%s; %d jobs wait in the store instead", one_line(error), len(jobs))
-            return self._rows.send(jobs) if error.known else self._outbox.stand_in(jobs, str(uuid4()))
+            return self._rows.send(jobs) if error.known else outbox.stand_in_late(jobs, str(uuid4()))
 
     def _publish(self, jobs: Sequence[Job]) -> datetime:
         """In parts, because each has its own time for an answer: a bulk may take longer than one request should."""
