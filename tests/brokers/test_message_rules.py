@@ -14,7 +14,7 @@ from taskq_django.jobs import Job
 from taskq_django.models import QueuedJob, WorkerProcess
 from taskq_django.states import State
 from taskq_django.worker.maintenance import GONE
-from taskq_django.worker.rescue import settle_dead
+from taskq_django.worker.rescue import Death, rescue, settle_dead
 from tests.support.faulty_engine import FaultyTransport, message_broker, without_pauses
 from tests.support.messages import register, retry, success
 from tests.support.sending import job
@@ -178,3 +178,35 @@ def test_of_a_bulk_only_what_was_not_confirmed_waits_in_the_store(
 
     assert len(engine.where()) == 1000
     assert QueuedJob.objects.get().status == State.READY
+
+
+# --- whose process has died -----------------------------------------------------------------------------------------
+
+
+def test_what_an_heir_held_that_has_died_goes_to_the_next_heir(
+    engine: FaultyTransport, mine: MessageBroker, others: MessageBroker
+) -> None:
+    (each,) = sent(mine)
+    mine.claim("default", 1, ME)
+    lose(ME)
+    assert list(others.orphans(OTHER)) == [ME]
+    lose(OTHER)
+
+    ((dead, held),) = message_broker(engine).orphans(HEIR).items()
+
+    assert dead == OTHER
+    assert [(claim.job.id, claim.receipt) for claim, _ in held] == [(each.id, f"@{HEIR}")]
+
+
+def test_messages_of_a_dead_process_are_rescued_though_the_store_refuses_its_rows(
+    engine: FaultyTransport, mine: MessageBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent(mine)
+    mine.send([job()], in_store=True)
+    begun = [claim.job.id for claim in mine.claim("default", 2, ME)]
+    monkeypatch.setattr(DatabaseBroker, "settle", lambda *args, **more: [])
+
+    assert rescue(mine, ME, Death(cause="signal SIGKILL", begun=begun), HEIR) == 1
+
+    assert engine.where() == {}
+    assert QueuedJob.objects.get(status=State.READY).crashes == 1

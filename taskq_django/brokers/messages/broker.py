@@ -248,8 +248,6 @@ class MessageBroker(Broker):
 
     def orphans(self, heir: str, dead: str | None = None) -> dict[str, list[tuple[Claim, float]]]:
         found = self._rows.orphans(heir, dead)
-        if found and dead is not None:
-            return found  # rows first: they need no engine, and whoever asks asks again
         try:
             messages = (
                 self._inheritance.of_lost_hosts(heir) if dead is None else {dead: self._inheritance.of(dead, heir)}
@@ -257,7 +255,7 @@ class MessageBroker(Broker):
         except BrokerUnavailable:
             if not found:
                 raise
-            return found
+            return found  # rows need no engine, and whoever asks asks again
         for each, held in messages.items():
             wished = self._wishes.confirmed([claim.job.id for claim, _ in held])
             claims = judged([claim for claim, _ in held], wished)

@@ -26,7 +26,7 @@ class Message:
     published_at: float  # POSIX seconds
     number: float  # its place among those of its rank
     holder: str = ""  # the process that holds it
-    claimed_by: str = ""  # and the one that claimed it; another one where it was inherited
+    claimed_by: str = ""  # and the one that claimed it; where it was inherited: the one that held it before
     claimed_at: float = 0.0
 
 
@@ -139,8 +139,8 @@ class MemoryTransport(Transport):
             self._workers.discard(dead)
             self._workers.add(heir)
             for message in self._messages.values():
-                if message.holder == dead:
-                    message.holder = heir
+                if message.holder == dead != heir:
+                    message.holder, message.claimed_by = heir, dead  # nobody asks for those before it any more
             return [
                 (self._claim_of(id_, message), time.time() - message.claimed_at)
                 for id_, message in self._messages.items()
