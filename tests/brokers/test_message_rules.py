@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from django.db import transaction
 
+from taskq_django import control
 from taskq_django.brokers.database.broker import DatabaseBroker
 from taskq_django.brokers.messages.broker import MessageBroker
 from taskq_django.exceptions import BrokerUnavailable
 from taskq_django.jobs import Job
-from taskq_django.models import QueuedJob, WorkerProcess
+from taskq_django.models import CancelWish, QueuedJob, WorkerProcess
 from taskq_django.states import State
 from taskq_django.worker.maintenance import GONE
 from taskq_django.worker.rescue import Death, rescue, settle_dead
@@ -210,3 +211,24 @@ def test_messages_of_a_dead_process_are_rescued_though_the_store_refuses_its_row
 
     assert engine.where() == {}
     assert QueuedJob.objects.get(status=State.READY).crashes == 1
+
+
+# --- wishes ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_settled_counts_though_its_wish_cannot_be_removed(
+    engine: FaultyTransport, mine: MessageBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (each,) = sent(mine)
+    assert control.cancel([each.id], mine).asked == {each.id}
+    (claim,) = mine.claim("default", 1, ME)
+    assert claim.verdict == State.CANCELLED
+
+    def away(*args: Any) -> None:
+        raise BrokerUnavailable("The store is away.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mine._wishes, "forget", away)
+        outcome = success(claim)
+        assert mine.settle([outcome], ME) == [outcome]
+    assert CancelWish.objects.exists()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from time import monotonic
 
 from django.db.models import QuerySet
 
+from ...exceptions import BrokerUnavailable
 from ...jobs import Claim, Outcome, Released, Retried
 from ...models import CancelWish
 from ...models.moments import DatabaseNow
@@ -35,10 +37,14 @@ class Wishes:
         self._rows.own(lambda _: self._all.filter(job_id__in=ids)._raw_delete(self._rows.database), writes=True)
 
     def forget_ended(self, outcomes: Iterable[Outcome]) -> None:
-        """Of these jobs that have ended; what is missed here, maintenance finds."""
-        ended = {o.claim.job.id for o in outcomes if not isinstance(o, Released | Retried)} if self.seen() else set()
-        if ids := self._seen.intersection(ended):
-            self.forget(ids)
+        """Of these jobs that have ended; what is missed here, maintenance finds.
+
+        Raises nothing where the store is away: what has ended would be settled again, whose messages have moved on.
+        """
+        with suppress(BrokerUnavailable):
+            ended = {o.claim.job.id for o in outcomes if not isinstance(o, Released | Retried)}
+            if ids := self.seen() & ended:
+                self.forget(ids)
 
     def among(self, ids: Collection[str]) -> dict[str, str]:
         """Of these jobs those that are to be cancelled, with the reason. Costs a query a second, while there are none.
