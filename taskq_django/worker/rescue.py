@@ -10,10 +10,12 @@ from typing import Any
 
 from ..backoff import Backoff
 from ..brokers import Broker
+from ..exceptions import PayloadError
 from ..jobs import Claim, Counter, Discarded, Failed, Failure, Outcome, Released, Retried
 from ..registry import registry
 from ..states import State
 from ..tasks import Task
+from .failures import failure_of
 from .finisher import log_end, settle
 
 logger = logging.getLogger("taskq_django.worker")
@@ -69,8 +71,11 @@ def outcome_of(claim: Claim, age: float, death: Death) -> Outcome:
     runs_once = claim.has_begun or (task is not None and not task.rerun_on_crash)
     if not _may_have_begun(claim, runs_once, death):
         return Released(claim, began=False)
+    if claim.verdict == State.FAILED:
+        return Failed(claim, now - age, now, failure_of(PayloadError(claim.reason)))
     if claim.verdict:
-        return Discarded(claim, now - age, now, State(claim.verdict), "cancelled; its process has ended")
+        reason = claim.reason or f"{claim.verdict.lower()}; its process has ended"
+        return Discarded(claim, now - age, now, State(claim.verdict), reason)
     if id_ in death.overdue:
         return _timed_out(claim, now - age, now, task)
     if death.is_ours and not runs_once:

@@ -11,9 +11,11 @@ from taskq_django import control
 from taskq_django.brokers.database.broker import DatabaseBroker
 from taskq_django.brokers.messages.broker import MessageBroker
 from taskq_django.exceptions import BrokerUnavailable
-from taskq_django.jobs import Job
-from taskq_django.models import CancelWish, QueuedJob, WorkerProcess
+from taskq_django.jobs import Job, new_id
+from taskq_django.models import CancelWish, JobResult, QueuedJob, WorkerProcess
+from taskq_django.models.moments import DatabaseNow
 from taskq_django.states import State
+from taskq_django.store import pruning
 from taskq_django.worker.maintenance import GONE
 from taskq_django.worker.rescue import Death, rescue, settle_dead
 from tests.support.faulty_engine import FaultyTransport, message_broker, without_pauses
@@ -213,6 +215,26 @@ def test_messages_of_a_dead_process_are_rescued_though_the_store_refuses_its_row
     assert QueuedJob.objects.get(status=State.READY).crashes == 1
 
 
+@pytest.mark.parametrize(
+    ("body", "state", "message"),
+    [(b"garbage", State.FAILED, "no job of taskq_django"), (None, State.EXPIRED, "expired; its process has ended")],
+    ids=["garbage", "expired"],
+)
+def test_what_ends_unrun_ends_so_although_its_process_is_lost(
+    engine: FaultyTransport, mine: MessageBroker, others: MessageBroker, body: bytes | None, state: State, message: str
+) -> None:
+    engine.put(new_id(), body, "default") if body else sent(mine, expires_us=0)
+    mine.claim("default", 1, ME)
+    lose(ME)
+
+    for dead, held in others.orphans(HEIR).items():
+        settle_dead(others, dead, held, GONE)
+
+    result = JobResult.objects.get()
+    assert result.status == state
+    assert message in result.message
+
+
 # --- wishes ---------------------------------------------------------------------------------------------------------
 
 
@@ -232,3 +254,16 @@ def test_what_was_settled_counts_though_its_wish_cannot_be_removed(
         outcome = success(claim)
         assert mine.settle([outcome], ME) == [outcome]
     assert CancelWish.objects.exists()
+
+    assert pruning.prune_batch("default") == 1
+    assert not CancelWish.objects.exists()
+
+
+def test_a_wish_outlives_no_job_that_left_no_trace(mine: MessageBroker) -> None:
+    waiting, gone = sent(mine, 2)
+    control.cancel([waiting.id, gone.id], mine)
+    CancelWish.objects.filter(job_id=gone.id).update(asked_at=DatabaseNow(-3600 * 24 * 365))
+
+    assert pruning.prune_batch("default") == 1
+
+    assert str(CancelWish.objects.get().job_id) == waiting.id
