@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef, QuerySet
 
 from ..conf import taskq_settings
-from ..models import JobAttempt, JobResult, QueuedJob, ScheduleRun
+from ..models import CancelWish, JobAttempt, JobResult, QueuedJob, ScheduleRun
 from ..models.moments import DatabaseNow, as_orm_has
 from ..registry import registry
 from ..states import FINAL, State
@@ -29,7 +29,8 @@ _looked_to: dict[str, UUID] = {}
 
 
 def prune_batch(database: str) -> int:
-    """Remove up to AT_ONCE results, or else runs of schedules, or failed attempts without a story; returns how many.
+    """Remove up to AT_ONCE results, or else runs of schedules, failed attempts without a story, or wishes to cancel
+    what has ended; returns how many.
 
     It looks at a bounded number of failed attempts, and the next call goes on behind them. Raises what the database
     raises.
@@ -45,7 +46,7 @@ def prune_batch(database: str) -> int:
                 attempts = JobAttempt.objects.using(database).filter(job_id__in=ids).exclude(Exists(live))
                 attempts.only("id").delete()
             return len(ids)
-    return _prune_runs(database) or _prune_attempts(database)
+    return _prune_runs(database) or _prune_attempts(database) or _prune_wishes(database)
 
 
 def prune_all(database: str) -> int:
@@ -112,6 +113,18 @@ def _prune_attempts(database: str) -> int:
         return 0
     with own_transaction(database):
         return JobAttempt.objects.using(database).filter(job_id__in=gone).only("id").delete()[0]
+
+
+def _prune_wishes(database: str) -> int:
+    """What ends a job removes its wish; not if its process dies between the two, or if another hand was faster."""
+    wishes = CancelWish.objects.using(database)
+    ended = Exists(JobResult.objects.using(database).filter(id=OuterRef("job_id")))
+    ids = list(wishes.filter(ended).values_list("job_id", flat=True)[:AT_ONCE])
+    kept = taskq_settings().results.keep_failures
+    if not ids and kept is not None:  # a success that keeps no result has left no trace
+        ids = list(wishes.filter(asked_at__lt=DatabaseNow(-kept)).values_list("job_id", flat=True)[:AT_ONCE])
+    with own_transaction(database):
+        return wishes.filter(job_id__in=ids).delete()[0] if ids else 0
 
 
 def first_id(moment: float) -> UUID:
