@@ -190,6 +190,6 @@ def test_its_result_is_removed_when_it_is_old_and_the_attempts_of_the_live_job_s
     assert sum(query["sql"].startswith("DELETE") for query in queries) == 2  # one for each table
     assert QueuedJob.objects.filter(id=moved).exists()
     assert run_all() == 2
-    result = read_results([moved], "default")[moved]
+    result = read_results([moved], broker)[moved]
     assert (result.get(), len(result.errors), result.worker_ids[0]) == (3, 1, "w0")
     assert not JobAttempt.objects.filter(job_id=other).exists()

@@ -247,17 +247,19 @@ class DatabaseBroker(Broker):
         return True
 
     def _asked(self, question: Callable[[], T]) -> T:
-        """Of a thread that may not have used its connection for long; not asked again when it lost against another."""
+        """Of a thread that may not have used its connection for long, or has put its autocommit off."""
         replace_lost(self.database)
-        return self.own(lambda _: question(), most=1)
+        return self.own(lambda _: question(), is_loops=False)
 
-    def own(self, act: Callable[[CursorWrapper], T], *, writes: bool = False, most: int = TRIES) -> T:
+    def own(self, act: Callable[[CursorWrapper], T], *, writes: bool = False, is_loops: bool = True) -> T:
         """Run a transaction that is ours, again when it lost against another's; never one of a caller's.
 
         ``writes``: by more than one statement, or where the dialect wants a transaction for every write.
         """
         connection, dialect = self.connection, self.dialect
-        is_callers = in_transaction(connection)
+        # A loop's connection that broke while it was made has no autocommit either, and is in nobody's transaction.
+        is_callers = connection.in_atomic_block if is_loops else in_transaction(connection)
+        most = TRIES if is_loops else 1  # people are told that somebody was faster
         for tries in range(1, most + 1):
             try:
                 with dialect.transaction(connection) if writes else nullcontext(), connection.cursor() as cursor:

@@ -33,7 +33,7 @@ class Command(BaseCommand):
             for id_ in sorted(done.ended):
                 self.stdout.write(f"{id_}: cancelled")
             for id_ in sorted(done.asked):
-                self.stdout.write(f"{id_}: runs; its worker will end it")
+                self.stdout.write(f"{id_}: its worker will end it")
             ended_before |= done.ended_before
             left = left - done.ended - done.asked - done.ended_before
         unheard = [f"Had ended already: {', '.join(sorted(ended_before))}."] if ended_before else []
