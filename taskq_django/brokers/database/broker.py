@@ -26,7 +26,7 @@ from ...states import State
 from ...store.connections import OUTAGE, code_of, in_transaction, lacks_table, let_go, replace_lost
 from ...store.dialects.base import Dialect
 from ...store.dialects.bells import RING_PAUSE
-from ...store.dialects.vendors import dialect_of, recorder_of
+from ...store.dialects.vendors import dialect_of, messages_of
 from ...store.stories import Standing, read_standings
 from ...store.weights import LIGHT, cut, light_groups
 from ..base import Broker, Cancelled, Depth, Found
@@ -159,18 +159,18 @@ class DatabaseBroker(Broker):
     ) -> bool:
         """Write down what came of messages. False: their holder is not registered any more, and nothing was written.
 
-        As ``Recorder.record``, and raises as ``settle``. ``forget``: ids of jobs whose wishes to be cancelled go too.
+        As ``Messages.record``, and raises as ``settle``. ``forget``: ids of jobs whose wishes to be cancelled go too.
         """
-        recorder = recorder_of(self.connection)
+        messages = messages_of(self.connection)
 
         def write(cursor: CursorWrapper) -> bool:
-            is_there = recorder.record(cursor, outcomes, holder, author, sweep)
+            is_there = messages.record(cursor, outcomes, holder, author, sweep)
             if is_there and forget:
-                recorder.forget_wishes(cursor, forget)
+                messages.forget_wishes(cursor, forget)
             return is_there
 
         succeeded = not forget and all(isinstance(o, Succeeded) for o in outcomes)
-        alone = succeeded and "record" in recorder.one_statement and not self.connection.in_atomic_block
+        alone = succeeded and "record" in messages.one_statement and not self.connection.in_atomic_block
         with refusals(outcomes, self.database):
             return self.own(write, writes=not alone)
 

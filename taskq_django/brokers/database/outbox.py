@@ -5,7 +5,7 @@ Rows are locked in the order of their ids, as by whoever writes down what came o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,8 @@ from ...jobs import Claim, Job
 from ...models import JobResult, QueuedJob
 from ...models.moments import DatabaseNow
 from ...states import State
+from ...store.dialects.messages.base import SentChange
+from ...store.dialects.vendors import messages_of
 from ...store.stories import read_standings
 from .broker import DUE_IN, DatabaseBroker
 
@@ -44,30 +46,22 @@ class Outbox:
 
     def renew(self, ids: Collection[str], sender: str) -> set[str]:
         """Put off the rows that still stand in for this publish; returns their ids. The others have gone on."""
-        return self._change(
-            ids, sender, lambda rows: rows.update(status=State.SCHEDULED, available_at=DatabaseNow(DUE_IN))
-        )
+        return self._change("renew", ids, sender, DUE_IN)
 
     def confirmed(self, ids: Collection[str], sender: str) -> set[str]:
         """The engine has these: remove their rows, but for those that a worker looks at; returns the ids."""
-        return self._change(ids, sender, lambda rows: rows._raw_delete(rows.db))
+        return self._change("remove", ids, sender)
 
     def surely_not_sent(self, ids: Collection[str], sender: str) -> set[str]:
         """The engine has none of these, so they are jobs of the store as any other, ready at once."""
-        return self._change(
-            ids, sender, lambda rows: rows.update(status=State.READY, available_at=DatabaseNow(), sender=None)
+        return self._change("keep", ids, sender)
+
+    def _change(self, change: SentChange, ids: Collection[str], sender: str, seconds: float = 0.0) -> set[str]:
+        messages = messages_of(self._rows.connection)
+        alone = "change_sent" in messages.one_statement
+        return self._rows.own(
+            lambda cursor: messages.change_sent(cursor, change, ids, sender, seconds), writes=not alone
         )
-
-    def _change(self, ids: Collection[str], sender: str, act: Callable[[QuerySet[QueuedJob]], Any]) -> set[str]:
-        rows = self._all.filter(id__in=ids, sender=sender).exclude(status=State.RUNNING).order_by("id")
-
-        def change(_: object) -> set[str]:
-            found = list(rows.select_for_update().values_list("id", flat=True))
-            if found:
-                act(self._all.filter(id__in=found))
-            return {str(id_) for id_ in found}
-
-        return self._rows.own(change, writes=True)
 
     def standing_in(self, ids: Collection[str]) -> set[str]:
         """Those of the ids whose row stands in for a message."""

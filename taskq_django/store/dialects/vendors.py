@@ -6,19 +6,19 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...exceptions import ConfigurationError
 from .base import Dialect
+from .messages.base import Messages
+from .messages.mysql import MySQLMessages
+from .messages.postgresql import PostgreSQLMessages
+from .messages.sqlite import SQLiteMessages
 from .mysql import MySQL
 from .postgresql import PostgreSQL
-from .recording.base import Recorder
-from .recording.mysql import MySQLRecorder
-from .recording.postgresql import PostgreSQLRecorder
-from .recording.sqlite import SQLiteRecorder
 from .sqlite import SQLite
 
 DIALECTS: dict[str, Dialect] = {"mysql": MySQL(), "postgresql": PostgreSQL(), "sqlite": SQLite()}
-RECORDERS: dict[str, Recorder] = {
-    "mysql": MySQLRecorder(DIALECTS["mysql"]),
-    "postgresql": PostgreSQLRecorder(DIALECTS["postgresql"]),
-    "sqlite": SQLiteRecorder(DIALECTS["sqlite"]),
+MESSAGES: dict[str, Messages] = {
+    "mysql": MySQLMessages(DIALECTS["mysql"]),
+    "postgresql": PostgreSQLMessages(DIALECTS["postgresql"]),
+    "sqlite": SQLiteMessages(DIALECTS["sqlite"]),
 }
 
 
@@ -36,5 +36,5 @@ def dialect_of(connection: BaseDatabaseWrapper) -> Dialect:
         ) from None
 
 
-def recorder_of(connection: BaseDatabaseWrapper) -> Recorder:
-    return RECORDERS[connection.vendor]
+def messages_of(connection: BaseDatabaseWrapper) -> Messages:
+    return MESSAGES[connection.vendor]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
 
+import orjson
 from django.db.backends.utils import CursorWrapper
 
-from ....jobs import Ended, Released, Retried
+from ....jobs import Ended, Released, Retried, dashed
 from ..base import JOB, JOB_COLUMNS, RESULT, RESULT_COLUMNS, RESULT_CONFLICT
 from ..records import result_record, row_record
 from ..sqlite import as_text
-from .base import IS_EARLIER, ROW_CONFLICT, WORKER, Recorder
+from .base import IS_EARLIER, IS_SENT, KEPT, RENEWED, ROW_CONFLICT, WORKER, Messages, SentChange
 
 HOLDER = f"SELECT 1 FROM {WORKER} WHERE id = %s"
 
@@ -28,7 +29,17 @@ INSERT INTO {JOB} ({JOB_COLUMNS.format(rank="rank")})
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, NULL, NULL, %s, %s, %s, %s, %s, %s, %s) {ROW_CONFLICT}"""
 
 
-class SQLiteRecorder(Recorder):
+_MINE = f"WHERE id IN (SELECT value FROM json_each(%s)) AND {IS_SENT} RETURNING id"
+CHANGES: dict[SentChange, str] = {
+    "renew": f"UPDATE {JOB} SET {RENEWED.format('%s')} {_MINE}",
+    "remove": f"DELETE FROM {JOB} {_MINE}",
+    "keep": f"UPDATE {JOB} SET {KEPT.format('%s')} {_MINE}",
+}
+
+
+class SQLiteMessages(Messages):
+    one_statement = frozenset({"change_sent"})
+
     def end(
         self,
         cursor: CursorWrapper,
@@ -51,6 +62,14 @@ class SQLiteRecorder(Recorder):
     def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Released]) -> None:
         now, at = monotonic(), datetime.now(UTC)
         cursor.executemany(PUT_BACK, [_row(row_record(outcome, now), at) for outcome in outcomes])
+
+    def change_sent(
+        self, cursor: CursorWrapper, change: SentChange, ids: Collection[str], sender: str, seconds: float = 0.0
+    ) -> set[str]:
+        due = [] if change == "remove" else [as_text(datetime.now(UTC) + timedelta(seconds=seconds))]
+        keys = orjson.dumps([id_.replace("-", "") for id_ in ids]).decode()
+        cursor.execute(CHANGES[change], [*due, keys, sender.replace("-", "")])
+        return {dashed(id_) for (id_,) in cursor.fetchall()}
 
 
 def _hex(record: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from time import monotonic
 
 from django.db.backends.utils import CursorWrapper
@@ -12,7 +12,7 @@ from ...limits import limits_of
 from ..base import JOB, JOB_COLUMNS, RESULT, RESULT_COLUMNS, RESULT_CONFLICT
 from ..postgresql import NOW, milliseconds
 from ..records import as_json, result_record, row_record
-from .base import IS_EARLIER, ROW_CONFLICT, WORKER, Recorder
+from .base import IS_EARLIER, IS_SENT, KEPT, RENEWED, ROW_CONFLICT, WORKER, Messages, SentChange
 
 
 def _moment(microseconds: str) -> str:
@@ -43,7 +43,7 @@ o AS MATERIALIZED (
   FROM o WHERE keep {RESULT_CONFLICT})
 SELECT COUNT(*) FROM me"""
 
-# A DELETE by itself locks in the order of its scan.
+# Locked first, because a write by itself locks in the order of its scan.
 _SWEPT = f"""locked AS MATERIALIZED (
   SELECT id FROM {JOB} WHERE id = ANY(ARRAY(SELECT id FROM o)) ORDER BY id FOR UPDATE),
 swept AS (
@@ -66,8 +66,20 @@ FROM json_to_recordset(%s) AS o(id uuid, task_path text, backend text, queue_nam
 {ROW_CONFLICT}"""
 
 
-class PostgreSQLRecorder(Recorder):
-    one_statement = frozenset({"record"})
+_SENT = f"""
+WITH mine AS MATERIALIZED (
+  SELECT id FROM {JOB} WHERE id = ANY(%s::uuid[]) AND {IS_SENT} ORDER BY id FOR UPDATE)
+{{}} WHERE id = ANY(ARRAY(SELECT id FROM mine)) RETURNING id::text"""
+_DUE = f"{NOW} + %s * interval '1 second'"
+CHANGES: dict[SentChange, str] = {
+    "renew": _SENT.format(f"UPDATE {JOB} SET {RENEWED.format(_DUE)}"),
+    "remove": _SENT.format(f"DELETE FROM {JOB}"),
+    "keep": _SENT.format(f"UPDATE {JOB} SET {KEPT.format(_DUE)}"),
+}
+
+
+class PostgreSQLMessages(Messages):
+    one_statement = frozenset({"record", "change_sent"})
 
     def end(
         self,
@@ -91,3 +103,9 @@ class PostgreSQLRecorder(Recorder):
     def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Released]) -> None:
         now = monotonic()
         cursor.execute(PUT_BACK, [as_json([row_record(outcome, now) for outcome in outcomes])])
+
+    def change_sent(
+        self, cursor: CursorWrapper, change: SentChange, ids: Collection[str], sender: str, seconds: float = 0.0
+    ) -> set[str]:
+        cursor.execute(CHANGES[change], [list(ids), sender, *([] if change == "remove" else [seconds])])
+        return {id_ for (id_,) in cursor.fetchall()}

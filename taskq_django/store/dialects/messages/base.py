@@ -1,4 +1,4 @@
-"""What a recorder must do, and what all of them share.
+"""What a store must do for jobs that an engine carries, and what all databases share.
 
 A message has no row and no token. Its fence is the row of the process that holds it: while this row is there and
 locked, nobody has counted the process as dead, and what it writes is heard of by who comes after it.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from operator import attrgetter
+from typing import Literal
 
 from django.db.backends.utils import CursorWrapper
 
@@ -29,16 +30,22 @@ ROW_CONFLICT = (
     f"WHERE {IS_EARLIER.format('excluded.attempts')}"
 )
 
+SentChange = Literal["renew", "remove", "keep"]
+# The condition beside the ids, and what is set; the moments are the vendors'.
+IS_SENT = "sender = %s AND status <> 'RUNNING'"
+RENEWED = "status = 'SCHEDULED', available_at = {}"
+KEPT = "status = 'READY', available_at = {}, sender = NULL"
+
 by_id = attrgetter("claim.job.id")
 
 
-class Recorder(ABC):
+class Messages(ABC):
     """The statements of one database vendor, beside those of its dialect. Stateless, as a Dialect is.
 
     What gets a cursor runs in a transaction that the caller has begun, unless it is named in ``one_statement``.
     """
 
-    # The methods that write by one statement, which needs no transaction round it: ``record`` of successes alone.
+    # The methods that write by one statement, which needs no transaction round it; ``record`` of successes alone does.
     one_statement: frozenset[str] = frozenset()
 
     def __init__(self, dialect: Dialect) -> None:
@@ -85,6 +92,16 @@ class Recorder(ABC):
     @abstractmethod
     def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Released]) -> None:
         """Write rows, in the order of their ids, over those that are earlier."""
+
+    @abstractmethod
+    def change_sent(
+        self, cursor: CursorWrapper, change: SentChange, ids: Collection[str], sender: str, seconds: float = 0.0
+    ) -> set[str]:
+        """Change the rows with these ids that stand in for this publish and that nobody holds; returns their ids.
+
+        They are locked in the order of their ids. ``renew``: due in so many seconds; ``remove``; ``keep``: rows that
+        stand in for nothing, ready in so many seconds.
+        """
 
     def forget_wishes(self, cursor: CursorWrapper, ids: Collection[str]) -> None:
         """Remove the wishes to cancel these jobs."""

@@ -5,7 +5,7 @@ So what is locked is read first, in the order of the key; what is earlier is rem
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from time import monotonic
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..base import JOB, JOB_COLUMNS, RESULT, RESULT_COLUMNS
 from ..mysql import BY_KEY, EPOCH, NOW, REMOVE
 from ..packets import ID, TEXT, as_json, hexed, json_groups, places, table, taken_out, write_heavy
 from ..records import result_record, row_record
-from .base import WORKER, Recorder
+from .base import IS_SENT, KEPT, RENEWED, WORKER, Messages, SentChange
 
 HOLDER = f"SELECT 1 FROM {WORKER} {BY_KEY} WHERE id = %s LOCK IN SHARE MODE"
 ROWS = f"SELECT id, attempts, sender IS NOT NULL FROM {JOB} {BY_KEY} WHERE id IN {{}} FOR UPDATE"
@@ -61,7 +61,15 @@ SELECT id, task_path, backend, queue_name, IF(delay > 0, 'SCHEDULED', 'READY'), 
 FROM {_BACK} ON DUPLICATE KEY UPDATE payload = {JOB}.payload"""
 
 
-class MySQLRecorder(Recorder):
+SENT = f"SELECT id FROM {JOB} {BY_KEY} WHERE id IN {{}} AND {IS_SENT} FOR UPDATE"
+_DUE = f"{NOW} + INTERVAL %s MICROSECOND"
+CHANGES: dict[SentChange, str] = {
+    "renew": f"UPDATE {JOB} {BY_KEY} SET {RENEWED.format(_DUE)} WHERE id IN ",
+    "keep": f"UPDATE {JOB} {BY_KEY} SET {KEPT.format(_DUE)} WHERE id IN ",
+}
+
+
+class MySQLMessages(Messages):
     def end(
         self,
         cursor: CursorWrapper,
@@ -89,6 +97,21 @@ class MySQLRecorder(Recorder):
             cursor.execute(PUT_BACK, [text])
         for name, texts in heavy.items():  # a row that has stayed has the same ones
             write_heavy(cursor, JOB, name, texts)
+
+    def change_sent(
+        self, cursor: CursorWrapper, change: SentChange, ids: Collection[str], sender: str, seconds: float = 0.0
+    ) -> set[str]:
+        if not ids:
+            return set()
+        keys = [id_.replace("-", "") for id_ in ids]
+        cursor.execute(SENT.format(places(keys)), [*keys, sender.replace("-", "")])
+        found = {dashed(id_) for (id_,) in cursor.fetchall()}
+        keys = [id_.replace("-", "") for id_ in found]
+        if keys and change == "remove":
+            cursor.execute(REMOVE, [as_json([{"id": key} for key in keys])])
+        elif keys:
+            cursor.execute(CHANGES[change] + places(keys), [int(seconds * 1e6), *keys])
+        return found
 
     def _remove_earlier(self, cursor: CursorWrapper, outcomes: Sequence[Outcome]) -> None:
         """Lock the rows of these jobs, and remove those that give way to what came of the message."""
