@@ -21,12 +21,16 @@ from django.urls import reverse
 from taskq_django import status
 from taskq_django.admin.filters import NEWEST
 from taskq_django.brokers.base import Broker
+from taskq_django.brokers.database.broker import DatabaseBroker
+from taskq_django.brokers.database.outbox import Outbox
 from taskq_django.compat import task_backends
 from taskq_django.conf import taskq_settings
-from taskq_django.jobs import Succeeded
+from taskq_django.jobs import Claim, Outcome, Succeeded
 from taskq_django.models import JobAttempt, JobResult, PausedQueue, QueuedJob
 from taskq_django.store import pruning
 from taskq_django.store.dialects.base import PROMOTED_AT_ONCE
+from taskq_django.store.ends import written
+from tests.support.messages import HOLDER, message, register, retry, success
 
 JOB, RESULT, ATTEMPT, PAUSED = (model._meta.db_table for model in (QueuedJob, JobResult, JobAttempt, PausedQueue))
 OURS = re.compile(rf"\b({JOB}|{RESULT}|{ATTEMPT})\b")
@@ -264,6 +268,57 @@ def test_a_statement_of_the_worker_reads_what_it_takes_by_its_index(
     read = read_by(lambda: act(broker))
     assert read.indexes <= indexes, "\n".join(read.plans)
     assert read.rows <= bound(rows), "\n".join(read.plans)
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+ATTEMPTS_OF = "taskq_attempt_number"
+SENDER = str(UUID(int=1))
+
+
+@dataclass
+class Messages:
+    """Claims of ids of which half have a live row, and what is asked of the store about them."""
+
+    broker: DatabaseBroker
+    claims: list[Claim]
+
+    @property
+    def ids(self) -> list[str]:
+        return [claim.job.id for claim in self.claims]
+
+    def record(self, outcome: Callable[[Claim], Outcome]) -> None:
+        assert self.broker.record([outcome(claim) for claim in self.claims], HOLDER, "w2", sweep=True)
+
+
+@pytest.fixture
+def messages(broker: Broker) -> Messages:
+    assert isinstance(broker, DatabaseBroker)
+    register(HOLDER)
+    ids = [f"019{half}0000-0000-7000-8000-{n:012x}" for half in "12" for n in range(1, BATCH // 2 + 1)]
+    QueuedJob.objects.filter(id__in=ids[: BATCH // 4]).update(sender=SENDER)
+    return Messages(broker, [message(id=id_) for id_ in ids])
+
+
+@pytest.mark.parametrize(
+    ("act", "indexes"),
+    [
+        (lambda messages: messages.record(success), {JOB_KEY, RESULT_KEY}),
+        (lambda messages: messages.record(retry), {JOB_KEY, RESULT_KEY, ATTEMPTS_OF}),
+        (lambda messages: written(messages.claims, "default"), {JOB_KEY, RESULT_KEY, ATTEMPTS_OF}),
+        (lambda messages: Outbox(messages.broker).renew(messages.ids, SENDER), {JOB_KEY}),
+        (lambda messages: Outbox(messages.broker).confirmed(messages.ids, SENDER), {JOB_KEY}),
+        (lambda messages: Outbox(messages.broker).surely_not_sent(messages.ids, SENDER), {JOB_KEY}),
+        (lambda messages: Outbox(messages.broker).with_sender(messages.claims), {JOB_KEY}),
+    ],
+    ids=["successes", "retries", "look", "renewal", "confirm", "not sent", "with sender"],
+)
+def test_a_statement_about_messages_finds_rows_by_their_ids(
+    act: Callable[[Messages], object], indexes: set[str], messages: Messages
+) -> None:
+    read = read_by(lambda: act(messages))
+    assert read.indexes <= indexes, "\n".join(read.plans)
+    assert read.rows <= bound(2 * BATCH), "\n".join(read.plans)
 
 
 # --- old results ------------------------------------------------------------------------------------------------------
