@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection
@@ -20,6 +20,7 @@ from taskq_django.jobs import Claim, Discarded, Failed, Outcome, Released, Succe
 from taskq_django.models import CancelWish, JobAttempt, JobResult, QueuedJob
 from taskq_django.models.moments import DatabaseNow
 from taskq_django.states import State
+from taskq_django.store import weights
 from taskq_django.store.ends import written
 from tests.support.messages import AUTHOR, ENQUEUED, HOLDER, failure, message, register, retry, success
 from tests.support.sending import FAILURE
@@ -274,6 +275,20 @@ def test_large_texts_arrive_whole(rows: DatabaseBroker) -> None:
         result = JobResult.objects.get()
         assert (result.payload, result.headers, result.return_value) == (large, '{"a":1}', large)
         assert QueuedJob.objects.get().payload == large
+
+
+def test_a_result_in_the_way_of_the_last_group_costs_no_text_of_the_first(
+    rows: DatabaseBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "HEAVIEST", 10_000)
+    value = '"' + "x" * 9_000 + '"'
+    claims = sorted((message(payload='"' + "y" * 4_000 + '"') for _ in range(6)), key=lambda claim: claim.job.id)
+    assert rows.record([success(claims[-1])], HOLDER, AUTHOR)
+
+    assert rows.record([success(claim, value) for claim in claims], HOLDER, AUTHOR)
+
+    values = dict(JobResult.objects.values_list("id", "return_value"))
+    assert [values[UUID(claim.job.id)] for claim in claims] == [value] * 5 + ["1"]
 
 
 def test_what_the_store_never_takes_is_refused_and_nothing_is_written(rows: DatabaseBroker) -> None:

@@ -5,7 +5,7 @@ Rows are locked in the order of their ids, as by whoever writes down what came o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,13 +90,18 @@ class Outbox:
             "attempts": F("attempts") - 1,
         }
         back |= dict.fromkeys(["token", "worker_id", "claimed_at", "begun_at"])
-        return self._rows.own(lambda _: self._held(claims).update(**back), writes=True) if claims else 0
+        return self._change_held(claims, lambda rows: rows.update(**back))
 
     def forget(self, claims: Sequence[Claim]) -> int:
         """Remove the rows that are held by these claims: their messages are there, or have ended."""
-        if not claims:
-            return 0
-        return self._rows.own(lambda _: self._held(claims)._raw_delete(self._rows.database), writes=True)
+        return self._change_held(claims, lambda rows: rows._raw_delete(rows.db))
+
+    def _change_held(self, claims: Sequence[Claim], act: Callable[[QuerySet[QueuedJob]], int]) -> int:
+        def change(_: object) -> int:
+            ids = list(self._held(claims).order_by("id").select_for_update().values_list("id", flat=True))
+            return act(self._all.filter(id__in=ids)) if ids else 0
+
+        return self._rows.own(change, writes=True) if claims else 0
 
     def _held(self, claims: Sequence[Claim]) -> QuerySet[QueuedJob]:
         ids_by_token: dict[str, list[str]] = {}

@@ -6,10 +6,11 @@ So what is locked is read first, in the order of the key; what is earlier is rem
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from time import monotonic
 from typing import Any
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.db.backends.utils import CursorWrapper
 
 from ....jobs import Ended, Outcome, Released, Retried, dashed
@@ -59,7 +60,6 @@ SELECT id, task_path, backend, queue_name, IF(delay > 0, 'SCHEDULED', 'READY'), 
        COALESCE({_moment("enqueued")}, {NOW}), NULL, NULL, payload, headers, tries, attempts, crashes, losses,
        COALESCE({_moment("started")}, {_age("began")})
 FROM {_BACK} ON DUPLICATE KEY UPDATE payload = {JOB}.payload"""
-
 
 SENT = f"SELECT id FROM {JOB} {BY_KEY} WHERE id IN {{}} AND {IS_SENT} FOR UPDATE"
 _DUE = f"{NOW} + INTERVAL %s MICROSECOND"
@@ -118,7 +118,7 @@ class MySQLMessages(Messages):
         if not outcomes:
             return
         attempts = {outcome.claim.job.id: outcome.claim.attempt for outcome in outcomes}
-        cursor.execute(ROWS.format(places(outcomes)), [id_.replace("-", "") for id_ in attempts])
+        cursor.execute(ROWS.format(places(list(attempts))), [id_.replace("-", "") for id_ in attempts])
         earlier = [
             {"id": str(id_).replace("-", "")}
             for id_, begun, stands_in in cursor.fetchall()
@@ -137,7 +137,10 @@ class MySQLMessages(Messages):
         heavy = {name: taken_out(records, name, "") for name in ("payload", "headers")}
         if not over:  # not into a result that stays; it has the same arguments, though
             heavy["return_value"] = taken_out(records, "value", None)
-        for text in json_groups(records):
-            cursor.execute(KEEP_OVER if over else KEEP, [author, text])
+        # A group that fails has written nothing; those before it, only what is not heavy.
+        again_from_here = transaction.atomic(using=cursor.db.alias) if heavy.get("return_value") else nullcontext()
+        with again_from_here:
+            for text in json_groups(records):
+                cursor.execute(KEEP_OVER if over else KEEP, [author, text])
         for name, texts in heavy.items():
             write_heavy(cursor, RESULT, name, texts)

@@ -65,7 +65,6 @@ FROM json_to_recordset(%s) AS o(id uuid, task_path text, backend text, queue_nam
      losses int, payload text)
 {ROW_CONFLICT}"""
 
-
 _SENT = f"""
 WITH mine AS MATERIALIZED (
   SELECT id FROM {JOB} WHERE id = ANY(%s::uuid[]) AND {IS_SENT} ORDER BY id FOR UPDATE)
