@@ -10,10 +10,8 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from taskq_django.brokers import broker_for
 from taskq_django.brokers.database.broker import DatabaseBroker
 from taskq_django.brokers.database.outbox import Outbox
-from taskq_django.conf import BackendOptions
 from taskq_django.exceptions import BrokerError
 from taskq_django.jobs import Claim, Failure, Job, Released, Retried, Succeeded
 from taskq_django.models import JobResult, QueuedJob
@@ -30,9 +28,7 @@ ME = "worker-1"
 
 @pytest.fixture
 def rows() -> DatabaseBroker:
-    broker = broker_for("default", BackendOptions())
-    assert isinstance(broker, DatabaseBroker)
-    return broker
+    return DatabaseBroker("default")
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ class DatabaseBroker(Broker):
             if back:
                 counted |= self.dialect.put_back(cursor, back)
             mine = [o for o in outcomes if o.claim.job.id in counted]
-            broken = [o for o in mine if isinstance(o, Failed | Retried)]
+            broken = rows.surely_begun([o for o in mine if isinstance(o, Failed | Retried)], self.database)
             if broken:
                 self.dialect.record_failures(cursor, broken, worker_id)
             return mine

@@ -20,6 +20,7 @@ from ...store.dialects.messages.base import SentChange
 from ...store.dialects.vendors import messages_of
 from ...store.stories import read_standings
 from .broker import DUE_IN, DatabaseBroker
+from .rows import standing_in
 
 
 class Outbox:
@@ -65,8 +66,7 @@ class Outbox:
 
     def standing_in(self, ids: Collection[str]) -> set[str]:
         """Those of the ids whose row stands in for a message."""
-        found = self._all.filter(id__in=ids, sender__isnull=False).values_list("id", flat=True)
-        return self._rows.own(lambda _: {str(id_) for id_ in found})
+        return self._rows.own(lambda _: standing_in(self._rows.database, ids))
 
     # --- who claims -------------------------------------------------------------------------------------------------
 

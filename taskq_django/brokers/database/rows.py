@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from django.db.models import Exists, OuterRef, QuerySet
 
-from ...jobs import Claim, Job
+from ...jobs import Claim, Failed, Job, Retried
 from ...models import PausedQueue, QueuedJob, WorkerProcess
 from ...models.moments import DatabaseNow
 from ...states import State
@@ -30,6 +30,21 @@ def held_rows(database: str, ids: Collection[str], worker_id: str) -> set[str]:
     """Those of the ids whose row this process holds."""
     held = QueuedJob.objects.using(database).filter(id__in=ids, worker_id=worker_id, status=State.RUNNING)
     return {str(id_) for id_ in held.values_list("id", flat=True)}
+
+
+def standing_in(database: str, ids: Collection[str]) -> set[str]:
+    """Those of the ids whose row stands in for a message."""
+    found = QueuedJob.objects.using(database).filter(id__in=ids, sender__isnull=False)
+    return {str(id_) for id_ in found.values_list("id", flat=True)}
+
+
+def surely_begun(outcomes: Sequence[Failed | Retried], database: str) -> list[Failed | Retried]:
+    """Those of which an attempt is recorded. Not of a row that was lost with its host and still stands in for a
+    message: it may not have begun, and the attempt of that number of the message would seem to have ended.
+    """
+    lost = [outcome.claim.job.id for outcome in outcomes if outcome.counts == "losses"]
+    doubtful = standing_in(database, lost) if lost else ()
+    return [outcome for outcome in outcomes if outcome.claim.job.id not in doubtful]
 
 
 def stranded(jobs: QuerySet[QueuedJob]) -> QuerySet[QueuedJob]:
