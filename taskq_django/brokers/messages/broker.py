@@ -152,8 +152,8 @@ class MessageBroker(Broker):
 
     def _claim_rows(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         claims = self._rows.claim(queue_name, limit, worker_id)
-        # What has run once is in no engine any more. Of a lost host nobody knows whether it has.
-        doubtful = self._outbox.with_sender([claim for claim in claims if claim.attempt == 1 or claim.job.losses])
+        # Of any attempt: where a host was lost with the row, nobody knows whether it had begun.
+        doubtful = self._outbox.with_sender(claims)
         return self._without_doubt(claims, doubtful) if doubtful else claims
 
     def _without_doubt(self, claims: Sequence[Claim], doubtful: Collection[str]) -> list[Claim]:
