@@ -17,7 +17,7 @@ from taskq_django.brokers.kombu.redis import RedisTransport
 from taskq_django.exceptions import BrokerError, BrokerUnavailable
 from taskq_django.jobs import Job
 from tests.support.proxy import FaultProxy
-from tests.support.redis_places import assert_whole
+from tests.support.redis_places import assert_whole, bodies, places
 from tests.support.redis_servers import Redis, started_or_skipped
 from tests.support.sending import job
 from tests.support.workers import ROOT
@@ -81,6 +81,7 @@ def test_a_list_that_is_none_stops_its_queue_and_loses_nothing_of_others(
             transport.publish([job(priority=2), job(priority=1), job()], 5.0)
 
         client.delete(f"{PREFIX}q:default:0")
+        assert set(places(client)) == bodies(client) == {each.id for each in jobs}
         assert ids(transport) == [each.id for each in jobs]
         assert assert_whole(client) == {each.id for each in jobs}
 

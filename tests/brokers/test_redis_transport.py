@@ -204,15 +204,15 @@ def test_thousands_are_released_in_their_order_and_acked(transport: RedisTranspo
 
 
 def test_what_a_worker_has_claimed_without_knowing_it_goes_back(transport: RedisTransport) -> None:
-    jobs = sent(transport, *(job() for _ in range(4)))
-    known, *_ = transport.claim("default", 3, "me")
+    jobs = sent(transport, *(job() for _ in range(801)))  # so many that a hash keeps them in no order
+    known, *_ = transport.claim("default", 800, "me")
     transport.claim("default", 1, "other")
     transport.inherit("other", "me")
 
-    assert transport.release_unanswered("me", {known.job.id, "unheard-of"}) == 2
+    assert transport.release_unanswered("me", {known.job.id, "unheard-of"}) == 799
 
-    assert ids_of(claimed(transport, "me")) == [jobs[1].id, jobs[2].id]
-    assert transport.find([jobs[3].id])[jobs[3].id].worker_id == "me"  # it was inherited, so it is no claim of its own
+    assert ids_of(claimed(transport, "me")) == [each.id for each in jobs[1:-1]]
+    assert transport.find([jobs[-1].id])[jobs[-1].id].worker_id == "me"  # inherited, so no claim of its own
 
 
 # --- inherit ------------------------------------------------------------------------------------------------------
