@@ -63,6 +63,11 @@ class Intake:
         """Those of brokers that can be asked."""
         return [bell for broker, bell in self._bells if self._reach.has(broker.alias)]
 
+    @property
+    def fds(self) -> list[int]:
+        """What can be read once a bell rings. None while there is no room: one that nobody answers goes on ringing."""
+        return [] if self._is_full or self._alone else [fd for bell in self.bells if (fd := bell.fd) is not None]
+
     def close(self) -> None:
         for _, bell in self._bells:
             bell.close()

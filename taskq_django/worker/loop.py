@@ -215,9 +215,8 @@ class Loop:
             if self._options.burst or self._is_held_up():
                 seconds = COMPANY
         seconds = min(seconds, self._reach.next_try_at - now)
-        fds = [fd for bell in self._intake.bells if (fd := bell.fd) is not None]
         # Looked at once the loop counts as asleep: what comes later wakes it.
-        readable = self.sleeper.sleep(seconds, [*fds, *self.lifelines], unless=self._has_enough)
+        readable = self.sleeper.sleep(seconds, [*self._intake.fds, *self.lifelines], unless=self._has_enough)
         if any(fd in self.lifelines for fd in readable):
             logger.warning("The supervisor is gone; stopping")
             self.lifelines = ()
