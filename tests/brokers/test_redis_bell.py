@@ -18,6 +18,8 @@ from tests.support.redis_servers import Redis, eventually
 from tests.support.sending import job
 from tests.support.workers import wait_for
 
+pytestmark = pytest.mark.once
+
 Transports = Callable[..., RedisTransport]
 LONG = 10.0  # seconds: for what is awaited
 SHORT = 0.15  # for what must not come

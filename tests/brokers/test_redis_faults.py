@@ -22,6 +22,8 @@ from tests.support.redis_servers import Redis, started_or_skipped
 from tests.support.sending import job
 from tests.support.workers import ROOT
 
+pytestmark = pytest.mark.once
+
 Transports = Callable[..., RedisTransport]
 PREFIX = "taskq:{default}:"
 

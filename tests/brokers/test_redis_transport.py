@@ -12,13 +12,15 @@ from taskq_django.brokers.base import Depth
 from taskq_django.brokers.kombu import redis as module
 from taskq_django.brokers.kombu.redis import RedisTransport
 from taskq_django.brokers.messages.transport import NotJoined
-from taskq_django.exceptions import BrokerError, BrokerUnavailable
+from taskq_django.exceptions import BrokerError, BrokerUnavailable, PayloadTooLarge
 from taskq_django.jobs import Claim, Job
 from taskq_django.states import State
 from taskq_django.store.weights import HEAVIEST
 from tests.support.redis_places import assert_whole
 from tests.support.redis_servers import Redis
 from tests.support.sending import as_sent, job
+
+pytestmark = pytest.mark.once
 
 SOON = 5.0
 
@@ -87,13 +89,14 @@ def test_many_jobs_and_heavy_ones_go_in_parts(transport: RedisTransport, redis_s
         assert assert_whole(client) == {each.id for each in jobs}
 
 
-def test_a_message_that_no_server_takes_is_refused_at_once(
+def test_a_message_that_would_hold_the_server_up_is_refused_before_it_is_sent(
     transport: RedisTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LARGEST", 1000)
-    with pytest.raises(BrokerError, match="Store what is large elsewhere"):
-        transport.publish([job(), job(payload="x" * 1001)], SOON)
-    assert transport.queues() == []
+    transport.check([job(payload="x" * 800)])
+    for payload in ("x" * 1000, '"' * 500):
+        with pytest.raises(PayloadTooLarge, match="Store what is large elsewhere"):
+            transport.check([job(), job(payload=payload)])
 
 
 # --- claim --------------------------------------------------------------------------------------------------------

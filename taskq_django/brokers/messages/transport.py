@@ -48,7 +48,7 @@ class Transport(ABC):
 
         Waits ``within`` seconds for each answer. All or none of a part is taken; of several parts the earlier ones
         may be, and then the error says that the end is unknown. An id that the engine has is not put there again, so
-        it may be asked twice. Raises BrokerError for what the engine will never take: a job that is too large.
+        it may be asked twice. What the engine will never take is told by ``check`` before.
         """
 
     @abstractmethod
