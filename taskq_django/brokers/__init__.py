@@ -15,6 +15,9 @@ from .database.broker import DatabaseBroker
 from .messages.broker import MessageBroker
 from .messages.transport import Transport
 
+# Needs an extra, as transports do.
+RUNG = "taskq_django.brokers.kombu.database_bell.RungDatabaseBroker"
+
 _brokers: dict[tuple[str, str], Broker] = {}
 
 
@@ -29,6 +32,9 @@ def broker_for(alias: str, options: BackendOptions) -> Broker:
 
 def _made(alias: str, options: BackendOptions) -> Broker:
     address = parse_broker(options.broker)
+    if not address.transport and options.bell:
+        rung: Broker = import_string(RUNG)(alias, options, address.database)
+        return rung
     rows = DatabaseBroker(alias, address.database)
     if not address.transport:
         return rows

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from .backend_options import BackendOptions
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-OF_ENGINES = ("name", "outbox", "celery_compatible", "transport_options")  # a database has no use for them
+OF_REDIS = ("name", "transport_options")
+OF_ENGINES = ("outbox", "celery_compatible")
 OF_DATABASES = ("bell",)
 
 _PACKAGES = {"redis": ("kombu", "redis", "packaging"), "rabbitmq": ("kombu",)}
@@ -34,24 +35,27 @@ def name_problem(name: str) -> str | None:
 
 def engine_problems(alias: str, options: BackendOptions, where: str) -> Iterator[Problem]:
     """Why jobs cannot wait there in this project, with what is installed."""
-    if options.bell is not None and (problem := _bell_problem(options.bell, f'{where}["bell"]')):
-        yield problem
-    if problem := _address_problem(options.broker, f'{where}["broker"]'):
-        yield problem
+    found = [_address_problem(options.broker, f'{where}["broker"]')]
+    if options.bell is not None:
+        found.append(_bell_problem(options.bell, f'{where}["bell"]'))
+    if any(found):
+        yield from filter(None, found)
         return
     broker = parse_broker(options.broker)
-    if not broker.transport:
+    engine = broker if broker.transport or options.bell is None else parse_broker(options.bell)
+    if not engine.transport:
         return
     if options.name is None and (wrong := name_problem(alias)):
         message = f"is that of its alias, which cannot be used: {wrong}."
         yield Problem(f'{where}["name"]', message, 'Set another: "name" is what its keys begin with.', "E003")
-    yield from _transport_problems(options.transport_options, broker, f'{where}["transport_options"]')
+    yield from _transport_problems(options.transport_options, engine, f'{where}["transport_options"]')
 
 
 def engine_advice(options: BackendOptions, where: str) -> Iterator[Problem]:
     """What is idle or a risk in options that are right."""
     has_engine = bool(parse_broker(options.broker).transport)
-    for name in OF_DATABASES if has_engine else OF_ENGINES:
+    idle = OF_DATABASES if has_engine else OF_ENGINES if options.bell else (*OF_REDIS, *OF_ENGINES)
+    for name in idle:
         if getattr(options, name):
             message = f"changes nothing where jobs wait in {'Redis' if has_engine else 'the database'}."
             yield Problem(f'{where}["{name}"]', message, "Remove it.", "W011")
@@ -60,11 +64,6 @@ def engine_advice(options: BackendOptions, where: str) -> Iterator[Problem]:
             message = f'is "{masked(url)}" with ssl_cert_reqs=none: whoever answers there is taken for the server.'
             hint = "Name who has signed its certificate instead, as ?ssl_ca_certs=/path/of/ca.pem."
             yield Problem(f'{where}["{name}"]', message, hint, "W012")
-
-
-def _is_installed(package: str) -> bool:
-    # What is imported is asked for first: kombu has no __spec__ then, which find_spec does not forgive.
-    return package in sys.modules or importlib.util.find_spec(package) is not None
 
 
 def _address_problem(url: str, where: str) -> Problem | None:

@@ -498,7 +498,7 @@ def test_a_cache_of_django_redis_needs_it(monkeypatch: pytest.MonkeyPatch) -> No
     [
         ({"outbox": True, "celery_compatible": True, "name": "x"}, ["name", "outbox", "celery_compatible"]),
         ({"broker": "redis://h", "bell": "redis://h", "outbox": True}, ["bell"]),
-        ({"bell": "redis://h"}, []),
+        ({"bell": "redis://h", "name": "x", "outbox": True}, ["outbox"]),
     ],
 )
 def test_an_option_that_changes_nothing_is_advice_and_no_mistake(given: Any, idle: list[str]) -> None:

@@ -68,9 +68,9 @@ class RedisConnection:
             channel = self._channels.setdefault(within, made)
         return channel
 
-    def dedicated(self) -> redis.connection.AbstractConnection:
+    def dedicated(self, within: float = 5.0) -> redis.connection.AbstractConnection:
         """A connection of the calling thread's own, for a command that waits; that thread's ``close`` closes it."""
-        pool = self.channel().pool
+        pool = self.channel(within).pool
         connection: redis.connection.AbstractConnection = pool.connection_class(**pool.connection_kwargs)
         try:
             connection.connect()
