@@ -125,6 +125,11 @@ def _needed(address: BrokerAddress) -> tuple[str, ...]:
     return (*packages, "django_redis") if is_django_redis else packages
 
 
+def _is_installed(package: str) -> bool:
+    # What is imported is asked for first: kombu has no __spec__ then, which find_spec does not forgive.
+    return sys.modules.get(package) is not None or importlib.util.find_spec(package) is not None
+
+
 def _transport_problems(given: Mapping[str, Any], broker: BrokerAddress, where: str) -> Iterator[Problem]:
     of_sentinels = given.get("sentinel_kwargs", {})
     for names in (given, of_sentinels if isinstance(of_sentinels, Mapping) else {}):

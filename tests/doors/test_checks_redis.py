@@ -126,7 +126,7 @@ def test_an_old_server_is_an_error(info: dict[str, str], text: str, monkeypatch:
 def test_a_missing_right_is_named_and_those_that_are_needed_are_enough(
     server: Redis, project: redis.Redis, settings: Settings
 ) -> None:
-    project.execute_command("ACL", "SETUSER", "queue", "reset", "on", ">hunter2", *RIGHTS.split())
+    project.execute_command("ACL", "SETUSER", "queue", "reset", "resetchannels", "on", ">hunter2", *RIGHTS.split())
     settings.TASKS = backends(f"redis://queue:hunter2@127.0.0.1:{server.port}/0")
     assert said() == []
     connection = RedisConnection(f"redis://queue:hunter2@127.0.0.1:{server.port}/0")

@@ -66,6 +66,8 @@ class RedisConnection:
             except (RedisError, OSError) as error:
                 raise self._explained(error, sent=False) from error
             channel = self._channels.setdefault(within, made)
+            if channel is not made:  # another thread was faster
+                made.pool.disconnect()
         return channel
 
     def dedicated(self, within: float = 5.0) -> redis.connection.AbstractConnection:

@@ -19,9 +19,10 @@ from redis.exceptions import (
 
 from ...exceptions import BrokerError, BrokerUnavailable, one_line
 
-# What the server's user needs, for `ACL SETUSER`. Commands inside of scripts are checked as all others.
+# What the server's user needs, for `ACL SETUSER`. Commands inside of scripts are checked as all others. Beside Celery
+# it needs its keys too: ~*.
 RIGHTS = (
-    "~taskq:* &taskq:* +@hash +@list +@set +@sortedset +@scripting +get +set +exists +expire +del "
+    "~taskq:* &taskq:* +@hash +@list +@set +@sortedset +@scripting +get +set +exists +expire +del +unlink "
     "+publish +subscribe +ping +info +time +select +hello +client"
 )
 
