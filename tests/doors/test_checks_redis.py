@@ -144,6 +144,12 @@ def test_a_missing_right_is_named_and_those_that_are_needed_are_enough(
     connection.close()
 
 
+def test_the_rights_that_are_needed_are_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "settings.rst").read_text()
+
+    assert " ".join(RIGHTS.split()[2:]) in " ".join(page.split())
+
+
 def carry_a_job(transport: RedisTransport) -> None:
     """Everything that a transport is asked for."""
     worker, heir, id_ = str(uuid4()), str(uuid4()), str(uuid4())
