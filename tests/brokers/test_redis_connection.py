@@ -22,7 +22,9 @@ redis = pytest.importorskip("redis")
 from redis import exceptions  # noqa: E402
 
 from taskq_django.brokers.kombu.connection import RedisConnection  # noqa: E402
+from taskq_django.brokers.kombu.redis import RedisTransport  # noqa: E402
 from taskq_django.exceptions import BrokerError, BrokerUnavailable, ConfigurationError  # noqa: E402
+from tests.support.carrying import carry_a_job  # noqa: E402
 from tests.support.proxy import FaultProxy  # noqa: E402
 from tests.support.redis_servers import Redis, Sentinel, certificate, eventually, running  # noqa: E402
 
@@ -298,6 +300,24 @@ def test_a_socket_of_the_system_leads_to_its_database(tmp_path: Path) -> None:
         assert connection.client().client_info()["db"] == 2
         assert connection.described == f"Redis at {path}/2"
         connection.close()
+
+
+def test_a_job_is_carried_by_every_way_to_a_server(
+    secure: tuple[Redis, Path], tmp_path: Path, settings: Settings
+) -> None:
+    server, signed = secure
+    by_tls = f"rediss://localhost:{server.options['tls-port']}/1?ssl_ca_certs={signed}"
+    path = tmp_path / "redis.sock"
+    local = Redis(unixsocket=path)
+    settings.CACHES = {"jobs": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": by_tls}}
+    with running(local):
+        sentinel = Sentinel(local)
+        with running(sentinel):
+            by_sentinel = f"sentinel://127.0.0.1:{sentinel.port}/2"
+            for url in (by_tls, f"redis+socket://{path}", by_sentinel, "cache://jobs"):
+                connection = RedisConnection(url, {"master_name": "mymaster"})
+                carry_a_job(RedisTransport("fast", connection, lambda: "a store"))
+                connection.close()
 
 
 @pytest.mark.once

@@ -22,8 +22,8 @@ from taskq_django.brokers.kombu import advice, lua, lua_questions  # noqa: E402
 from taskq_django.brokers.kombu.connection import RedisConnection  # noqa: E402
 from taskq_django.brokers.kombu.errors import RIGHTS  # noqa: E402
 from taskq_django.brokers.kombu.redis import RedisTransport  # noqa: E402
-from taskq_django.jobs import Job  # noqa: E402
 from taskq_django.store.identity import store_id  # noqa: E402
+from tests.support.carrying import carry_a_job  # noqa: E402
 from tests.support.redis_servers import Redis, running  # noqa: E402
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
@@ -148,26 +148,6 @@ def test_the_rights_that_are_needed_are_in_the_docs() -> None:
     page = (Path(__file__).parents[2] / "docs" / "reference" / "settings.rst").read_text()
 
     assert " ".join(RIGHTS.split()[2:]) in " ".join(page.split())
-
-
-def carry_a_job(transport: RedisTransport) -> None:
-    """Everything that a transport is asked for."""
-    worker, heir, id_ = str(uuid4()), str(uuid4()), str(uuid4())
-    bell = transport.bell()
-    bell.rang()
-    transport.publish([Job(id_, "a.b", "{}", "fast", "default")], 2.0)
-    transport.join(worker)
-    assert transport.queues() == ["default"]
-    assert transport.peek("default", 1)
-    assert transport.depth()
-    [claim] = transport.claim("default", 1, worker)
-    assert transport.find([id_])
-    assert transport.release([claim]) == {id_}
-    [claim] = transport.claim("default", 1, worker)
-    [(claim, _)] = transport.inherit(worker, heir)
-    assert transport.ack([claim]) == {id_}
-    assert transport.purge("default") == 0
-    bell.close()
 
 
 def test_every_command_of_a_script_is_asked_for() -> None:
