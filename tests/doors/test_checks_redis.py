@@ -198,6 +198,7 @@ def test_a_name_of_another_store_is_an_error_and_no_worker_starts(project: redis
 def test_a_cache_in_the_same_database_is_a_warning(
     server: Redis, settings: Settings, alias: str, place: str, is_warned: bool
 ) -> None:
+    pytest.importorskip("django_redis")
     location = place.format(server.port)
     settings.CACHES = {
         "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://h:1"},
