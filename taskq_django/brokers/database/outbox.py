@@ -6,7 +6,7 @@ Rows are locked in the order of their ids, as by whoever writes down what came o
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError
@@ -81,6 +81,12 @@ class Outbox:
         ended = JobResult.objects.using(self._rows.database).filter(id__in=[claim.job.id for claim in claims])
         found = self._held(claims).exclude(id__in=ended.values("id")).values_list("id", flat=True)
         return self._rows.own(lambda _: {str(id_) for id_ in found}) if claims else set()
+
+    def expiry_of(self, claims: Sequence[Claim]) -> dict[str, int]:
+        """Of the claimed rows that expire: in how many microseconds, by id."""
+        found = self._held(claims).filter(expires_at__isnull=False).annotate(now=DatabaseNow())
+        rows = self._rows.own(lambda _: list(found.values_list("id", "expires_at", "now")))
+        return {str(id_): max(0, (expires_at - now) // timedelta(microseconds=1)) for id_, expires_at, now in rows}
 
     def postpone(self, claims: Sequence[Claim], seconds: float) -> int:
         """Give back un-run what nobody can say of whether the engine has it; returns how many rows."""

@@ -20,6 +20,7 @@ from ..database.outbox import Outbox
 from ..database.rows import held_rows, paused_queues
 from .bell import EngineBell
 from .breaker import Breaker
+from .due_rows import DueRows
 from .engine import Engine
 from .held import HeldMessages, let_go
 from .inheritance import Inheritance
@@ -28,8 +29,6 @@ from .transport import HOLDER, Transport
 from .wishes import Wishes, judged
 
 logger = logging.getLogger("taskq_django.broker")
-
-ASK_AGAIN = 10.0  # seconds until a row is looked at again whose message the engine may have, and does not say
 
 
 class MessageBroker(Broker):
@@ -48,6 +47,7 @@ class MessageBroker(Broker):
         self._inheritance = Inheritance(transport, rows)
         # Of the loop thread:
         self._engine = Engine(alias)
+        self._due = DueRows(rows, self._outbox, transport, self._engine)
         self._messages = HeldMessages(transport, self._engine, self._inheritance.is_registered)
         self._messages_first: set[str] = set()  # queues whose rows have filled the last claim
         self._adopted: set[str] = set()  # ids of messages that the store must hold; any thread adds
@@ -106,12 +106,13 @@ class MessageBroker(Broker):
 
     def depth(self) -> list[Depth]:
         found = {each.queue_name: each for each in self._rows.depth()}
-        for each in self._breaker.call(self._transport.depth) if self.finds_waiting else []:
+        for each in self._breaker.call(self._transport.depth) if self._transport.shows_waiting else []:
             found[each.queue_name] = found.get(each.queue_name, Depth(each.queue_name)) + each
         return [found[name] for name in sorted(found)]
 
     def peek(self, queue_name: str, limit: int) -> list[Job]:
-        jobs = self._breaker.call(lambda: self._transport.peek(queue_name, limit)) if self.finds_waiting else []
+        shows = self._transport.shows_waiting
+        jobs = self._breaker.call(lambda: self._transport.peek(queue_name, limit)) if shows else []
         return [*self._rows.peek(queue_name, limit - len(jobs)), *jobs] if len(jobs) < limit else jobs
 
     def purge(self, queue_name: str) -> int:
@@ -139,7 +140,7 @@ class MessageBroker(Broker):
 
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         """Rows and messages take turns, because a thousand of the one must not keep one of the other waiting."""
-        places = [self._claim_rows, self._claim_messages]
+        places = [self._due.claim, self._claim_messages]
         if queue_name in self._messages_first:
             places.reverse()
         claims = places[0](queue_name, limit, worker_id)
@@ -149,28 +150,6 @@ class MessageBroker(Broker):
             self._messages_first ^= {queue_name}
         wished = self._wishes.among([claim.job.id for claim in claims]) if claims else {}
         return judged(claims, wished) if wished else claims
-
-    def _claim_rows(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
-        claims = self._rows.claim(queue_name, limit, worker_id)
-        # Of any attempt: where a host was lost with the row, nobody knows whether it had begun.
-        doubtful = self._outbox.with_sender(claims)
-        return self._without_doubt(claims, doubtful) if doubtful else claims
-
-    def _without_doubt(self, claims: Sequence[Claim], doubtful: Collection[str]) -> list[Claim]:
-        """Those that only the store has. The engine is asked first: between the looks a message may become a row."""
-        asked = [claim for claim in claims if claim.job.id in doubtful]
-        there = None
-        if self._engine.is_here and self.finds_waiting:
-            with self._engine.guard():
-                there = self._transport.find(doubtful)
-        if there is None:
-            self._outbox.postpone(asked, ASK_AGAIN)
-            kept = set()
-        else:
-            mine = self._outbox.still_mine(asked)
-            self._outbox.forget([claim for claim in asked if claim.job.id in there or claim.job.id not in mine])
-            kept = mine - there.keys()
-        return [claim for claim in claims if claim.job.id not in doubtful or claim.job.id in kept]
 
     def _claim_messages(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         claims = self._messages.claim(queue_name, limit, worker_id)

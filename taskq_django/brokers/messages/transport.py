@@ -109,7 +109,15 @@ class Transport(ABC):
 
     # --- what an engine may be unable to tell -----------------------------------------------------------------------
 
-    finds_waiting = True  # Can it find a message by its id? Without it the methods below are not called.
+    finds_waiting = True  # Can it find a message by its id? Without it ``find`` is not called.
+    shows_waiting = True  # Can it tell what waits in a queue? Without it ``depth`` and ``peek`` are not called.
+
+    def known(self, ids: Collection[str]) -> set[str] | None:
+        """The ids of those that it has, as ``find``; also of what another user of the engine may have taken since.
+
+        None: it cannot tell.
+        """
+        return set(self.find(ids)) if self.finds_waiting else None
 
     def find(self, ids: Collection[str]) -> dict[str, Found]:
         """The messages with these ids that wait (READY) or are held (RUNNING); others are left out."""
@@ -126,3 +134,11 @@ class Transport(ABC):
     def purge(self, queue_name: str) -> int:
         """Remove what waits in a queue; returns how many messages that were."""
         raise NotImplementedError
+
+    # --- what an engine may ask for ---------------------------------------------------------------------------------
+
+    has_others = False  # Do workers of another kind read its queues?
+
+    def is_for_others(self, job: Job) -> bool:
+        """Can only they run it? Not called where there are none."""
+        return False
