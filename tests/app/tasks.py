@@ -535,3 +535,8 @@ def length_of(text: str) -> int:
 @task(max_attempts=2, backoff=Backoff(first=0, jitter=False))
 def fail_at_length(text: str, times: int) -> None:
     raise ValueError(text * times)
+
+
+@task(aliases=("legacy.tasks.total",))
+def total(*numbers: int) -> int:
+    return sum(numbers)

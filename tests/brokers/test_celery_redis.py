@@ -16,14 +16,14 @@ pytest.importorskip("kombu", reason="kombu is not installed (extra redis)")
 from kombu import Connection, Consumer, Queue
 from redis import Redis as Client
 
-from taskq_django.brokers.kombu.celery_redis import CeleryRedisTransport, publishable, usual_queues
+from taskq_django.brokers.kombu.celery_redis import CeleryRedisTransport, queues_of
 from taskq_django.brokers.kombu.connection import RedisConnection
 from taskq_django.brokers.messages.transport import HOLDER, NotJoined
 from taskq_django.codec import decode_call, encode_call
 from taskq_django.codec.calls import MIB
 from taskq_django.exceptions import BrokerError, BrokerUnavailable
 from taskq_django.jobs import Claim, Job
-from tests.support.redis_servers import Redis, running
+from tests.support.redis_servers import Redis
 from tests.support.sending import job
 
 ME, OTHER = "worker-1", "worker-2"
@@ -31,20 +31,14 @@ STORE = "6f1c0a52-0000-0000-0000-000000000001"
 SEP = "\x06\x16"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Redis]:
-    try:
-        redis = Redis()
-    except LookupError as error:
-        pytest.skip(str(error))
-    with running(redis):
-        yield redis
+@pytest.fixture
+def server(redis_server: Redis) -> Redis:
+    return redis_server
 
 
 @pytest.fixture
 def client(server: Redis) -> Iterator[Client]:
     with server.client() as client:
-        client.flushall()
         yield client
 
 
@@ -263,7 +257,7 @@ def test_heavy_messages_are_claimed_few_at_a_time(transport: CeleryRedisTranspor
 
 
 def test_a_claim_that_fails_on_the_way_leaves_all_where_it_was(transport: CeleryRedisTransport, client: Client) -> None:
-    transport.publish([sent(), sent(), sent(priority=-1)], 3)
+    transport.publish([sent(), sent(), sent(priority=-1), sent(task_path="legacy.tasks.report")], 3)
     before = lists(client), client.lrange("default", 0, -1)
     client.set(f"taskq:{{fast}}:h:{ME}", "of another type")
     with pytest.raises(BrokerError):
@@ -367,6 +361,16 @@ def test_an_element_that_is_too_large_is_neither_read_nor_lost(transport: Celery
     assert client.lrange("default", 0, -1) == [b"behind it", element]
 
 
+def test_what_is_for_celerys_workers_is_left_to_them_and_stands_in_nobodys_way(
+    transport: CeleryRedisTransport, client: Client, server: Redis
+) -> None:
+    theirs, mine = [sent(task_path="legacy.tasks.report") for _ in range(3)], sent()
+    transport.publish([*theirs, mine], 3)
+    assert [len(transport.claim("default", 2, ME)) for _ in range(3)] == [0, 1, 0]
+    assert {message.headers["id"] for message in consume(server, "default")} == {each.id for each in theirs}
+    assert transport.known([each.id for each in theirs]) == {each.id for each in theirs}
+
+
 def test_two_messages_of_one_id_are_two_jobs_while_the_first_is_held(
     transport: CeleryRedisTransport, send: Callable[..., str]
 ) -> None:
@@ -437,9 +441,10 @@ def test_threads_may_publish_at_the_same_time(transport: CeleryRedisTransport) -
 
 
 def test_a_backend_without_queues_looks_where_its_tasks_and_celerys_clients_send() -> None:
-    assert {"default", "celery"} <= set(usual_queues("default"))
+    assert {"default", "celery"} <= set(queues_of("default"))
 
 
-def test_only_a_task_that_is_not_here_is_for_celerys_workers() -> None:
-    assert publishable(job(task_path="legacy.tasks.report"))
-    assert not publishable(job())
+def test_only_a_task_that_is_not_here_is_for_celerys_workers(transport: CeleryRedisTransport) -> None:
+    assert transport.is_for_others(job(task_path="legacy.tasks.report"))
+    assert not transport.is_for_others(job(task_path="legacy.tasks.report", payload=encode_call([{1}], {})))
+    assert not transport.is_for_others(job())

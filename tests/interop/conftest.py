@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.workers import ROOT, wait_for
+from tests.support.workers import ROOT, RealWorker, wait_for
 
-collect_ignore = ["celery_app.py"]
+collect_ignore = ["celery_app.py", "celery_client.py"]
 
 
 def missing(what: str) -> None:
@@ -88,6 +88,63 @@ class CeleryWorker:
         if not self.is_dead:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+
+@pytest.fixture
+def send(server: Any, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """``send_task`` of the Celery app, in a process of its own; returns the id."""
+    client = subprocess.Popen(
+        [sys.executable, "-m", "tests.interop.celery_client"],
+        cwd=ROOT,
+        env={**os.environ, "TASKQ_TEST_CELERY_BROKER": server.url, "TASKQ_TEST_CELERY_RUNS": str(tmp_path / "runs")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def send(task: str, *args: Any, **options: Any) -> str:
+        from kombu.utils.json import dumps
+
+        assert client.stdin
+        assert client.stdout
+        client.stdin.write(dumps([task, args, options]) + "\n")
+        client.stdin.flush()
+        return str(json.loads(client.stdout.readline()))
+
+    with client:
+        yield send
+        assert client.stdin
+        client.stdin.close()
+
+
+@pytest.fixture
+def tasks(server: Any, settings: Any, transactional_db: None) -> dict[str, Any]:
+    """The TASKS of a project whose jobs are where the Celery app looks; in force."""
+    backend = {
+        "BACKEND": "taskq_django.TaskqBackend",
+        "OPTIONS": {"broker": server.url, "celery_compatible": True, "name": "interop"},
+    }
+    settings.TASKS = {"default": backend}
+    return {"default": backend}
+
+
+@pytest.fixture
+def start_worker(tasks: dict[str, Any], tmp_path: Path) -> Iterator[Callable[..., RealWorker]]:
+    """Starts workers of this project."""
+    (tmp_path / "settings_beside_celery.py").write_text(f"from tests.settings import *\n\nTASKS = {tasks!r}\n")
+    env = {
+        "DJANGO_SETTINGS_MODULE": "settings_beside_celery",
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",
+    }
+    started: list[RealWorker] = []
+
+    def start(*flags: str) -> RealWorker:
+        started.append(RealWorker("-p", "1", "--no-reload", *flags, env=env))
+        return started[-1].wait_until_ready()
+
+    yield start
+    for worker in started:
+        worker.stop()
 
 
 @pytest.fixture

@@ -19,10 +19,13 @@ REMEMBERED = 3600
 # So no message takes the place of another one. ``largest``: a longer one is not looked into.
 _NAME = """
 local uuid = '^' .. ('%x'):rep(8) .. ('%-' .. ('%x'):rep(4)):rep(3) .. '%-' .. ('%x'):rep(12) .. '$'
-local function own_id(text, largest)
+local function headers_of(text, largest)
   local read, found = pcall(cjson.decode, #text <= largest and text or '')
   local headers = read and type(found) == 'table' and found['headers']
-  local id = type(headers) == 'table' and headers['id']
+  return type(headers) == 'table' and headers or {}
+end
+local function own_id(headers)
+  local id = headers['id']
   return type(id) == 'string' and string.match(id, uuid) and string.lower(id)
 end
 local function digest(text, largest)
@@ -92,15 +95,26 @@ local queue, left, most, largest = ARGV[2], math.min(ARGV[3], {MOST}), tonumber(
 local worker, wake, jobs, now = ARGV[6], ARGV[7], p .. 'jobs', clock()
 if redis.call('SISMEMBER', p .. 'workers', worker) == 0 then return redis.error_reply('{NOT_JOINED} ' .. worker) end
 local taken, ids, bodies, entries, answer, seen, weight = {{}}, {{}}, {{}}, {{}}, {{now}}, {{}}, 0
+local left_to_others = {{}}
 local function push_back(list, texts, first)
   for i = #texts, first, -1 do
     redis.call('RPUSH', list, texts[i])
     texts[i] = nil
   end
 end
+local function is_for_others(headers)
+  local ours = headers['taskq']
+  return type(ours) == 'table' and ours['others'] == true
+end
 local function is_held(id) return seen[id] or redis.call('HEXISTS', jobs, id) == 1 end
-local function keep(text, step)
-  local id = own_id(text, largest)
+local function keep(text, step, list)
+  local headers = headers_of(text, largest)
+  if is_for_others(headers) then  -- behind all that wait, or it would stand in the way of what is for us
+    redis.call('LPUSH', list, text)
+    left_to_others[#left_to_others + 1] = list
+    return
+  end
+  local id = own_id(headers)
   if not id or is_held(id) then id = digest(text, largest) end
   if is_held(id) then return end  -- the same bytes, down to their delivery_tag
   seen[id] = true
@@ -125,7 +139,7 @@ local function take()
         weight = weight + #texts[count]
       end
       push_back(ARGV[i], texts, count + 1)
-      for _, text in ipairs(texts) do keep(text, ARGV[i + 1]) end
+      for _, text in ipairs(texts) do keep(text, ARGV[i + 1], ARGV[i]) end
       left = left - count
     end
     if left == 0 or weight >= most then break end
@@ -139,6 +153,7 @@ end
 local done, problem = pcall(take)
 if not done then
   for _, id in ipairs(ids) do redis.pcall('HDEL', jobs, id) end
+  for _, list in ipairs(left_to_others) do redis.call('LPOP', list) end
   for _, each in ipairs(taken) do push_back(each[1], each[2], 1) end
   return type(problem) == 'table' and problem or redis.error_reply(problem)
 end
@@ -217,7 +232,7 @@ for i = 5, #ARGV, 2 do
   local texts = redis.call('LRANGE', ARGV[i], -left, -1)
   for n = #texts, 1, -1 do
     local text = texts[n]
-    answer[#answer + 1] = own_id(text, largest) or digest(text, largest)
+    answer[#answer + 1] = own_id(headers_of(text, largest)) or digest(text, largest)
     answer[#answer + 1] = ARGV[i + 1]
     answer[#answer + 1] = #text
     answer[#answer + 1] = #text > largest and string.sub(text, 1, 4096) or text

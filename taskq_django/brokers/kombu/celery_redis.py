@@ -27,7 +27,7 @@ from ...store.weights import HEAVIEST, cut
 from ..base import Depth, Found
 from ..messages.transport import HOLDER
 from . import celery_lua, lua, lua_questions
-from .celery_wire import Envelope, Message, Reader, check, write
+from .celery_wire import Envelope, Message, Reader, check, is_writable, write
 from .connection import RedisConnection
 from .redis import FOUND_AT_ONCE, RedisTransport, by_holder, in_chunks, texts
 
@@ -39,6 +39,7 @@ class CeleryRedisTransport(RedisTransport):
     """
 
     finds_waiting = False  # an envelope that waits has no key
+    has_others = True
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class CeleryRedisTransport(RedisTransport):
         store_id: Callable[[], str],
         name: str = "",
         *,
-        queue_names: Callable[[], Iterable[str]],
+        queue_names: Callable[[], Collection[str]],
         max_payload: int,
     ) -> None:
         super().__init__(alias, connection, store_id, name)
@@ -58,15 +59,19 @@ class CeleryRedisTransport(RedisTransport):
         self._declaring = threading.Lock()
         self._declared: set[str] = set()
 
-    def check(self, jobs: Iterable[Job]) -> None:
-        """Raises ArgumentError for a job that cannot be a message of Celery. To be asked before they are sent."""
+    def check(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             check(job)
+
+    def is_for_others(self, job: Job) -> bool:
+        """Has this project no such task?"""
+        return registry.seek(job.task_path) is None and is_writable(job)
 
     def publish(self, jobs: Sequence[Job], within: float) -> datetime:
         now = float(self._ask(celery_lua.TIME, within=within))
         origin = f"taskq{os.getpid()}@{socket.gethostname()}"
-        messages = [write(job, now, origin) for job in jobs]
+        # Whoever enqueues has the task; without it a row is published.
+        messages = [write(job, now, origin, for_others=registry.get(job.task_path) is None) for job in jobs]
         self._declare({job.queue_name for job in jobs}, within)
         taken = 0
         for part in _parts(self._written(messages, within)):
@@ -88,6 +93,8 @@ class CeleryRedisTransport(RedisTransport):
 
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         self._waiting.discard(queue_name)
+        if queue_name not in self._queue_names():  # it has rows, and what lies there is for workers of Celery
+            return []
         wake = self._bell.wake_key if self._bell else ""
         asked = (queue_name, limit, HEAVIEST, self._largest, worker_id, wake)
         now, *answer = self._ask(celery_lua.CLAIM, *asked, *self._lists(queue_name))
@@ -250,19 +257,11 @@ class Pen:
         self.written.append((key, envelope))
 
 
-def queues_of(alias: str) -> Iterable[str]:
-    """Where a backend looks: in its QUEUES, if it names any."""
-    return getattr(task_backends[alias], "queues", ()) or usual_queues(alias)
-
-
-def usual_queues(alias: str) -> list[str]:
-    """Where a backend without QUEUES looks: Celery's default, ours, and what its tasks name, as far as known now."""
-    return ["default", "celery", *(task.queue_name for task in registry.all() if task.backend == alias)]
-
-
-def publishable(job: Job) -> bool:
-    """Is this a job for a worker of Celery, because the project has no such task?"""
-    return registry.seek(job.task_path) is None
+def queues_of(alias: str) -> Collection[str]:
+    """Where a backend looks: at its QUEUES, else where Celery's clients send by themselves, and where its tasks are."""
+    given: Collection[str] = getattr(task_backends[alias], "queues", ())
+    tasks = (task.queue_name for task in registry.all() if task.backend == alias)
+    return given or dict.fromkeys(["default", "celery", *tasks])
 
 
 def _parts(written: Iterable[Written]) -> Iterator[Sequence[Written]]:

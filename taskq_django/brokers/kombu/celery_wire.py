@@ -133,10 +133,11 @@ class Reader(NamedTuple):
             raise Foreign(f"its {key} is no time in ISO 8601") from None
 
 
-def write(job: Job, now: float, origin: str) -> Message:
+def write(job: Job, now: float, origin: str, *, for_others: bool = False) -> Message:
     """A job that is due, for kombu's Producer. ``now``: POSIX seconds. ``origin``: who sends, for people.
 
-    Raises ArgumentError, as ``check``.
+    ``for_others``: no worker of ours takes it, because this project has no such task. Raises ArgumentError, as
+    ``check``.
     """
     args, kwargs = for_celery(job.payload)
     stored = headers_of(job.headers) or {}
@@ -162,7 +163,12 @@ def write(job: Job, now: float, origin: str) -> Message:
         "replaced_task_nesting": 0,
         "stamped_headers": None,
         "stamps": {},
-        OURS: {"sent": now, "priority": job.priority, **({"headers": stored} if stored else {})},
+        OURS: {
+            "sent": now,
+            "priority": job.priority,
+            **({"headers": stored} if stored else {}),
+            **({"others": True} if for_others else {}),
+        },
     }
     embed = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
     return Message(job.queue_name, (args, kwargs, embed), headers, step_of(job.priority), seconds)
@@ -173,6 +179,15 @@ def check(job: Job) -> None:
     check_arguments(job.payload)
     if not job.queue_name.isprintable():
         raise ArgumentError(f"The queue {job.queue_name!r} cannot be one of Celery's: take printable characters only.")
+
+
+def is_writable(job: Job) -> bool:
+    """Can it be a Celery message?"""
+    try:
+        check(job)
+    except ArgumentError:
+        return False
+    return True
 
 
 def step_of(priority: int) -> int:
