@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -118,13 +118,21 @@ def run_now(schedule: Schedule, database: str) -> Firing:
     """Enqueue its job once more, beside its slots, unless a receiver vetoes it. Raises BrokenSchedule."""
     now = database_now(database)
     firing = let_through(firing_of(schedule, now, database, by_hand=True))
-    moment = as_orm_has(now)
     with transaction.atomic(using=database):
+        enqueue_firings([firing], now, database, by_hand=True)
+    return firing
+
+
+def enqueue_firings(firings: Sequence[Firing], now: datetime, database: str, *, by_hand: bool = False) -> None:
+    """Enqueue the jobs, or write down why not, and that their slots have had their turn."""
+    for firing in firings:
         if firing.veto is not None:
             record_veto(firing.task, firing.job, firing.veto, firing.broker)
-        else:
-            send([(firing.task, firing.job)], firing.broker, in_store=True)
-        ScheduleRun.objects.using(database).create(
-            schedule=schedule, slot=moment, job_id=firing.job.id, enqueued_at=moment, by_hand=True
-        )
-    return firing
+    for broker in {firing.broker.alias: firing.broker for firing in firings}.values():
+        if asked := [(f.task, f.job) for f in firings if f.broker is broker and f.veto is None]:
+            send(asked, broker, in_store=True)
+    moment = as_orm_has(now)
+    ScheduleRun.objects.using(database).bulk_create(
+        ScheduleRun(schedule=f.schedule, slot=as_orm_has(f.slot), job_id=f.job.id, enqueued_at=moment, by_hand=by_hand)
+        for f in firings
+    )

@@ -17,14 +17,12 @@ from django.db import InterfaceError, OperationalError, connections
 from django.db.models import Case, F, OuterRef, QuerySet, Subquery, Value, When
 
 from .. import signals
-from ..client import send
 from ..conf import Beat
 from ..exceptions import BrokenSchedule, BrokerUnavailable, SpecError
-from ..handles import record_veto
 from ..models import Overlap, QueuedJob, Schedule, ScheduleRun
 from ..models.moments import DatabaseNow, as_orm_has, aware, database_now
 from ..store.connections import let_go, own_transaction
-from .firing import Firing, firing_of, let_through
+from .firing import Firing, enqueue_firings, firing_of, let_through
 from .plan import Plan, plan
 
 logger = logging.getLogger("taskq_django.beat")
@@ -153,7 +151,7 @@ class Ticker:
             moved = [self._moved(row, now, is_busy=row.pk in busy) for row in rows]
             self._write_schedules(moved, now)
             firings = [firing for each in moved for firing in each.firings]
-            self._write_jobs(firings, now)
+            enqueue_firings(firings, now, self._database)
         for firing in firings:
             if firing.veto is None:
                 _announce(firing)
@@ -253,19 +251,6 @@ class Ticker:
         finished = Case(When(pk__in=ended, then=Value(True)), default=Value(False)) if ended else False
         rows = self._rows.filter(pk__in=[each.schedule.pk for each in moved])
         return rows.update(next_run_at=following, is_finished=finished, version=F("version") + 1, **fields)
-
-    def _write_jobs(self, firings: Sequence[Firing], now: datetime) -> None:
-        for firing in firings:
-            if firing.veto is not None:
-                record_veto(firing.task, firing.job, firing.veto, firing.broker)
-        for broker in {firing.broker.alias: firing.broker for firing in firings}.values():
-            if asked := [(f.task, f.job) for f in firings if f.broker is broker and f.veto is None]:
-                send(asked, broker, in_store=True)
-        moment = as_orm_has(now)
-        ScheduleRun.objects.using(self._database).bulk_create(
-            ScheduleRun(schedule=f.schedule, slot=as_orm_has(f.slot), job_id=f.job.id, enqueued_at=moment)
-            for f in firings
-        )
 
     def _mark_broken(self, row: Schedule, error: Exception) -> None:
         """A slot that cannot be fired is left behind, with the reason; not when somebody has changed the row since."""

@@ -20,7 +20,7 @@ from django.test.utils import CaptureQueriesContext
 from taskq_django import Discard, TaskContext, cron, every, signals, task
 from taskq_django.beat import declared
 from taskq_django.beat.adopting import adopt
-from taskq_django.beat.firing import BrokenSchedule, firing_of, run_now
+from taskq_django.beat.firing import BrokenSchedule, enqueue_firings, firing_of, run_now
 from taskq_django.beat.service import Beat
 from taskq_django.beat.ticker import Ticked, Ticker
 from taskq_django.conf import Beat as BeatSettings
@@ -176,14 +176,13 @@ def test_what_another_ticker_holds_keeps_no_other_schedule_waiting() -> None:
 
 def test_a_tick_that_is_rolled_back_enqueues_nothing_and_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
     row = hourly()
-    write = Ticker._write_jobs
 
-    def fail(self: Ticker, *args: Any) -> None:
-        write(self, *args)
+    def fail(*args: Any) -> None:
+        enqueue_firings(*args)
         raise OperationalError("the server is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ticker, "_write_jobs", fail)
+        patch.setattr("taskq_django.beat.ticker.enqueue_firings", fail)
         with pytest.raises(OperationalError):
             ticker().tick(SLOT)
     assert not QueuedJob.objects.exists()
