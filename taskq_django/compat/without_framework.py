@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from typing import Any
 
 from django.dispatch import Signal
@@ -56,28 +55,15 @@ class Task:
     def module_path(self) -> str:
         return f"{self.func.__module__}.{self.func.__qualname__}"
 
-    @property
-    def name(self) -> str:
-        return self.func.__name__
-
     def get_backend(self) -> Any:
         return task_backends[self.backend]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskResult:
-    task: Task
-    id: str
+class Unmade:
+    """What there is of a job only."""
 
 
-class TaskContext: ...
-
-
-class TaskError: ...
-
-
-class TaskResultStatus(Enum):
-    READY = "READY"
+TaskContext = TaskError = TaskResult = TaskResultStatus = Unmade
 
 
 class BaseTaskBackend:
