@@ -35,7 +35,7 @@ class Option:
     minimum: float = 0
     maximum: float = 1_000_000
     choices: tuple[str, ...] = ()
-    unit: str = ""
+    unit: str = ""  # "s" of each float
     check: Callable[[str], str | None] | None = None  # of a text, or of each text in a list
     # Added by options(), from the annotated field:
     name: str = ""
@@ -145,7 +145,9 @@ def options(section: type[Any]) -> tuple[Option, ...]:
         optional = NoneType in get_args(hints[member.name])
         kind = kinds[0] if optional else hints[member.name]
         kind = get_origin(kind) or kind
-        found.append(replace(member.metadata["option"], name=member.name, kind=kind, optional=optional))
+        declared = member.metadata["option"]
+        unit = "s" if kind is float else declared.unit
+        found.append(replace(declared, name=member.name, kind=kind, optional=optional, unit=unit))
     return tuple(found)
 
 

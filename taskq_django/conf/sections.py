@@ -30,6 +30,10 @@ def queue_name_problem(name: object) -> str | None:
     )
 
 
+QUEUES: dict[str, Any] = {"has_flag": True, "minimum": 1, "check": queue_name_problem}
+KEPT: dict[str, Any] = {"minimum": 1, "maximum": 36_500 * 86_400}  # seconds
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
     processes: int = option(1, has_flag=True, short="-p", maximum=256, doc="Processes; 0 runs in the calling process.")
@@ -39,17 +43,11 @@ class Worker:
     coroutines: int = option(
         100, has_flag=True, short="-c", minimum=1, maximum=10_000, doc="Async jobs one process runs at a time."
     )
-    queues: tuple[str, ...] = option(
-        (), has_flag=True, short="-Q", minimum=1, check=queue_name_problem, doc="Only these queues; empty means all."
-    )
-    exclude_queues: tuple[str, ...] = option(
-        (), has_flag=True, short="-X", minimum=1, check=queue_name_problem, doc="All queues but these."
-    )
-    grace: float = option(
-        25.0, has_flag=True, maximum=86_400, unit="s", doc="Time to finish running jobs after a stop signal."
-    )
+    queues: tuple[str, ...] = option((), **QUEUES, short="-Q", doc="Only these queues; empty means all.")
+    exclude_queues: tuple[str, ...] = option((), **QUEUES, short="-X", doc="All queues but these.")
+    grace: float = option(25.0, has_flag=True, maximum=86_400, doc="Time to finish running jobs after a stop signal.")
     connect_timeout: float = option(
-        60.0, has_flag=True, maximum=86_400, unit="s", doc="Time to wait at start for an unreachable broker."
+        60.0, has_flag=True, maximum=86_400, doc="Time to wait at start for an unreachable broker."
     )
     name: str | None = option(
         None, has_flag=True, minimum=1, maximum=100, doc="Shown in the admin and the log; None means host:pid."
@@ -60,21 +58,17 @@ class Worker:
         maximum=1000,
         doc="Jobs claimed or settled in one round trip; six times as many while each takes less than 1 ms.",
     )
-    heartbeat: float = option(
-        10.0, minimum=0.01, maximum=600, unit="s", doc="Time between two signs of life of a worker."
-    )
+    heartbeat: float = option(10.0, minimum=0.01, maximum=600, doc="Time between two signs of life of a worker.")
     lease: float = option(
         30.0,
         minimum=0.05,
         maximum=86_400,
-        unit="s",
         doc="Without a sign of life for so long a worker counts as lost: others run its jobs. At least 2 × HEARTBEAT.",
     )
     maintenance: float = option(
         5.0,
         minimum=0.05,
         maximum=3600,
-        unit="s",
         doc="Time between two looks for jobs of lost workers. Old results are looked for twelve times less often.",
     )
     max_tasks_per_child: int | None = option(
@@ -96,14 +90,12 @@ class Beat:
         has_flag=True,
         minimum=0.05,
         maximum=60,
-        unit="s",
         doc="Longest time between two looks for schedules: an edit is picked up within it.",
     )
     missed_after: float = option(
         60.0,
         minimum=1,
         maximum=86_400,
-        unit="s",
         doc="A run that starts later than this was missed: what becomes of it, its schedule says.",
     )
     batch: int = option(100, minimum=1, maximum=1000, doc="Schedules that fire in one transaction.")
@@ -112,17 +104,11 @@ class Beat:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     keep_successes: float | None = option(
-        14 * 86_400.0,
-        minimum=1,
-        maximum=36_500 * 86_400,
-        unit="s",
-        doc="Jobs that succeeded are removed so long after their end; None: never.",
+        14 * 86_400.0, **KEPT, doc="Jobs that succeeded are removed so long after their end; None: never."
     )
     keep_failures: float | None = option(
         30 * 86_400.0,
-        minimum=1,
-        maximum=36_500 * 86_400,
-        unit="s",
+        **KEPT,
         doc="Jobs that failed, were cancelled or expired are removed so long after their end; None: never.",
     )
 
