@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.db import router
@@ -27,12 +28,12 @@ APP = "taskq_django"
 FAILURES_SHOWN = 20  # with their tracebacks; a job may have a thousand
 
 
-def job_page(model_admin: JobListAdmin, request: HttpRequest, job_id: str) -> TemplateResponse:
+def job_page(model_admin: JobListAdmin, request: HttpRequest, job_id: UUID) -> TemplateResponse:
     """For users who may view the list that the job is in; 404 for an id that neither a table nor a broker knows."""
     results, queued = (_may_view(model_admin, request, model) for model in (JobResult, QueuedJob))
     if not (results or queued):
         raise PermissionDenied
-    story = _find(job_id)
+    story = _find(str(job_id))
     if not (queued if story.status in LIVE else results):
         raise PermissionDenied
     context = {
@@ -102,18 +103,14 @@ def _cut(failure: FailedAttempt) -> FailedAttempt:
 
 
 def _facts(story: Story) -> list[tuple[str, Any]]:
-    facts: list[tuple[str, Any]] = [
+    facts = [
         (_("Id"), story.id),
         (_("Queue"), story.queue_name),
         (_("Priority"), story.priority),
         (_("Backend"), story.backend),
         (_("Enqueued"), display.moment(story.enqueued_at)),
-    ]
-    if name := _schedule_name(story.headers):
-        facts.append((_("Schedule"), name))
-    if story.run_after:
-        facts.append((_("Not before"), display.moment(story.run_after)))
-    facts += [
+        (_("Schedule"), _schedule_name(story.headers)),
+        (_("Not before"), story.run_after and display.moment(story.run_after)),
         (_("First started"), display.moment(story.started_at)),
         (_("Last attempt"), display.moment(story.last_attempted_at)),
         (_("Finished"), display.moment(story.finished_at)),
@@ -122,7 +119,7 @@ def _facts(story: Story) -> list[tuple[str, Any]]:
         (_("Attempts"), story.attempts),
         (_("Worker"), story.worker_id or "–"),
     ]
-    return facts
+    return [(name, fact) for name, fact in facts if fact not in {"", None}]
 
 
 def _schedule_name(headers: str) -> str:

@@ -14,7 +14,6 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ..registry import registry
-from ..states import FINAL, LIVE, State
 
 NEWEST = 50_000
 
@@ -45,22 +44,14 @@ class _Choice(SimpleListFilter):
         return (queryset if self.indexed else newest(queryset)).filter(**{self.field: value})
 
 
-class _StateFilter(_Choice):
+class StateFilter(_Choice):
     title = _("status")
     parameter_name = "status"
     field = "status"
-    states: tuple[State, ...]
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Model]) -> list[tuple[str, Any]]:
-        return [(state.value, state.label) for state in self.states]
-
-
-class LiveStateFilter(_StateFilter):
-    states = LIVE
-
-
-class FinalStateFilter(_StateFilter):
-    states = FINAL
+        status: Any = model_admin.opts.get_field("status")
+        return list(status.choices)
 
 
 class TaskFilter(_Choice):

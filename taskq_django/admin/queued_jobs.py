@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import QueuedJob
 from . import display
-from .filters import LiveStateFilter, QueueFilter, TaskFilter
+from .filters import QueueFilter, StateFilter, TaskFilter
 from .lists import JobListAdmin
 
 
@@ -24,7 +24,7 @@ class QueuedJobAdmin(JobListAdmin):
         "waiting",
         "attempts",
     )
-    list_filter = (LiveStateFilter, TaskFilter, QueueFilter)
+    list_filter = (StateFilter, TaskFilter, QueueFilter)
 
     @admin.display(description=_("priority"))
     def job_priority(self, row: QueuedJob) -> int:

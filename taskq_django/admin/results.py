@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
@@ -13,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from ..models import JobResult
 from . import display
 from .detail import job_page
-from .filters import FinalStateFilter, QueueFilter, TaskFilter
+from .filters import QueueFilter, StateFilter, TaskFilter
 from .lists import JobListAdmin
 
 
@@ -28,7 +29,7 @@ class JobResultAdmin(JobListAdmin):
         "took",
         "attempts",
     )
-    list_filter = (FinalStateFilter, TaskFilter, QueueFilter)
+    list_filter = (StateFilter, TaskFilter, QueueFilter)
     indexed = ("status", "task_path")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -36,11 +37,8 @@ class JobResultAdmin(JobListAdmin):
 
     def get_urls(self) -> list[Any]:
         # One page per job, whichever table it is in: its address stays when the job ends.
-        page = path("job/<uuid:job_id>/", self.admin_site.admin_view(self.job_page), name="taskq_django_job")
-        return [page, *super().get_urls()]
-
-    def job_page(self, request: HttpRequest, job_id: Any) -> Any:
-        return job_page(self, request, str(job_id))
+        view = self.admin_site.admin_view(partial(job_page, self))
+        return [path("job/<uuid:job_id>/", view, name="taskq_django_job"), *super().get_urls()]
 
     @admin.display(description=_("waited"))
     def waited(self, row: JobResult) -> str:
