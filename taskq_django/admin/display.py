@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _t
 
 from ..states import State
-from .masking import MASK, is_known, masked, masked_call
+from .masking import MASK, masked, masked_call, who_know
 
 LONGEST = 64_000  # characters of one text that a page shows
 SHORT = 60
@@ -98,7 +98,7 @@ def pretty_arguments(payload: str, task_path: str, headers: str = "") -> str:
 def pretty_value(text: str | None, task_path: str, headers: str) -> str:
     if text is None:
         return ""
-    if not is_known(task_path, headers):
+    if not who_know(task_path, headers):
         return _t("%s: nobody here knows whether this is secret.") % MASK
     try:
         return cut(json.dumps(masked(orjson.loads(text)), indent=2, ensure_ascii=False), LONGEST)

@@ -47,7 +47,7 @@ def masked_call(args: Sequence[Any], kwargs: Mapping[str, Any], task_path: str, 
 
     None: nobody knows what of it is secret. ``headers``: of the job.
     """
-    known = _who_know(task_path, headers)
+    known = who_know(task_path, headers)
     if not known:
         return None
     sensitive = frozenset().union(*(each.sensitive for each in known))
@@ -63,12 +63,8 @@ def masked_call(args: Sequence[Any], kwargs: Mapping[str, Any], task_path: str, 
     return positional, keywords
 
 
-def is_known(task_path: str, headers: str) -> bool:
-    """Does anybody know what of this job is secret?"""
-    return bool(_who_know(task_path, headers))
-
-
-def _who_know(task_path: str, headers: str) -> list[Secrets]:
+def who_know(task_path: str, headers: str) -> list[Secrets]:
+    """What the code and the job say is secret of it, each if it can be asked."""
     if headers_of(headers) is None:
         return []
     return [each for each in (_told_by(headers), _known_of(task_path)) if each is not None]
