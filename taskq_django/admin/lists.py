@@ -113,8 +113,7 @@ class JobListAdmin(FilteredAdmin):
             raise PermissionDenied
         if is_id(object_id):
             return redirect(job_url(self.admin_site.name, object_id))
-        opts = self.model._meta
-        return redirect(reverse(f"{self.admin_site.name}:{opts.app_label}_{opts.model_name}_changelist"))
+        return redirect(f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_changelist")
 
     @admin.display(description=_("task"))
     def task(self, row: Any) -> SafeString:

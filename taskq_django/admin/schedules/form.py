@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import orjson
@@ -33,7 +34,7 @@ from ...tasks import Task, check_arguments
 from .argument_fields import PREFIX, UNCHANGED, ArgumentField, fields_of
 from .calls import by_parameter, to_store
 from .preview import Preview, preview_of_row
-from .schedulable import may_schedule, schedulable_tasks
+from .schedulable import may_schedule
 
 KIND_LABELS = {"cron": _("Cron"), "interval": _("Interval"), "once": _("Once")}
 SPEC_HELP = _("Cron: 0 9 * * 1-5 · Interval: 5 minutes, 1 hour 30 minutes · Once: 2030-12-24 18:00")
@@ -215,7 +216,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         """By package; a task that is gone stays chosen, so that its row can be shown."""
         yield "", "---------"
         groups: dict[str, list[tuple[str, str]]] = {}
-        for task in schedulable_tasks(self.user):
+        for task in filter(partial(may_schedule, self.user), registry.all()):
             module, _, name = task.module_path.rpartition(".")
             groups.setdefault(module, []).append((task.module_path, name))
         yield from groups.items()

@@ -21,11 +21,6 @@ def may_schedule(user: Any, task: Task[..., Any]) -> bool:
     return permission is None or bool(user.has_perm(permission))
 
 
-def schedulable_tasks(user: Any) -> list[Task[..., Any]]:
-    """By path."""
-    return [task for task in registry.all() if may_schedule(user, task)]
-
-
 def may_touch(user: Any, task_path: str) -> bool:
     """May this user change or run a schedule of that task? Not of one that is unknown, for it may forbid it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -46,12 +47,14 @@ def run(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
     return format_html(_t("“{}” was enqueued as job {}."), row, link)
 
 
-def enable(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
-    return _switch(model_admin, request, row, on=True)
-
-
-def disable(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
-    return _switch(model_admin, request, row, on=False)
+def switch(model_admin: Any, request: HttpRequest, row: Schedule, *, on: bool) -> str:
+    row.enabled = on
+    try:
+        row.save(update_fields=["enabled"])
+    except SpecError as error:
+        raise Refused(_t("“%(row)s” cannot be saved: %(why)s") % {"row": row, "why": error}) from error
+    model_admin.log_change(request, row, _t("Enabled.") if on else _t("Disabled."))
+    return (_t("“%s” is enabled.") if on else _t("“%s” is disabled.")) % row
 
 
 def duplicate(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
@@ -82,7 +85,13 @@ def revert(model_admin: Any, request: HttpRequest, row: Schedule) -> str:
     return _t("“%s” is again what the code says.") % row
 
 
-ACTS: dict[str, Act] = {each.__name__: each for each in (run, enable, disable, duplicate, revert)}
+ACTS: dict[str, Act] = {
+    "run": run,
+    "enable": partial(switch, on=True),
+    "disable": partial(switch, on=False),
+    "duplicate": duplicate,
+    "revert": revert,
+}
 
 
 def act_on_one(model_admin: Any, request: HttpRequest, verb: str, row: Schedule) -> None:
@@ -131,16 +140,6 @@ ON_SELECTED = (
     _on_selected("disable", _("Disable"), "change", _("Disabled: %d.")),
     _on_selected("duplicate", _("Duplicate"), "add", _("Duplicated, and disabled: %d.")),
 )
-
-
-def _switch(model_admin: Any, request: HttpRequest, row: Schedule, *, on: bool) -> str:
-    row.enabled = on
-    try:
-        row.save(update_fields=["enabled"])
-    except SpecError as error:
-        raise Refused(_t("“%(row)s” cannot be saved: %(why)s") % {"row": row, "why": error}) from error
-    model_admin.log_change(request, row, _t("Enabled.") if on else _t("Disabled."))
-    return (_t("“%s” is enabled.") if on else _t("“%s” is disabled.")) % row
 
 
 def _database() -> str:
