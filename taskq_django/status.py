@@ -66,10 +66,6 @@ class Status:
     unanswered: dict[str, str] = field(default_factory=dict)  # why, by the alias of each backend that cannot be asked
 
     @property
-    def workers_alive(self) -> int:
-        return sum(worker.alive for worker in self.workers)
-
-    @property
     def ready(self) -> int:
         """Jobs that wait for a worker; those of paused queues wait for something else."""
         return sum(queue.ready for queue in self.queues if not queue.paused)

@@ -28,10 +28,10 @@ logger = logging.getLogger("taskq_django.worker")
 PATIENCE = 5.0  # seconds for an answer of a database
 
 
-def add_options(parser: CommandParser, section: type[Any]) -> None:
-    """A flag for each setting of a section that has one."""
+def add_options(parser: CommandParser, section: type[Any], *only: str) -> None:
+    """A flag for each setting of a section that has one, or for ``only`` these."""
     for option in options(section):
-        if option.flag:
+        if option.flag and (not only or option.name in only):
             names = [option.short, option.flag] if option.short else [option.flag]
             text = f"{option.doc} Default: {option.default_text}."
             parser.add_argument(*names, dest=option.name, type=_reader(option), help=text.replace("%", "%%"))

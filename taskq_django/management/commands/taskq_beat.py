@@ -14,7 +14,7 @@ from ...beat import declared
 from ...beat.service import AWAY, Beat
 from ...beat.upcoming import upcoming
 from ...conf import Beat as Settings
-from ...conf import taskq_settings
+from ...conf import Worker, taskq_settings
 from ...exceptions import ConfigurationError, one_line
 from ...models import Schedule
 from ...models.moments import database_now
@@ -41,12 +41,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--hours", type=float, default=24.0, help="With --dry-run: so many hours from now. Default: 24."
         )
-        parser.add_argument(
-            "--connect-timeout",
-            type=float,
-            default=None,
-            help="Seconds to wait at start for an unreachable database. Default: as the worker.",
-        )
+        add_options(parser, Worker, "connect_timeout")
         parser.add_argument("--log-format", choices=["text", "json"], default="text", help="Default: text.")
 
     def handle(self, *args: Any, **given: Any) -> None:
@@ -59,8 +54,7 @@ class Command(BaseCommand):
             brokers = brokers_of(our_backends())
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
-        patience = given["connect_timeout"]
-        here = get_ready(self, brokers, taskq_settings().worker.connect_timeout if patience is None else patience)
+        here = get_ready(self, brokers, chosen_values(taskq_settings().worker, given)["connect_timeout"])
         databases = databases_of(brokers.values())
         try:
             if given["dry_run"]:

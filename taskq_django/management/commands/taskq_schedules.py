@@ -24,25 +24,23 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", help="What to do.")
-        listing = verbs.add_parser("list", help="All schedules.")
-        listing.add_argument("--json", action="store_true", help="One JSON list.")
-        listing.set_defaults(act=self._list)
-        following = verbs.add_parser("next", help="The next runs of one schedule.")
-        following.add_argument("name", metavar="NAME", help="Name of the schedule.")
-        following.add_argument("--count", type=int, default=10, help="So many, 50 at most. Default: 10.")
-        following.set_defaults(act=self._next)
+        parsers = {}
         for verb, act, text in (
+            ("list", self._list, "All schedules."),
+            ("next", self._next, "The next runs of one schedule."),
             ("run", self._run, "Enqueue its job now, beside its slots."),
             ("enable", self._switch, "Let it run again, from its next slot on."),
             ("disable", self._switch, "Let it run no more."),
+            ("sync", self._sync, "Make the rows what the code declares; a beat does so when it starts."),
+            ("check", self._check, "Look for schedules that cannot run; exits with 1 when there is one."),
         ):
-            names = verbs.add_parser(verb, help=text)
-            names.add_argument("names", metavar="NAME", nargs="+", help="Names of schedules.")
-            names.set_defaults(act=act)
-        syncing = verbs.add_parser("sync", help="Make the rows what the code declares; a beat does so when it starts.")
-        syncing.set_defaults(act=self._sync)
-        checking = verbs.add_parser("check", help="Look for schedules that cannot run; exits with 1 when there is one.")
-        checking.set_defaults(act=self._check)
+            parsers[verb] = verbs.add_parser(verb, help=text)
+            parsers[verb].set_defaults(act=act)
+        parsers["list"].add_argument("--json", action="store_true", help="One JSON list.")
+        parsers["next"].add_argument("name", metavar="NAME", help="Name of the schedule.")
+        parsers["next"].add_argument("--count", type=int, default=10, help="So many, 50 at most. Default: 10.")
+        for verb in ("run", "enable", "disable"):
+            parsers[verb].add_argument("names", metavar="NAME", nargs="+", help="Names of schedules.")
 
     def handle(self, *args: Any, **given: Any) -> None:
         self._databases = databases_of(chosen_brokers(our_backends()))

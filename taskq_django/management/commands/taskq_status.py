@@ -44,7 +44,7 @@ def _as_text(status: Status) -> str:
             + ("" if worker.alive else "  LOST")
             + ("  NO PROCESS CAN RUN JOBS" if worker.alive and worker.serving == 0 else "")
         )
-    if not status.workers_alive:
+    if not any(worker.alive for worker in status.workers):
         lines.append("No worker is alive: start one with manage.py taskq_worker")
     lines.append("")
     for span, counts in (("hour", status.recent), ("day", status.day)):

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from ...backend import brokers_of, our_backends
-from ...conf import Worker
+from ...conf import Worker, taskq_settings
 from ...exceptions import ConfigurationError
 from ...worker import listening
 from ...worker.banner import banner
@@ -51,8 +51,6 @@ class Command(BaseCommand):
         parser.add_argument("--log-format", choices=["text", "json"], default="text", help="Default: text.")
 
     def handle(self, *args: Any, **given: Any) -> None:
-        from ...conf import taskq_settings
-
         configure_logs(given["log_format"], given["verbosity"])
         ask_checks_why_none(self)
         # Before anything is waited for: what changes meanwhile has been loaded already.
@@ -77,15 +75,9 @@ class Command(BaseCommand):
 
 
 def _worker_options(chosen: dict[str, Any], given: dict[str, Any]) -> WorkerOptions:
-    return WorkerOptions(
-        **{**chosen, "name": chosen["name"] or default_name()},
-        backends=tuple(given["backend"] or our_backends()),
-        beat=given["beat"],
-        burst=given["burst"],
-        max_tasks=given["max_tasks"],
-        log_format=given["log_format"],
-        verbosity=given["verbosity"],
-    )
+    only_here = {name: given[name] for name in ("beat", "burst", "max_tasks", "log_format", "verbosity")}
+    named = {**chosen, "name": chosen["name"] or default_name()}
+    return WorkerOptions(**named, **only_here, backends=tuple(given["backend"] or our_backends()))
 
 
 def _run_here(asked: WorkerOptions) -> int:
