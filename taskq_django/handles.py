@@ -48,17 +48,12 @@ def running_result(task: compat.AnyTask, claim: Claim, worker_id: str) -> Result
 def record_veto(task: compat.AnyTask, job: Job, reason: str, broker: Broker) -> Result[Any]:
     """Write down a job that a receiver of before_enqueue did not let through: CANCELLED, with the reason."""
     now = timezone.now()
+    told = ("id", "task_path", "backend", "queue_name", "priority", "payload", "headers")
     JobResult.objects.using(broker.database).create(
-        id=job.id,
-        task_path=job.task_path,
-        backend=job.backend,
-        queue_name=job.queue_name,
-        priority=job.priority,
+        **{name: getattr(job, name) for name in told},
         status=State.CANCELLED,
         enqueued_at=now,
         finished_at=now,
-        payload=job.payload,
-        headers=job.headers,
         message=reason,
     )
     return stored_results([job.id], broker.database)[job.id]
