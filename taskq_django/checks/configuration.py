@@ -85,7 +85,9 @@ def _backend_problems(alias: str, params: Mapping[str, Any]) -> Iterator[Problem
     try:
         backend = import_string(path) if isinstance(path, str) else None
     except ImportError as error:
-        yield from _misspelt(alias, str(path), error)
+        if did_you_mean(str(path), [BACKEND]) or str(path).partition(".")[0] == TAG:
+            message = f'is "{path}", which cannot be imported: {error}. Did you mean "{BACKEND}"?'
+            yield Problem(f'TASKS["{alias}"]["BACKEND"]', message, "", "E008")
         return
     # Here, because importing it fails where django.tasks is missing.
     from ..backend import TaskqBackend
@@ -94,12 +96,6 @@ def _backend_problems(alias: str, params: Mapping[str, Any]) -> Iterator[Problem
         return
     yield from option_problems(alias, params.get("OPTIONS", {}))
     yield from _queue_problems(alias, params.get("QUEUES", []))
-
-
-def _misspelt(alias: str, path: str, error: ImportError) -> Iterator[Problem]:
-    if did_you_mean(path, [BACKEND]) or path.partition(".")[0] == TAG:
-        message = f'is "{path}", which cannot be imported: {error}. Did you mean "{BACKEND}"?'
-        yield Problem(f'TASKS["{alias}"]["BACKEND"]', message, "", "E008")
 
 
 def _queue_problems(alias: str, queues: object) -> Iterator[Problem]:

@@ -22,8 +22,7 @@ def check_databases(**kwargs: Any) -> Iterable[Problem]:
     """Whether jobs, results and what the admin reads are in one place that can hold them. Does not connect."""
     if not (databases := databases_of_backends()):
         return []
-    unfit = [*_vendor_problems(databases), *_commit_problems(databases)]
-    return unfit or list(_routing_problems(databases)) or _advice(databases)
+    return list(_unfit(databases)) or list(_routing_problems(databases)) or _advice(databases)
 
 
 @reports(Tags.database)
@@ -52,7 +51,7 @@ def databases_of_backends() -> dict[str, str]:
     return found
 
 
-def _vendor_problems(databases: Mapping[str, str]) -> Iterator[Problem]:
+def _unfit(databases: Mapping[str, str]) -> Iterator[Problem]:
     from ..store.dialects.vendors import DIALECTS, is_supported
 
     hint = f'Supported are {listed(DIALECTS)}: name such a database in OPTIONS["broker"], as "database://ALIAS".'
@@ -60,9 +59,6 @@ def _vendor_problems(databases: Mapping[str, str]) -> Iterator[Problem]:
         if not is_supported(connections[database]):
             message = f'keeps its jobs in DATABASES["{database}"], which is {connections[database].display_name}.'
             yield Problem(f'TASKS["{alias}"]', message, hint, "E011")
-
-
-def _commit_problems(databases: Mapping[str, str]) -> Iterator[Problem]:
     for database in dict.fromkeys(databases.values()):
         if not connections[database].settings_dict["AUTOCOMMIT"]:
             message = "has AUTOCOMMIT = False: nobody would commit what workers and beats write, and no job would end."
