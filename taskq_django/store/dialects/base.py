@@ -41,11 +41,23 @@ def excluded(columns: str) -> str:
     return ", ".join(f"{name} = excluded.{name}" for name in columns.split(", "))
 
 
+INTO_RESULTS = f"INSERT INTO {RESULT} ({RESULT_COLUMNS})"
+INTO_ATTEMPTS = f"INSERT INTO {ATTEMPT} ({ATTEMPT_COLUMNS})"
+
 # Where there is a result already, the one of more attempts is kept; of two reports of one attempt the last.
 RESULT_CONFLICT = (
     f"ON CONFLICT (id) DO UPDATE SET {excluded(RESULT_COLUMNS)} WHERE {RESULT}.attempts < excluded.attempts"
 )
 ATTEMPT_CONFLICT = f"ON CONFLICT (job_id, number) DO UPDATE SET {excluded(ATTEMPT_COLUMNS)}"
+
+# Of a job that is sent for the first time and ready at once: it tells no more than this.
+INSERT_PLAIN = f"""
+INSERT INTO {JOB} (id, task_path, payload, backend, queue_name, {{rank}}, headers, tries, status, available_at,
+                   enqueued_at, attempts, crashes)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'READY', {{now}}, {{now}}, 0, 0) RETURNING """
+
+# In braces: what a dialect asks of the first one that is due.
+NEXT_DUE = f"SELECT {{}} FROM {JOB} WHERE backend = %s AND status = 'SCHEDULED'"
 
 # A loose index scan: one probe per queue, however many jobs are in it (a paused queue of 500,000 costs one).
 READY_QUEUES = f"""
@@ -72,6 +84,7 @@ class Dialect(ABC):
 
     # The methods that write by one statement, which needs no transaction round it.
     one_statement: frozenset[str] = frozenset()
+    seconds_to_next: str  # the statement of ``next_due``
 
     def needs(self, connection: BaseDatabaseWrapper) -> str:
         """The version that this server should have and has not; "" when it is new enough. Connects."""
@@ -142,9 +155,11 @@ class Dialect(ABC):
         ``put_back`` have found in this transaction.
         """
 
-    @abstractmethod
     def next_due(self, cursor: CursorWrapper, backend: str) -> float | None:
         """Seconds until the first scheduled job is due, by the database's clock; None for none. Locks nothing."""
+        cursor.execute(self.seconds_to_next, [backend])
+        seconds: float | None = cursor.fetchone()[0]
+        return seconds
 
     @abstractmethod
     def promote(self, cursor: CursorWrapper, backend: str) -> None:

@@ -39,10 +39,8 @@ def database_now(database: str) -> datetime:
     connection = connections[database]
     if connection.vendor == "sqlite":
         return datetime.now(UTC)
-    sql = (
-        "SELECT UTC_TIMESTAMP(6)" if connection.vendor == "mysql" else "SELECT statement_timestamp() AT TIME ZONE 'UTC'"
-    )
+    utc = "UTC_TIMESTAMP(6)" if connection.vendor == "mysql" else "statement_timestamp() AT TIME ZONE 'UTC'"
     with connection.cursor() as cursor:
-        cursor.execute(sql)
+        cursor.execute(f"SELECT {utc}")
         moment: datetime = cursor.fetchone()[0]
     return moment.replace(tzinfo=UTC)

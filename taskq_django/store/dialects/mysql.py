@@ -21,14 +21,16 @@ from ...sleeper import Bell
 from ..limits import Limits
 from ..weights import LIGHT, what_fits
 from .base import (
-    ATTEMPT,
     ATTEMPT_COLUMNS,
+    INSERT_PLAIN,
+    INTO_ATTEMPTS,
+    INTO_RESULTS,
     JOB,
     JOB_COLUMNS,
+    NEXT_DUE,
     PAUSED,
     PROMOTED_AT_ONCE,
     RESULT,
-    RESULT_COLUMNS,
     Dialect,
 )
 from .bells import PollBell
@@ -44,12 +46,7 @@ BY_KEY = "FORCE INDEX (PRIMARY)"
 
 
 # RETURNING is MariaDB's; MySQL is asked for the time first.
-INSERT_ONE = f"""
-INSERT INTO {JOB} (id, task_path, backend, queue_name, status, `rank`, available_at, enqueued_at, payload, headers,
-                   tries, attempts, crashes)
-VALUES (%s, %s, %s, %s, 'READY', %s, {NOW}, {NOW}, %s, %s, %s, 0, 0) RETURNING enqueued_at"""
-
-_PLAIN = ("id", "task_path", "backend", "queue_name", "rank", "payload", "headers", "tries")
+INSERT_ONE = INSERT_PLAIN.format(rank="`rank`", now=NOW) + "enqueued_at"
 
 _JOBS = (
     f"id {ID}, task_path VARCHAR(255) {TEXT}, backend VARCHAR(64) {TEXT}, queue_name VARCHAR(64) {TEXT}, "
@@ -105,7 +102,7 @@ _ENDED = table(
 )
 # STRAIGHT_JOIN keeps the order of the loops: the group is small, the table may not be.
 KEEP = f"""
-INSERT INTO {RESULT} ({RESULT_COLUMNS})
+{INTO_RESULTS}
 SELECT job.id, task_path, backend, queue_name, -`rank`, o.status, enqueued_at, run_after,
        COALESCE(started_at, IF(job.status = 'RUNNING', {NOW} - INTERVAL o.began MICROSECOND, NULL)),
        IF(job.status = 'RUNNING', {NOW} - INTERVAL o.began MICROSECOND, NULL),
@@ -139,14 +136,11 @@ _FAILURES = table(
     f"message LONGTEXT {TEXT}, traceback LONGTEXT {TEXT}"
 )
 RECORD_FAILURES = f"""
-INSERT INTO {ATTEMPT} ({ATTEMPT_COLUMNS})
+{INTO_ATTEMPTS}
 SELECT id, number, worker, {NOW} - INTERVAL began MICROSECOND, {NOW} - INTERVAL ended MICROSECOND, class, message,
        traceback
 FROM {_FAILURES}
 ON DUPLICATE KEY UPDATE {", ".join(f"{name} = VALUES({name})" for name in ATTEMPT_COLUMNS.split(", "))}"""
-
-NEXT_DUE = f"""
-SELECT TIMESTAMPDIFF(MICROSECOND, {NOW}, MIN(available_at)) FROM {JOB} WHERE backend = %s AND status = 'SCHEDULED'"""
 
 DUE = f"""
 SELECT id FROM {JOB} FORCE INDEX (taskq_queued_due)
@@ -163,6 +157,8 @@ PAUSED_QUEUES = f"SELECT queue_name FROM {PAUSED} WHERE backend = %s"
 class MySQL(Dialect):
     """Both vendors. ``mysql_is_mariadb`` of the connection tells them apart where it matters."""
 
+    seconds_to_next = NEXT_DUE.format(f"TIMESTAMPDIFF(MICROSECOND, {NOW}, MIN(available_at)) / 1e6")
+
     def needs(self, connection: Any) -> str:
         name, least = ("MariaDB", (10, 6)) if connection.mysql_is_mariadb else ("MySQL", (8, 0, 11))
         wanted, found = (".".join(map(str, version)) for version in (least, connection.mysql_version))
@@ -175,8 +171,8 @@ class MySQL(Dialect):
         job = jobs[0]
         alone = len(jobs) == 1 and job.is_plain
         if alone and len(job.payload) + len(job.headers) <= LIGHT and cursor.db.mysql_is_mariadb:
-            record = hexed(job_record(job))
-            cursor.execute(INSERT_ONE, [record[name] for name in _PLAIN])
+            given = (job.id.replace("-", ""), *job[1:5], -job.priority, job.headers, job.tries)
+            cursor.execute(INSERT_ONE, given)
             at: datetime = cursor.fetchone()[0]
             return at.replace(tzinfo=UTC)
         return _insert_many(cursor, INSERT_AGAIN if any(job.has_lived for job in jobs) else INSERT, jobs)
@@ -233,11 +229,6 @@ class MySQL(Dialect):
         records = [hexed(failure_record(outcome, worker_id, monotonic())) for outcome in outcomes]
         for text in json_groups(records):
             cursor.execute(RECORD_FAILURES, [text])
-
-    def next_due(self, cursor: CursorWrapper, backend: str) -> float | None:
-        cursor.execute(NEXT_DUE, [backend])
-        due_in: int | None = cursor.fetchone()[0]
-        return None if due_in is None else due_in / 1e6
 
     def promote(self, cursor: CursorWrapper, backend: str) -> None:
         cursor.execute(DUE, [backend])

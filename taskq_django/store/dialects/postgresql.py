@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from operator import itemgetter
 from time import monotonic
+from typing import Any
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -17,14 +18,14 @@ from ...sleeper import Bell
 from ..limits import Limits, limits_of
 from ..weights import HEAVIEST
 from .base import (
-    ATTEMPT,
-    ATTEMPT_COLUMNS,
     ATTEMPT_CONFLICT,
+    INSERT_PLAIN,
+    INTO_ATTEMPTS,
+    INTO_RESULTS,
     JOB,
     JOB_COLUMNS,
+    NEXT_DUE,
     PROMOTED_AT_ONCE,
-    RESULT,
-    RESULT_COLUMNS,
     RESULT_CONFLICT,
     Dialect,
 )
@@ -37,10 +38,7 @@ NOW = "statement_timestamp()"  # now() would be the start of the caller's transa
 # As a number: under USE_TZ = False Django would cut the time zone off.
 SENT_AT = f"EXTRACT(EPOCH FROM {NOW})::float8"
 
-INSERT_ONE = f"""
-INSERT INTO {JOB} (id, task_path, backend, queue_name, status, rank, available_at, enqueued_at, payload, headers,
-                   tries, attempts, crashes)
-VALUES (%s, %s, %s, %s, 'READY', %s, {NOW}, {NOW}, %s, %s, %s, 0, 0) RETURNING {SENT_AT}"""
+INSERT_ONE = INSERT_PLAIN.format(rank="rank", now=NOW) + SENT_AT
 
 
 def _insert_many(status: str, available: str, column: str = "", value: str = "") -> str:
@@ -96,7 +94,7 @@ gone AS (
             {NOW} - o.ended * interval '1 microsecond' AS ended_at, o.tried, o.crashed, o.keep, o.value,
             o.class, o.message),
 kept AS (
-  INSERT INTO {RESULT} ({RESULT_COLUMNS})
+  {INTO_RESULTS}
   SELECT id, task_path, backend, queue_name, -rank, end_status, enqueued_at, run_after,
          COALESCE(started_at, began_at), began_at, ended_at, payload, headers,
          tries + tried, attempts, crashes + crashed, worker_id, value, class, message
@@ -125,15 +123,12 @@ FROM o WHERE job.id = ANY(ARRAY(SELECT id FROM o)) AND job.id = o.id AND job.tok
 RETURNING job.id::text"""
 
 RECORD_FAILURES = f"""
-INSERT INTO {ATTEMPT} ({ATTEMPT_COLUMNS})
+{INTO_ATTEMPTS}
 SELECT id, number, worker, {NOW} - began * interval '1 microsecond', {NOW} - ended * interval '1 microsecond',
        class, message, traceback
 FROM json_to_recordset(%s) AS o(id uuid, number int, worker text, began bigint, ended bigint, class text, message text,
                                 traceback text)
 {ATTEMPT_CONFLICT}"""
-
-NEXT_DUE = f"""
-SELECT EXTRACT(EPOCH FROM MIN(available_at) - {NOW})::float8 FROM {JOB} WHERE backend = %s AND status = 'SCHEDULED'"""
 
 # Until the end of the transaction. In one statement: each is a round trip.
 SET_LOCAL = """
@@ -148,6 +143,7 @@ UPDATE {JOB} SET status = 'READY', available_at = {NOW} WHERE id = ANY(ARRAY(
 class PostgreSQL(Dialect):
     """Most of its writes are one statement each, which moves or changes a whole group of rows."""
 
+    seconds_to_next = NEXT_DUE.format(f"EXTRACT(EPOCH FROM MIN(available_at) - {NOW})::float8")
     one_statement = frozenset({"insert", "claim", "promote", "end"})
 
     @contextmanager
@@ -158,26 +154,14 @@ class PostgreSQL(Dialect):
             yield
 
     def insert(self, cursor: CursorWrapper, jobs: Sequence[Job], ring: bool) -> datetime:
+        # The notification rides in the same statement: as a second one it would cost a quarter of the speed.
+        given: tuple[Any, ...]
         job = jobs[0]
         if len(jobs) == 1 and job.is_plain:
-            # The notification rides in the same statement: as a second one it would cost a quarter of the speed.
-            sql = f"{INSERT_ONE}, pg_notify('{CHANNEL}', '')" if ring else INSERT_ONE
-            cursor.execute(
-                sql,
-                (
-                    job.id,
-                    job.task_path,
-                    job.backend,
-                    job.queue_name,
-                    -job.priority,
-                    job.payload,
-                    job.headers,
-                    job.tries,
-                ),
-            )
+            sql, given = INSERT_ONE, (*job[:5], -job.priority, job.headers, job.tries)
         else:
-            sql = f"{INSERT_MANY}, pg_notify('{CHANNEL}', '')" if ring else INSERT_MANY
-            cursor.execute(sql, [as_json([job_record(job) for job in jobs])])
+            sql, given = INSERT_MANY, (as_json([job_record(job) for job in jobs]),)
+        cursor.execute(f"{sql}, pg_notify('{CHANNEL}', '')" if ring else sql, given)
         return datetime.fromtimestamp(cursor.fetchone()[0], UTC)
 
     def stand_in(self, cursor: CursorWrapper, jobs: Sequence[Job], sender: str, seconds: float) -> datetime:
@@ -217,11 +201,6 @@ class PostgreSQL(Dialect):
     def record_failures(self, cursor: CursorWrapper, outcomes: Sequence[Failed | Retried], worker_id: str) -> None:
         now = monotonic()
         cursor.execute(RECORD_FAILURES, [as_json([failure_record(outcome, worker_id, now) for outcome in outcomes])])
-
-    def next_due(self, cursor: CursorWrapper, backend: str) -> float | None:
-        cursor.execute(NEXT_DUE, [backend])
-        due_in: float | None = cursor.fetchone()[0]
-        return due_in
 
     def promote(self, cursor: CursorWrapper, backend: str) -> None:
         cursor.execute(PROMOTE, [backend])

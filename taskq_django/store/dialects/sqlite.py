@@ -19,14 +19,13 @@ from ...jobs import Claim, Ended, Failed, Job, Outcome, Released, Retried, dashe
 from ...sleeper import Bell
 from ..weights import HEAVIEST
 from .base import (
-    ATTEMPT,
-    ATTEMPT_COLUMNS,
     ATTEMPT_CONFLICT,
+    INTO_ATTEMPTS,
+    INTO_RESULTS,
     JOB,
     JOB_COLUMNS,
+    NEXT_DUE,
     PROMOTED_AT_ONCE,
-    RESULT,
-    RESULT_COLUMNS,
     RESULT_CONFLICT,
     Dialect,
 )
@@ -56,7 +55,7 @@ WHERE id IN (SELECT value FROM json_each(%s))"""
 HELD = f"SELECT id, token FROM {JOB} WHERE id IN (SELECT value FROM json_each(%s))"
 
 KEEP = f"""
-INSERT INTO {RESULT} ({RESULT_COLUMNS})
+{INTO_RESULTS}
 SELECT id, task_path, backend, queue_name, -rank, %s, enqueued_at, run_after,
        COALESCE(started_at, CASE status WHEN 'RUNNING' THEN %s END), CASE status WHEN 'RUNNING' THEN %s END, %s,
        payload, headers, tries + %s, attempts, crashes + %s, worker_id, %s, %s, %s
@@ -73,10 +72,8 @@ UPDATE {JOB} SET status = %s, available_at = COALESCE(%s, available_at), tries =
 WHERE id = %s AND token = %s"""
 
 RECORD_FAILURE = f"""
-INSERT INTO {ATTEMPT} ({ATTEMPT_COLUMNS})
+{INTO_ATTEMPTS}
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s) {ATTEMPT_CONFLICT}"""
-
-NEXT_DUE = f"SELECT MIN(available_at) FROM {JOB} WHERE backend = %s AND status = 'SCHEDULED'"
 
 PROMOTE = f"""
 UPDATE {JOB} SET status = 'READY', available_at = %s WHERE id IN (
@@ -183,7 +180,7 @@ class SQLite(Dialect):
         cursor.executemany(RECORD_FAILURE, [tuple(record.values()) for record in records])
 
     def next_due(self, cursor: CursorWrapper, backend: str) -> float | None:
-        cursor.execute(NEXT_DUE, [backend])
+        cursor.execute(NEXT_DUE.format("MIN(available_at)"), [backend])
         due_at: str | None = cursor.fetchone()[0]
         return None if due_at is None else _seconds(due_at) - datetime.now(UTC).timestamp()
 
