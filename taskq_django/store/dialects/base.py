@@ -56,6 +56,12 @@ INSERT INTO {JOB} (id, task_path, payload, backend, queue_name, {{rank}}, header
                    enqueued_at, attempts, crashes)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'READY', {{now}}, {{now}}, 0, 0) RETURNING """
 
+# Of a row that is being claimed: what its job ends as instead of being run. In braces: now.
+VERDICT = (
+    "CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELLED' "
+    "WHEN expires_at <= {} AND started_at IS NULL THEN 'EXPIRED' ELSE '' END"
+)
+
 # In braces: what a dialect asks of the first one that is due.
 NEXT_DUE = f"SELECT {{}} FROM {JOB} WHERE backend = %s AND status = 'SCHEDULED'"
 

@@ -31,6 +31,7 @@ from .base import (
     PAUSED,
     PROMOTED_AT_ONCE,
     RESULT,
+    VERDICT,
     Dialect,
 )
 from .bells import PollBell
@@ -83,8 +84,7 @@ WEIGHT = "OCTET_LENGTH(payload) + OCTET_LENGTH(headers)"
 CLAIMABLE = f"""
 SELECT {WEIGHT}, id, task_path, IF({WEIGHT} > {LIGHT}, NULL, payload), `rank`, headers, tries, attempts + 1, crashes,
        losses, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', enqueued_at), TIMESTAMPDIFF(MICROSECOND, available_at, {NOW}),
-       CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELLED'
-            WHEN expires_at <= {NOW} AND started_at IS NULL THEN 'EXPIRED' ELSE '' END
+       {VERDICT.format(NOW)}
 FROM {JOB} FORCE INDEX (taskq_queued_claim) WHERE backend = %s AND status = 'READY' AND queue_name = %s
 ORDER BY `rank`, available_at, id LIMIT %s FOR UPDATE SKIP LOCKED"""
 

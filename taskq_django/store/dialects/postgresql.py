@@ -27,6 +27,7 @@ from .base import (
     NEXT_DUE,
     PROMOTED_AT_ONCE,
     RESULT_CONFLICT,
+    VERDICT,
     Dialect,
 )
 from .bells import ListenBell, PollBell
@@ -76,8 +77,7 @@ WHERE id = ANY((SELECT CASE WHEN weight <= {HEAVIEST} THEN ids ELSE ids[:(
                         FROM unnest(weights) AS each) AS each WHERE before < {HEAVIEST})] END FROM found)::uuid[])
 RETURNING id::text, task_path, payload, rank, headers, tries, attempts, crashes, losses,
   EXTRACT(EPOCH FROM enqueued_at)::float8, EXTRACT(EPOCH FROM {NOW} - available_at)::float8,
-  CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELLED'
-       WHEN expires_at <= {NOW} AND started_at IS NULL THEN 'EXPIRED' ELSE '' END,
+  {VERDICT.format(NOW)},
   EXTRACT(EPOCH FROM available_at)::float8"""
 
 CLAIM_ORDER = itemgetter(3, 12, 0)  # rank, available_at, id

@@ -27,6 +27,7 @@ from .base import (
     NEXT_DUE,
     PROMOTED_AT_ONCE,
     RESULT_CONFLICT,
+    VERDICT,
     Dialect,
 )
 from .bells import DataVersionBell
@@ -44,7 +45,7 @@ VALUES (%s, %s, %s, %s, 'SCHEDULED', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
 # || '' makes the dates plain text, past Django's converter, which is slow.
 CLAIMABLE = f"""
 SELECT id, task_path, payload, rank, headers, tries, attempts + 1, crashes, losses, enqueued_at || '',
-  available_at || '', cancel_requested_at || '', expires_at || '', started_at || ''
+  available_at || '', {VERDICT.format("%s")}
 FROM {JOB} WHERE backend = %s AND status = 'READY' AND queue_name = %s ORDER BY rank, available_at, id LIMIT %s"""
 
 CLAIM = f"""
@@ -120,7 +121,8 @@ class SQLite(Dialect):
         self, cursor: CursorWrapper, backend: str, queue_name: str, limit: int, worker_id: str, token: str
     ) -> list[Claim]:
         now = datetime.now(UTC)
-        cursor.execute(CLAIMABLE, (backend, queue_name, limit))
+        moment, now_text = now.timestamp(), as_text(now)
+        cursor.execute(CLAIMABLE, (now_text, backend, queue_name, limit))
         rows, weight = [], 0
         with cursor.db.wrap_database_errors:
             # Each is read when it is asked for; Django's own iterator would close it at a break.
@@ -131,29 +133,15 @@ class SQLite(Dialect):
                     break
         if rows:
             ids = orjson.dumps([row[0] for row in rows]).decode()
-            cursor.execute(CLAIM, (token, worker_id, as_text(now), ids))
-        moment, now_text = now.timestamp(), as_text(now)
+            cursor.execute(CLAIM, (token, worker_id, now_text, ids))
         return [
             Claim(
-                Job(
-                    dashed(id_),
-                    path,
-                    text,
-                    backend,
-                    queue_name,
-                    -rank,
-                    headers,
-                    tried,
-                    begun,
-                    died,
-                    lost,
-                    _seconds(at),
-                ),
+                Job(dashed(id_), path, text, backend, queue_name, -rank, headers, tried, begun, died, lost, _posix(at)),
                 token,
-                moment - _seconds(due),
-                _verdict(moments, now_text),
+                moment - _posix(due),
+                verdict,
             )
-            for id_, path, text, rank, headers, tried, begun, died, lost, at, due, *moments in rows
+            for id_, path, text, rank, headers, tried, begun, died, lost, at, due, verdict in rows
         ]
 
     def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended], over: bool = False) -> set[str]:
@@ -182,7 +170,7 @@ class SQLite(Dialect):
     def next_due(self, cursor: CursorWrapper, backend: str) -> float | None:
         cursor.execute(NEXT_DUE.format("MIN(available_at)"), [backend])
         due_at: str | None = cursor.fetchone()[0]
-        return None if due_at is None else _seconds(due_at) - datetime.now(UTC).timestamp()
+        return None if due_at is None else _posix(due_at) - datetime.now(UTC).timestamp()
 
     def promote(self, cursor: CursorWrapper, backend: str) -> None:
         now = as_text(datetime.now(UTC))
@@ -207,19 +195,12 @@ def _moment(seconds: float) -> str:
     return as_text(datetime.fromtimestamp(seconds, UTC))
 
 
-def _seconds(moment: Any) -> float:
+def _posix(moment: Any) -> float:
     """POSIX seconds. Never, of what is no moment to us: a row by another hand must not hold up the others."""
     try:
         return datetime.fromisoformat(f"{moment}+00:00").timestamp()
     except ValueError:
         return math.inf
-
-
-def _verdict(moments: Sequence[str | None], now: str) -> str:
-    cancelled, expires, started = moments
-    if cancelled:
-        return "CANCELLED"
-    return "EXPIRED" if expires and expires <= now and not started else ""
 
 
 def _dated(record: dict[str, Any]) -> dict[str, Any]:
