@@ -186,8 +186,8 @@ class Routes:
 @pytest.mark.parametrize(
     ("homes", "broker", "text"),
     [
-        ({"JobResult": "other"}, "default", 'different databases: JobAttempt to "default", JobResult to "other"'),
-        ({"QueuedJob": "other"}, "", 'to different databases: JobAttempt to "default", JobResult to "default"'),
+        ({"JobResult": "other"}, "default", 'JobAttempt to "default", JobResult to "other"'),
+        ({"QueuedJob": "other"}, "", 'JobAttempt to "default", JobResult to "default"'),
     ],
 )
 def test_jobs_and_results_that_would_part_are_an_error(
