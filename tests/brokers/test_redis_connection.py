@@ -469,11 +469,12 @@ def test_close_leaves_nothing_open_and_the_next_call_opens_it_anew(server: Redis
         before = len(other.client_list())
         connection.client(1.0).ping()
         connection.client(2.0).ping()
-        connection.dedicated()
+        raw = connection.dedicated()
         assert len(other.client_list()) == before + 4  # dedicated() has looked for the server first
 
         connection.close()
         eventually(lambda: len(other.client_list()) == before)
+        assert raw._sock is None
         assert connection.client(1.0).ping()
         connection.close()
 

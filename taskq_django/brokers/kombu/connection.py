@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
+from weakref import WeakSet
 
 import redis
 from kombu import Connection
@@ -78,7 +79,7 @@ class RedisConnection:
             connection.connect()
         except (RedisError, OSError) as error:
             raise self._explained(error, sent=False) from error
-        self._own_connections().append(connection)
+        self._own_connections().add(connection)
         return connection
 
     def close(self) -> None:
@@ -89,10 +90,9 @@ class RedisConnection:
             for pool in [channel.pool, *(each.connection_pool for each in (manager.sentinels if manager else ()))]:
                 with suppress(RedisError, OSError):
                     pool.disconnect(inuse_connections=False)
-        own = self._own_connections()
-        while own:
+        for connection in list(self._own_connections()):
             with suppress(RedisError, OSError):
-                own.pop().disconnect()
+                connection.disconnect()
 
     def explain(self, error: Exception) -> BrokerError:
         """Our error for one of redis. A server that is no longer the master is left: the next call asks who is."""
@@ -130,9 +130,10 @@ class RedisConnection:
             self._channels, self._clients, self._dedicated = {}, {}, threading.local()
             self._pid = os.getpid()
 
-    def _own_connections(self) -> list[redis.connection.AbstractConnection]:
-        """The dedicated ones of the calling thread."""
-        own: list[redis.connection.AbstractConnection] = self._dedicated.__dict__.setdefault("connections", [])
+    def _own_connections(self) -> WeakSet[redis.connection.AbstractConnection]:
+        """The dedicated ones of the calling thread that are still in use."""
+        own: WeakSet[redis.connection.AbstractConnection]
+        own = self._dedicated.__dict__.setdefault("connections", WeakSet())
         return own
 
 
