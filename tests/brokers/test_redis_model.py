@@ -17,7 +17,7 @@ from tests.support.sending import job
 
 pytestmark = pytest.mark.once
 
-QUEUES, WORKERS, PRIORITIES = ("a", "b", "b:0"), ("w1", "w2", "w3"), (0, 0, 5, -5, 100)
+QUEUES, WORKERS, PRIORITIES = ("a", "b", "b:0"), ("w1", "the web host/2-a %1", "w3"), (0, 0, 5, -5, 100)
 
 
 class Model:

@@ -122,7 +122,7 @@ local function keep(text, step, list)
   bodies[#bodies + 1] = id
   bodies[#bodies + 1] = now .. ' ' .. text
   entries[#entries + 1] = id
-  entries[#entries + 1] = now .. ' ' .. step .. ' ' .. worker .. ' ' .. queue
+  entries[#entries + 1] = now .. ' ' .. step .. ' ' .. word(worker) .. ' ' .. queue
   answer[#answer + 1] = id
   answer[#answer + 1] = step
   answer[#answer + 1] = #text
@@ -208,7 +208,8 @@ local mine, known, unknown = p .. 'h:' .. ARGV[4], {}, {}
 for i = 5, #ARGV do known[ARGV[i]] = true end
 local all = redis.call('HGETALL', mine)
 for i = 1, #all, 2 do
-  if not known[all[i]] and string.match(all[i + 1], '^%S+ %S+ (%S+)') == ARGV[4] then unknown[#unknown + 1] = all[i] end
+  local whose = string.match(all[i + 1], '^%S+ %S+ (%S+)')
+  if not known[all[i]] and whose == word(ARGV[4]) then unknown[#unknown + 1] = all[i] end
 end
 return #put_back(mine, unknown, ARGV[2], ARGV[3])
 """,

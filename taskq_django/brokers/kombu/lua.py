@@ -45,6 +45,7 @@ if not store then
 elseif store ~= ARGV[1] then
   return redis.error_reply('{OTHER_STORE} ' .. store)
 end
+local function word(worker) return (string.gsub(worker, '%s', '_')) end  -- as entries have it: its name may have spaces
 """
 
 # Wakes who has slept longest. A hint, so what is wrong with it costs nobody a message.
@@ -156,10 +157,11 @@ local function take()
       end
       push_back(list, ids, count + 1)
       local found = redis.call('HMGET', jobs, unpack(ids))
+      local entry = table.concat({{now, rank, word(worker), queue}}, ' ')
       for i, id in ipairs(ids) do
         if found[i] then
           entries[#entries + 1] = id
-          entries[#entries + 1] = now .. ' ' .. rank .. ' ' .. worker .. ' ' .. queue
+          entries[#entries + 1] = entry
           answer[#answer + 1] = id
           answer[#answer + 1] = found[i]
           left = left - 1
@@ -214,11 +216,11 @@ RELEASE_UNANSWERED = script(
     RING,
     _PUT_BACK,
     """
-local mine, known, unknown = p .. 'h:' .. ARGV[2], {}, {}
+local mine, me, known, unknown = p .. 'h:' .. ARGV[2], word(ARGV[2]), {}, {}
 for i = 3, #ARGV do known[ARGV[i]] = true end
 local all = redis.call('HGETALL', mine)
 for i = 1, #all, 2 do
-  if not known[all[i]] and string.match(all[i + 1], '^%S+ %S+ (%S+)') == ARGV[2] then unknown[#unknown + 1] = all[i] end
+  if not known[all[i]] and string.match(all[i + 1], '^%S+ %S+ (%S+)') == me then unknown[#unknown + 1] = all[i] end
 end
 table.sort(unknown)  -- ids begin with their time
 return #put_back(mine, unknown)
@@ -242,7 +244,7 @@ if ARGV[2] ~= ARGV[3] then
   for i = 2, #all, 2 do
     -- Also what the dead one had inherited itself: nobody asks for those before it any more.
     local place, queue = string.match(all[i], '^(%S+ %S+ )%S+(.*)$')
-    if place then all[i] = place .. ARGV[2] .. queue end
+    if place then all[i] = place .. word(ARGV[2]) .. queue end
   end
   for i = 1, #all, {MOST} do redis.call('HSET', heir, unpack(all, i, math.min(i + {MOST - 1}, #all))) end
   redis.call('SADD', p .. 'workers', ARGV[3])
@@ -251,7 +253,7 @@ if ARGV[2] ~= ARGV[3] then
 end
 local held = redis.call('HGETALL', heir)
 for i = 1, #held, 2 do
-  if string.match(held[i + 1], '^%S+ %S+ (%S+)') == ARGV[2] then
+  if string.match(held[i + 1], '^%S+ %S+ (%S+)') == word(ARGV[2]) then
     local body = redis.call('HGET', p .. 'jobs', held[i])
     if body then
       answer[#answer + 1] = held[i]
