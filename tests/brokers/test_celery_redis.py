@@ -421,10 +421,16 @@ def test_depth_peek_and_purge_tell_of_what_waits(
     assert lists(client) == {"mail": 1}
 
 
-def test_only_named_queues_are_looked_at(transport: CeleryRedisTransport, client: Client) -> None:
+def test_queues_are_looked_at_that_are_named_or_that_we_have_published_to(
+    make: Callable[..., CeleryRedisTransport], client: Client
+) -> None:
+    transport = make(queues=["mail"])
     client.lpush("celeryev", "not ours")
-    transport.publish([sent(queue_name="elsewhere")], 3)
-    assert transport.queues() == []
+    transport.publish([sent(queue_name="elsewhere"), sent(queue_name="legacy", task_path="legacy.tasks.report")], 3)
+    client.lpush("mail", "by another hand")
+    assert make(queues=["mail"]).queues() == ["mail", "elsewhere"]
+    assert transport.claim("celeryev", 5, ME) == transport.claim("legacy", 5, ME) == []
+    assert len(transport.claim("elsewhere", 5, ME)) == 1
 
 
 def test_threads_may_publish_at_the_same_time(transport: CeleryRedisTransport) -> None:

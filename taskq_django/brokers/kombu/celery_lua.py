@@ -2,10 +2,12 @@
 
     <prefix>QUEUE                 list    envelopes that wait, of priority 0; the right end is the front
     <prefix>QUEUE<sep>STEP        list    those of the priorities from STEP on; the lower goes first
+    taskq:{NAME}:queues           set     the queues in which we have laid what is for our workers
     taskq:{NAME}:sent             zset    ids that we have published and not claimed since, by the time, for an hour
+    taskq:{NAME}:told             hash    of those the id -> "<step> <queue>\\n<envelope>", unless that is long
 
 A held envelope is in ``jobs``, and its STEP is the rank. Celery's own keys for what it holds (``unacked``) are never
-touched. An envelope may be by any hand, so that it has no id that can be relied on: see ``_NAME``.
+touched. An envelope may be by any hand, so that it has no id that can be relied on: see ``NAME``.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ from .lua import CLOCK, MOST, NOT_JOINED, RING, script
 
 # Seconds. Who published and got no answer asks sooner; and a worker of Celery does not say what it has taken.
 REMEMBERED = 3600
+LONGEST_TOLD = 8192  # bytes: it is there twice while it waits
 
 # An envelope is held by the id of its job where that is a UUID and nobody holds it, else by what its bytes come to.
 # So no message takes the place of another one. ``largest``: a longer one is not looked into.
-_NAME = """
+NAME = """
 local uuid = '^' .. ('%x'):rep(8) .. ('%-' .. ('%x'):rep(4)):rep(3) .. '%-' .. ('%x'):rep(12) .. '$'
 local function headers_of(text, largest)
   local read, found = pcall(cjson.decode, #text <= largest and text or '')
@@ -40,21 +43,36 @@ local function list_of(prefix, sep, queue, step)
 end
 """
 
-# ARGV: store, how many queues, their names, and of each message: id, list, envelope. What is there is passed over.
+# What we have laid into a list, by its id, until it is claimed.
+_REMEMBER = f"""
+local function remember(id, step, queue, text, now)
+  redis.call('ZADD', p .. 'sent', now, id)
+  if #text <= {LONGEST_TOLD} then redis.call('HSET', p .. 'told', id, step .. ' ' .. queue .. '\\n' .. text) end
+end
+local function forget(ids)
+  redis.call('ZREM', p .. 'sent', unpack(ids))
+  redis.call('HDEL', p .. 'told', unpack(ids))
+end
+"""
+
+# ARGV: store, how many queues are to be looked at by us, their names, and of each message: id, step, queue, list,
+# envelope. What is there is passed over.
 PUBLISH = script(
     RING,
+    _REMEMBER,
     f"""
-local names, pushed, now, sent = {{}}, {{}}, redis.call('TIME')[1], p .. 'sent'
-for i = 3, 2 + ARGV[2] do names[#names + 1] = ARGV[i] end
+local names, seen, pushed, now, sent = {{}}, {{}}, {{}}, redis.call('TIME')[1], p .. 'sent'
 local function put()
   local old = redis.call('ZRANGEBYSCORE', sent, '-inf', now - {REMEMBERED}, 'LIMIT', 0, {MOST})
-  if #old > 0 then redis.call('ZREM', sent, unpack(old)) end
-  for i = 3 + ARGV[2], #ARGV, 3 do
-    local id, list = ARGV[i], ARGV[i + 1]
+  if #old > 0 then forget(old) end
+  for i = 3, 2 + ARGV[2] do redis.call('SADD', p .. 'queues', ARGV[i]) end
+  for i = 3 + ARGV[2], #ARGV, 5 do
+    local id, queue, list = ARGV[i], ARGV[i + 2], ARGV[i + 3]
     if not redis.call('ZSCORE', sent, id) and redis.call('HEXISTS', p .. 'jobs', id) == 0 then
-      redis.call('LPUSH', list, ARGV[i + 2])
+      redis.call('LPUSH', list, ARGV[i + 4])
       pushed[#pushed + 1] = {{id, list}}
-      redis.call('ZADD', sent, now, id)
+      remember(id, ARGV[i + 1], queue, ARGV[i + 4], now)
+      if not seen[queue] then seen[queue] = true; names[#names + 1] = queue end
     end
   end
 end
@@ -62,7 +80,7 @@ local done, problem = pcall(put)
 if not done then
   for _, each in ipairs(pushed) do
     redis.call('LPOP', each[2])
-    redis.call('ZREM', sent, each[1])
+    forget({{each[1]}})
   end
   return type(problem) == 'table' and problem or redis.error_reply(problem)
 end
@@ -70,26 +88,14 @@ if #pushed > 0 then ring(0, table.concat(names, ' ')) end
 """,
 )
 
-# ARGV: store, ids. Returns those that are held, and those that we have published and not claimed since.
-KNOWN = script("""
-local known = {}
-for i = 2, #ARGV do
-  if redis.call('ZSCORE', p .. 'sent', ARGV[i]) or redis.call('HEXISTS', p .. 'jobs', ARGV[i]) == 1 then
-    known[#known + 1] = ARGV[i]
-  end
-end
-return known
-""")
-
-TIME = script(CLOCK, "return clock()")
-
 # ARGV: store, queue, limit, the most bytes, the longest that is looked into, the worker, its bell ('' for none), and
 # of each list of the queue, the first first: its name and its step. Returns the time, and of each envelope: id, step,
 # bytes, and the envelope (of a longer one its beginning).
 CLAIM = script(
     RING,
     CLOCK,
-    _NAME,
+    NAME,
+    _REMEMBER,
     f"""
 local queue, left, most, largest = ARGV[2], math.min(ARGV[3], {MOST}), tonumber(ARGV[4]), tonumber(ARGV[5])
 local worker, wake, jobs, now = ARGV[6], ARGV[7], p .. 'jobs', clock()
@@ -147,7 +153,7 @@ local function take()
   if #entries > 0 then
     redis.call('HSET', jobs, unpack(bodies))
     redis.call('HSET', p .. 'h:' .. worker, unpack(entries))
-    redis.call('ZREM', p .. 'sent', unpack(ids))
+    forget(ids)
   end
 end
 local done, problem = pcall(take)
@@ -182,8 +188,11 @@ local function put_back(mine, ids, prefix, sep)
     local held, stored = redis.call('HGET', mine, ids[i]), redis.call('HGET', p .. 'jobs', ids[i])
     if held then
       local step, queue = string.match(held, '^%S+ (%S+) %S+ (.*)$')
-      if stored then redis.call('RPUSH', list_of(prefix, sep, queue, step), (string.gsub(stored, '^%S+ ', '', 1))) end
-      redis.call('ZADD', p .. 'sent', redis.call('TIME')[1], ids[i])
+      if stored then
+        local text = string.gsub(stored, '^%S+ ', '', 1)
+        redis.call('RPUSH', list_of(prefix, sep, queue, step), text)
+        remember(ids[i], step, queue, text, redis.call('TIME')[1])
+      end
       redis.call('HDEL', p .. 'jobs', ids[i])
       redis.call('HDEL', mine, ids[i])
       put[#put + 1] = ids[i]
@@ -196,12 +205,15 @@ end
 """
 
 # ARGV: store, prefix, sep, worker, ids. Returns those that the worker held.
-RELEASE = script(RING, _LIST, _PUT_BACK, "return put_back(p .. 'h:' .. ARGV[4], {unpack(ARGV, 5)}, ARGV[2], ARGV[3])")
+RELEASE = script(
+    RING, _LIST, _REMEMBER, _PUT_BACK, "return put_back(p .. 'h:' .. ARGV[4], {unpack(ARGV, 5)}, ARGV[2], ARGV[3])"
+)
 
 # ARGV: store, prefix, sep, worker, the ids that it knows to hold. Returns how many went back.
 RELEASE_UNANSWERED = script(
     RING,
     _LIST,
+    _REMEMBER,
     _PUT_BACK,
     """
 local mine, known, unknown = p .. 'h:' .. ARGV[4], {}, {}
@@ -215,42 +227,23 @@ return #put_back(mine, unknown, ARGV[2], ARGV[3])
 """,
 )
 
-# ARGV: store, names of lists. Returns how many envelopes each has.
-LENGTHS = script("""
-local answer = {}
-for i = 2, #ARGV do answer[i - 1] = redis.call('LLEN', ARGV[i]) end
-return answer
-""")
-
-# ARGV: store, limit, the most bytes, the longest that is looked into; name and step of each list, the first first.
-# Returns the time, and what CLAIM would.
-PEEK = script(
-    CLOCK,
-    _NAME,
-    """
-local left, most, largest, answer = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), {clock()}
-for i = 5, #ARGV, 2 do
-  local texts = redis.call('LRANGE', ARGV[i], -left, -1)
-  for n = #texts, 1, -1 do
-    local text = texts[n]
-    answer[#answer + 1] = own_id(headers_of(text, largest)) or digest(text, largest)
-    answer[#answer + 1] = ARGV[i + 1]
-    answer[#answer + 1] = #text
-    answer[#answer + 1] = #text > largest and string.sub(text, 1, 4096) or text
-    left, most = left - 1, most - #text
-    if left == 0 or most <= 0 then return answer end
+# ARGV: store, the longest that is looked into, names of lists. Returns how many envelopes were removed; fewer than
+# MOST: nothing is left.
+PURGE = script(
+    NAME,
+    _REMEMBER,
+    f"""
+local left, largest, count = {MOST}, tonumber(ARGV[2]), 0
+for i = 3, #ARGV do
+  local texts, ids = redis.call('LRANGE', ARGV[i], -left, -1), {{}}
+  if #texts > 0 then
+    redis.call('LTRIM', ARGV[i], 0, -#texts - 1)
+    for n, text in ipairs(texts) do ids[n] = own_id(headers_of(text, largest)) or '' end
+    forget(ids)
+    left, count = left - #texts, count + #texts
   end
-end
-return answer
-""",
-)
-
-# ARGV: store, names of lists. Returns how many envelopes were removed.
-PURGE = script("""
-local count = 0
-for i = 2, #ARGV do
-  count = count + redis.call('LLEN', ARGV[i])
-  redis.call('UNLINK', ARGV[i])
+  if left == 0 then break end
 end
 return count
-""")
+""",
+)

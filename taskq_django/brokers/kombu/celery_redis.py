@@ -26,19 +26,20 @@ from ...states import State
 from ...store.weights import HEAVIEST, cut
 from ..base import Depth, Found
 from ..messages.transport import HOLDER
-from . import celery_lua, lua, lua_questions
+from . import celery_lua, celery_lua_questions, lua, lua_questions
 from .celery_wire import Envelope, Message, Reader, check, is_writable, write
 from .connection import RedisConnection
 from .redis import FOUND_AT_ONCE, RedisTransport, by_holder, in_chunks, texts
 
 
 class CeleryRedisTransport(RedisTransport):
-    """``queue_names``: the queues that are looked at, because in Redis nothing tells which lists are queues.
+    """``queue_names``: the queues that are looked at beside those that we have published to, because in Redis nothing
+    tells which lists are queues, and whose.
 
     A claim whose job has a ``run_after`` must wait until then.
     """
 
-    finds_waiting = False  # an envelope that waits has no key
+    finds_waiting = False  # not what a client of Celery has sent, or what its worker has taken
     has_others = True
 
     def __init__(
@@ -68,17 +69,18 @@ class CeleryRedisTransport(RedisTransport):
         return registry.seek(job.task_path) is None and is_writable(job)
 
     def publish(self, jobs: Sequence[Job], within: float) -> datetime:
-        now = float(self._ask(celery_lua.TIME, within=within))
+        now = float(self._ask(celery_lua_questions.TIME, within=within))
         origin = f"taskq{os.getpid()}@{socket.gethostname()}"
         # Whoever enqueues has the task; without it a row is published.
-        messages = [write(job, now, origin, for_others=registry.get(job.task_path) is None) for job in jobs]
+        foreign = {job.id for job in jobs if registry.get(job.task_path) is None}
+        messages = [write(job, now, origin, for_others=job.id in foreign) for job in jobs]
         self._declare({job.queue_name for job in jobs}, within)
         taken = 0
         for part in _parts(self._written(messages, within)):
-            queues = {each.queue_name for each in part}
-            triples = [field for each in part for field in (each.id, each.list_name, each.text)]
+            ours = {each.queue_name for each in part if each.id not in foreign}
+            fields = (field for each in part for field in each)
             try:
-                self._ask(celery_lua.PUBLISH, len(queues), *queues, *triples, within=within)
+                self._ask(celery_lua.PUBLISH, len(ours), *ours, *fields, within=within)
             except BrokerUnavailable as error:
                 if not taken:
                     raise
@@ -87,14 +89,14 @@ class CeleryRedisTransport(RedisTransport):
         return datetime.fromtimestamp(now, UTC)
 
     def queues(self) -> list[str]:
-        names = list(dict.fromkeys(self._queue_names()))
+        names = self._names()
         self._waiting = {name for name, counts in self._lengths(names) if any(counts)}
         return [name for name in names if name in self._waiting]
 
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         self._waiting.discard(queue_name)
-        if queue_name not in self._queue_names():  # it has rows, and what lies there is for workers of Celery
-            return []
+        if queue_name not in self._queue_names() and queue_name not in self._names():
+            return []  # it has rows, and what lies there is for workers of Celery
         wake = self._bell.wake_key if self._bell else ""
         asked = (queue_name, limit, HEAVIEST, self._largest, worker_id, wake)
         now, *answer = self._ask(celery_lua.CLAIM, *asked, *self._lists(queue_name))
@@ -124,12 +126,20 @@ class CeleryRedisTransport(RedisTransport):
 
         A worker of Celery may have taken one of the latter.
         """
-        return {id_ for part in in_chunks(list(ids), lua.MOST) for id_ in texts(self._ask(celery_lua.KNOWN, *part))}
+        return {
+            id_
+            for part in in_chunks(list(ids), lua.MOST)
+            for id_ in texts(self._ask(celery_lua_questions.KNOWN, *part))
+        }
 
     def find(self, ids: Collection[str]) -> dict[str, Found]:
-        """Those that are held."""
+        """Those that are held, and of those that ``known`` tells of what is not long."""
         found = {}
         for part in in_chunks(list(ids), FOUND_AT_ONCE):
+            now, *told = self._ask(celery_lua_questions.TOLD, *part)
+            for id_, text in zip(told[::2], told[1::2], strict=True):
+                claim = self._told(id_, text, float(now))
+                found[claim.job.id] = Found(claim.job._replace(attempts=0), State.READY)
             answer = self._ask(lua_questions.FIND, *part)
             for id_, stored, holder, entry in zip(*(answer[nth::4] for nth in range(4)), strict=True):
                 if holder:
@@ -142,7 +152,7 @@ class CeleryRedisTransport(RedisTransport):
         running = self._running()
         depths = [
             Depth(name, ready=sum(counts), running=running.pop(name, 0), oldest=self._oldest(name))
-            for name, counts in self._lengths(list(dict.fromkeys(self._queue_names())))
+            for name, counts in self._lengths(self._names())
             if any(counts) or name in running
         ]
         return depths + [Depth(name, running=count) for name, count in running.items()]
@@ -151,7 +161,11 @@ class CeleryRedisTransport(RedisTransport):
         return [claim.job._replace(attempts=0) for claim in self._peek(queue_name, limit)]
 
     def purge(self, queue_name: str) -> int:
-        return int(self._ask(celery_lua.PURGE, *self._lists(queue_name)[::2]))
+        removed, last = 0, lua.MOST
+        while last == lua.MOST:
+            last = self._ask(celery_lua.PURGE, self._largest, *self._lists(queue_name)[::2])
+            removed += last
+        return removed
 
     # --- the lists of kombu -----------------------------------------------------------------------------------------
 
@@ -167,11 +181,15 @@ class CeleryRedisTransport(RedisTransport):
         named = ((channel.global_keyprefix + channel._q_for_pri(queue_name, n), str(n)) for n in channel.priority_steps)
         return [each for pair in named for each in pair]
 
+    def _names(self) -> list[str]:
+        """The queues that are looked at: the given ones, and those that we have published to."""
+        return list(dict.fromkeys([*self._queue_names(), *texts(self._ask(lua_questions.QUEUES))]))
+
     def _lengths(self, names: Sequence[str]) -> Iterator[tuple[str, Sequence[int]]]:
         """Of each queue how many envelopes its lists have."""
         width = len(self._connection.channel().priority_steps)
         for part in in_chunks(names, lua.MOST):
-            lengths = self._ask(celery_lua.LENGTHS, *(key for name in part for key in self._lists(name)[::2]))
+            lengths = self._ask(celery_lua_questions.LENGTHS, *(key for name in part for key in self._lists(name)[::2]))
             yield from zip(part, in_chunks(lengths, width), strict=True)
 
     def _declare(self, names: Collection[str], within: float) -> None:
@@ -201,7 +219,8 @@ class CeleryRedisTransport(RedisTransport):
                 reply_to="",
             )
             key, envelope = pen.written.pop()
-            yield Written(message.headers["id"], message.queue_name, channel.global_keyprefix + key, envelope)
+            step, name = channel.priority(message.priority), channel.global_keyprefix + key
+            yield Written(message.headers["id"], step, message.queue_name, name, envelope)
 
     # --- what was found there ---------------------------------------------------------------------------------------
 
@@ -218,9 +237,14 @@ class CeleryRedisTransport(RedisTransport):
         envelope = Envelope(id_.decode(), shown, len(text), queue, int(step))
         return self._reader.read(envelope, receipt, float(seconds)), float(seconds)
 
+    def _told(self, id_: bytes, told: bytes, now: float) -> Claim:
+        place, _, text = told.partition(b"\n")
+        step, queue = place.decode().split(" ", 1)
+        return self._reader.read(Envelope(id_.decode(), text, len(text), queue, int(step)), "", now)
+
     def _peek(self, queue_name: str, limit: int) -> list[Claim]:
         asked = (limit, HEAVIEST, self._largest)
-        now, *answer = self._ask(celery_lua.PEEK, *asked, *self._lists(queue_name))
+        now, *answer = self._ask(celery_lua_questions.PEEK, *asked, *self._lists(queue_name))
         return self._read(answer, queue_name, "", float(now))
 
     def _oldest(self, queue_name: str) -> float | None:
@@ -232,6 +256,7 @@ class Written(NamedTuple):
     """A message in its envelope, by kombu."""
 
     id: str
+    step: int
     queue_name: str
     list_name: str
     text: str

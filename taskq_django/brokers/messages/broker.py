@@ -91,7 +91,7 @@ class MessageBroker(Broker):
 
     def _there(self, ids: Collection[str]) -> dict[str, Found]:
         """What the engine has of them, as far as it can tell."""
-        return self._breaker.call(lambda: self._transport.find(ids)) if self.finds_waiting else {}
+        return self._breaker.call(lambda: self._transport.find(ids))
 
     def cancel(self, ids: Collection[str], reason: str) -> Cancelled:
         """Rows as in the database broker. Of the others, and of those that stand in for a message, a wish is kept."""

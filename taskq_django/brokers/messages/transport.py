@@ -109,7 +109,7 @@ class Transport(ABC):
 
     # --- what an engine may be unable to tell -----------------------------------------------------------------------
 
-    finds_waiting = True  # Can it find a message by its id? Without it ``find`` is not called.
+    finds_waiting = True  # Does ``find`` find all that wait? Where it does not, what nobody knows may be waiting.
     shows_waiting = True  # Can it tell what waits in a queue? Without it ``depth`` and ``peek`` are not called.
 
     def known(self, ids: Collection[str]) -> set[str] | None:
@@ -121,7 +121,7 @@ class Transport(ABC):
 
     def find(self, ids: Collection[str]) -> dict[str, Found]:
         """The messages with these ids that wait (READY) or are held (RUNNING); others are left out."""
-        raise NotImplementedError
+        return {}
 
     def depth(self) -> list[Depth]:
         """How many messages of each queue wait and are held, and how long the oldest has waited."""
