@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from taskq_django import control
 from taskq_django.brokers.database.broker import DatabaseBroker
 from taskq_django.brokers.messages.broker import MessageBroker
 from taskq_django.exceptions import BrokerUnavailable
-from taskq_django.jobs import Job, new_id
+from taskq_django.jobs import Claim, Job, Outcome, new_id
 from taskq_django.models import CancelWish, JobResult, QueuedJob, WorkerProcess
 from taskq_django.models.moments import DatabaseNow
 from taskq_django.states import State
@@ -145,6 +146,27 @@ def test_a_row_that_a_lost_host_held_is_asked_for_again(
 
     assert [claim.receipt for claim in claims] == [f"@{ME}"]
     assert not QueuedJob.objects.exists()
+
+
+@pytest.mark.parametrize("came_of_it", [success, retry])
+def test_a_row_whose_message_ended_between_its_claim_and_the_look_is_not_begun(
+    engine: FaultyTransport,
+    mine: MessageBroker,
+    others: MessageBroker,
+    monkeypatch: pytest.MonkeyPatch,
+    came_of_it: Callable[[Claim], Outcome],
+) -> None:
+    standing_in(mine, engine)
+    claims = engine.claim("default", 1, OTHER)
+    claim_rows = DatabaseBroker.claim
+
+    def then_settle(*args: Any) -> list[Claim]:
+        found = claim_rows(*args)
+        others.settle([came_of_it(claim) for claim in claims], OTHER)
+        return found
+
+    monkeypatch.setattr(DatabaseBroker, "claim", then_settle)
+    assert mine.claim("default", 1, ME) == []
 
 
 def test_a_message_that_became_a_row_before_its_publish_was_answered_stays_that_row(

@@ -137,7 +137,7 @@ def test_what_was_surely_not_sent_is_a_job_as_any_other_at_once(outbox: Outbox, 
     assert outbox.surely_not_sent([sent.id], SENDER) == {sent.id}
 
     (claim,) = rows.claim("default", 1, ME)
-    assert outbox.with_sender([claim]) == set()
+    assert outbox.doubtful([claim]) == set()
     assert outbox.confirmed([sent.id], SENDER) == set()
 
 
@@ -154,7 +154,7 @@ def test_a_claim_keeps_the_sender(outbox: Outbox, rows: DatabaseBroker) -> None:
     (claim,) = claimed(outbox, rows)
     rows.send([job()])
     (ordinary,) = rows.claim("default", 1, ME)
-    assert outbox.with_sender([claim, ordinary]) == {claim.job.id}
+    assert outbox.doubtful([claim, ordinary]) == {claim.job.id}
 
 
 def test_a_row_is_mine_no_more_when_its_message_has_taken_it_or_ended(outbox: Outbox, rows: DatabaseBroker) -> None:
@@ -166,6 +166,7 @@ def test_a_row_is_mine_no_more_when_its_message_has_taken_it_or_ended(outbox: Ou
     rows.settle([Released(given_back, began=False)], ME)
 
     assert outbox.still_mine(claims) == {mine.job.id}
+    assert outbox.doubtful(claims) == {claim.job.id for claim in claims}
 
     assert outbox.forget([taken, ended, given_back]) == 1
     assert {str(row.id) for row in QueuedJob.objects.all()} == {claims[n].job.id for n in (0, 1, 3)}
@@ -185,7 +186,7 @@ def test_what_nobody_can_say_waits_un_run(outbox: Outbox, rows: DatabaseBroker) 
 
 def test_nothing_asks_nothing(outbox: Outbox) -> None:
     with CaptureQueriesContext(connection) as asked:
-        assert outbox.with_sender([]) == outbox.still_mine([]) == set()
+        assert outbox.doubtful([]) == outbox.still_mine([]) == set()
         assert outbox.postpone([], 1) == outbox.forget([]) == 0
     assert not asked.captured_queries
 

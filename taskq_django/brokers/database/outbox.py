@@ -70,9 +70,13 @@ class Outbox:
 
     # --- who claims -------------------------------------------------------------------------------------------------
 
-    def with_sender(self, claims: Sequence[Claim]) -> set[str]:
-        """The ids of the claimed rows that stand in for messages, which the engine may have, too."""
-        return self.standing_in([claim.job.id for claim in claims]) if claims else set()
+    def doubtful(self, claims: Sequence[Claim]) -> set[str]:
+        """The ids of the claimed rows whose messages the engine may have, too: of all but those that are held by these
+        claims without a sender. A row that is not may have been taken over since, by what came of its message.
+        """
+        own = self._held(claims).filter(sender=None).values_list("id", flat=True)
+        held = self._rows.own(lambda _: {str(id_) for id_ in own}) if claims else set()
+        return {claim.job.id for claim in claims} - held
 
     def still_mine(self, claims: Sequence[Claim]) -> set[str]:
         """The ids of those that are held by these claims, and whose job has no result. For after the engine was asked:

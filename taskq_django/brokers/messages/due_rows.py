@@ -26,7 +26,7 @@ class DueRows:
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         claims = self._rows.claim(queue_name, limit, worker_id)
         # Of any attempt: where a host was lost with the row, nobody knows whether it had begun.
-        if doubtful := self._outbox.with_sender(claims):
+        if doubtful := self._outbox.doubtful(claims):
             claims = self._without_doubt(claims, doubtful)
         if self._transport.has_others:
             claims = self._without_foreign(claims)
