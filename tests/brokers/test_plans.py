@@ -274,6 +274,7 @@ def test_a_statement_of_the_worker_reads_what_it_takes_by_its_index(
 
 ATTEMPTS_OF = "taskq_attempt_number"
 SENDER = str(UUID(int=1))
+TOKEN = UUID(int=2).hex
 
 
 @dataclass
@@ -286,6 +287,10 @@ class Messages:
     @property
     def ids(self) -> list[str]:
         return [claim.job.id for claim in self.claims]
+
+    @property
+    def as_rows(self) -> list[Claim]:
+        return [claim._replace(receipt=TOKEN) for claim in self.claims]
 
     def record(self, outcome: Callable[[Claim], Outcome]) -> None:
         assert self.broker.record([outcome(claim) for claim in self.claims], HOLDER, "w2", sweep=True)
@@ -309,9 +314,9 @@ def messages(broker: Broker) -> Messages:
         (lambda messages: Outbox(messages.broker).renew(messages.ids, SENDER), {JOB_KEY}),
         (lambda messages: Outbox(messages.broker).confirmed(messages.ids, SENDER), {JOB_KEY}),
         (lambda messages: Outbox(messages.broker).surely_not_sent(messages.ids, SENDER), {JOB_KEY}),
-        (lambda messages: Outbox(messages.broker).with_sender(messages.claims), {JOB_KEY}),
+        (lambda messages: Outbox(messages.broker).doubtful(messages.as_rows), {JOB_KEY}),
     ],
-    ids=["successes", "retries", "look", "renewal", "confirm", "not sent", "with sender"],
+    ids=["successes", "retries", "look", "renewal", "confirm", "not sent", "in doubt"],
 )
 def test_a_statement_about_messages_finds_rows_by_their_ids(
     act: Callable[[Messages], object], indexes: set[str], messages: Messages
