@@ -53,13 +53,19 @@ def sleeper(redis_server: Redis, transport_to: Transports) -> Iterator[Callable[
 
     def make(*queues: str) -> Sleeper:
         made.append(Sleeper(transport_to(redis_server), f"w{len(made)}", *queues))
-        made[-1].fall_asleep()
-        eventually(lambda: _blocked(redis_server) == len(made))
+        eventually(lambda: _sleep(made, redis_server))
         return made[-1]
 
     yield make
     for each in made:
         each.bell.close()
+
+
+def _sleep(sleepers: list[Sleeper], server: Redis) -> bool:
+    """Are they asleep? What rang before they were may be on its way."""
+    for each in sleepers:
+        each.fall_asleep()
+    return _blocked(server) == len(sleepers)
 
 
 def _blocked(server: Redis) -> int:
@@ -153,7 +159,7 @@ def test_a_ring_for_nobody_ends(
             if each.is_rung(SHORT / 10):
                 each.fall_asleep()
 
-    eventually(lambda: _blocked(redis_server) == 2)
+    eventually(lambda: _sleep(sleepers, redis_server))
     assert not any(each.is_rung(SHORT) for each in sleepers)
 
 
