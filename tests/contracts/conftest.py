@@ -16,15 +16,8 @@ from taskq_django.conf import BackendOptions
 from taskq_django.store.identity import store_id
 from tests.support.redis_servers import Redis, started_or_skipped
 
-KINDS = [
-    "database",
-    "memory",
-    "memory with an outbox",
-    "redis",
-    "redis with an outbox",
-    "celery",
-    "celery with an outbox",
-]
+LIKE_OTHERS = ("memory", "memory with an outbox", "redis with an outbox", "celery", "celery with an outbox")
+KINDS = ["database", "redis", *(pytest.param(kind, marks=pytest.mark.thorough) for kind in LIKE_OTHERS)]
 
 # What cannot be kept in Celery's form: it has four priorities, writes arguments in its own way, and gives no id a key.
 NOT_IN_CELERYS_FORM = {
