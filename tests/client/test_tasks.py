@@ -213,10 +213,10 @@ def test_queues_that_are_not_listed_are_refused() -> None:
             tasks.add.using(queue_name="other")
 
 
-@pytest.mark.parametrize("broker", ["redis://localhost", "amqp://localhost"])
+@pytest.mark.parametrize("broker", ["amqp://localhost", "sqs://"])
 def test_a_broker_that_cannot_be_had_is_an_error_where_it_is_used(broker: str) -> None:
     wrong = {"default": {"BACKEND": OURS, "OPTIONS": {"broker": broker}}}
-    with override_settings(TASKS=wrong), pytest.raises(ConfigurationError, match="database://"):
+    with override_settings(TASKS=wrong), pytest.raises(ConfigurationError, match="broker"):
         tasks.add.enqueue(1)
 
 
