@@ -162,6 +162,11 @@ def new_id() -> str:
     return dashed(f"{value:032x}")
 
 
+def made_at(id_: str) -> float:
+    """When ``new_id`` made it, in POSIX seconds."""
+    return int(id_[:8] + id_[9:13], 16) / 1000
+
+
 def dashed(id_: object) -> str:
     """An id as a Job has it; of a database it comes as text with or without dashes, or as a UUID."""
     text = str(id_)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -16,8 +17,9 @@ from django.db import connections
 
 from . import compat, control
 from .brokers import Broker
+from .brokers.waiting import Waiting
 from .compat import TASK_REFRESH_ATTRS, TaskResultDoesNotExist
-from .exceptions import ResultError, ResultTimeout, TaskFailed
+from .exceptions import BrokerUnavailable, ResultError, ResultTimeout, TaskFailed, one_line
 from .jobs import headers_of
 from .states import State
 from .store.connections import in_transaction
@@ -65,15 +67,20 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
         Waits at most ``timeout`` seconds (None: for ever). Raises ResultTimeout, at once inside a transaction
         (where the end of the job could not be seen), and TaskFailed when the job ended otherwise.
         """
-        pauses = self._pauses(time.monotonic(), timeout)
-        while not self._look():
-            time.sleep(next(pauses))
+        woken = threading.Event()
+        with Waiting(self._broker(), self.id, timeout, woken.set) as waiting:
+            while pause := self._look(waiting):
+                woken.wait(pause)
+                woken.clear()
         return self._value_or_raise()
 
     async def aget(self, timeout: float | None = None) -> R:
-        pauses = self._pauses(time.monotonic(), timeout)
-        while not await sync_to_async(self._look)():
-            await asyncio.sleep(next(pauses))
+        woken, loop = asyncio.Event(), asyncio.get_running_loop()
+        with Waiting(self._broker(), self.id, timeout, lambda: loop.call_soon_threadsafe(woken.set)) as waiting:
+            while pause := await sync_to_async(self._look)(waiting):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), pause)
+                woken.clear()
         return self._value_or_raise()
 
     def cancel(self, reason: str = "") -> bool:
@@ -108,23 +115,23 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
     def _database(self) -> str:
         return self._broker().database
 
-    def _look(self) -> bool:
-        """Has the job ended, as it stands now? Raises ResultTimeout where its end could not be seen."""
-        self.refresh()
-        if not self.state.is_final and in_transaction(connections[self._database()]):
+    def _look(self, waiting: Waiting) -> float | None:
+        """Seconds until the next look; None: the job has ended. Raises ResultTimeout."""
+        away = ""
+        try:
+            self.refresh()
+        except BrokerUnavailable as error:  # its end is written into the store all the same
+            away = f" Its broker does not answer: {one_line(error)}"
+        if self.state.is_final:
+            return None
+        if in_transaction(connections[self._database()]):
             raise ResultTimeout(
                 f"{self!r} is waited for inside a transaction, where its end cannot be seen: "
                 "call get() after the atomic block."
             )
-        return self.state.is_final
-
-    def _pauses(self, began: float, timeout: float | None) -> Iterator[float]:
-        """Seconds between two looks, ever more. Raises ResultTimeout."""
-        pause = 0.002
-        while timeout is None or time.monotonic() < began + timeout:
-            yield pause
-            pause = min(pause * 1.5, 0.25)
-        raise ResultTimeout(f"{self!r} has not ended after {timeout} s.")
+        if (pause := waiting.pause()) is None:
+            raise ResultTimeout(f"{self!r} has not ended after {waiting.timeout} s.{away}")
+        return pause
 
     def _value_or_raise(self) -> R:
         if self.state is State.SUCCESSFUL:

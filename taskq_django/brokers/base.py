@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -55,9 +55,9 @@ class Cancelled:
 class Broker(ABC):
     """Where the jobs of one TASKS alias wait.
 
-    Any thread may ``send``, ``note_begun``, ``close``, and what people ask: ``find``, ``cancel``, ``depth``, ``peek``,
-    ``purge`` and ``describe``. ``orphans`` and ``settle`` of a dead process belong to the supervisor, the rest to the
-    one loop thread of a worker process.
+    Any thread may ``send``, ``note_begun``, ``close``, and what people ask: ``find``, ``watch``, ``cancel``, ``depth``,
+    ``peek``, ``purge`` and ``describe``. ``orphans`` and ``settle`` of a dead process belong to the supervisor, the
+    rest to the one loop thread of a worker process.
 
     Every method raises BrokerUnavailable when the store cannot be reached, and BrokerError when its tables are missing
     or older than the code. Nothing is then changed, except that the answer may have been lost: see ``send``,
@@ -175,6 +175,16 @@ class Broker(ABC):
 
         Of each the job as a claim tells it.
         """
+
+    def watch(self, id_: str, tell: Callable[[], object]) -> bool:
+        """Will ``tell`` be called, by any thread, when this job may have ended? Where not, whoever waits looks often.
+
+        A hint, so asked again before each pause of a second. Never raises. ``unwatch`` ends it.
+        """
+        return False
+
+    def unwatch(self, id_: str, tell: Callable[[], object]) -> None:  # noqa: B027 - most tell nobody
+        """Do not call it any more."""
 
     @abstractmethod
     def cancel(self, ids: Collection[str], reason: str) -> Cancelled:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from taskq_django.brokers.kombu import lua
+from taskq_django.brokers.kombu import lua, lua_ends
 from taskq_django.brokers.kombu.errors import RIGHTS
 from taskq_django.brokers.kombu.redis import RedisTransport
 from taskq_django.exceptions import BrokerError, BrokerUnavailable
@@ -189,7 +189,7 @@ def test_a_claim_whose_answer_was_lost_is_given_back_by_who_made_it(
 def test_an_ack_whose_answer_was_lost_was_one(proxy: FaultProxy, through_proxy: RedisTransport) -> None:
     sent(through_proxy, 1)
     claims = through_proxy.claim("default", 1, "me")
-    proxy.cut_after = lua.ACK.digest.encode()
+    proxy.cut_after = lua_ends.ACK.digest.encode()
 
     with pytest.raises(BrokerUnavailable):
         through_proxy.ack(claims)

@@ -148,6 +148,9 @@ class CeleryRedisTransport(RedisTransport):
                     found[job.id] = Found(job, State.RUNNING, holder.decode())
         return found
 
+    def watch(self, id_: str, tell: Callable[[], object]) -> bool:
+        return super().watch(id_, tell) or bool(self.known([id_]))
+
     def depth(self) -> list[Depth]:
         running = self._running()
         depths = [

@@ -12,6 +12,8 @@ Keys, all of which begin with ``taskq:{NAME}:``. The braces keep them on one nod
     workers         set     who may claim
     bell            list    at most one ring: "<how many have passed it on> <queue> …"
     wake:BELL       list    wakes the loop of one bell, because it has claimed
+    waited          set     ids whose end somebody waits for; it is forgotten where nobody asks again
+    ended           channel tells of those that have ended: their ids
 
 A script is not rolled back. So what can fail comes first, and ``pcall`` undoes where that is not enough. A server that
 is full refuses what adds to it, unless the script has written before.
@@ -194,20 +196,6 @@ return answer
 """,
 )
 
-# ARGV: store, worker, ids. Returns those that the worker does not hold.
-ACK = script("""
-local mine, ids, done, lost = p .. 'h:' .. ARGV[2], {unpack(ARGV, 3)}, {}, {}
-local held = redis.call('HMGET', mine, unpack(ids))
-for i, id in ipairs(ids) do
-  if held[i] then done[#done + 1] = id else lost[#lost + 1] = id end
-end
-if #done > 0 then
-  redis.call('HDEL', p .. 'jobs', unpack(done))
-  redis.call('HDEL', mine, unpack(done))
-end
-return lost
-""")
-
 # ARGV: store, worker, ids. Returns those that the worker held.
 RELEASE = script(RING, _PUT_BACK, "return put_back(p .. 'h:' .. ARGV[2], {unpack(ARGV, 3)})")
 
@@ -267,24 +255,6 @@ end
 return answer
 """,
 )
-
-# ARGV: store, queue. Returns how many were removed; fewer than MOST: nothing is left.
-PURGE = script(f"""
-local ranks, left, count = p .. 'ranks:' .. ARGV[2], {MOST}, 0
-for _, rank in ipairs(redis.call('ZRANGE', ranks, 0, -1)) do
-  local list = p .. 'q:' .. ARGV[2] .. ':' .. rank
-  local ids = redis.call('LRANGE', list, -left, -1)
-  if #ids > 0 then
-    redis.call('HDEL', p .. 'jobs', unpack(ids))
-    redis.call('LTRIM', list, 0, -#ids - 1)
-    left, count = left - #ids, count + #ids
-  end
-  if redis.call('EXISTS', list) == 0 then redis.call('ZREM', ranks, rank) end
-  if left == 0 then break end
-end
-if redis.call('EXISTS', ranks) == 0 then redis.call('SREM', p .. 'queues', ARGV[2]) end
-return count
-""")
 
 # ARGV: store, how many have passed it on, queues.
 PASS_ON = script(

@@ -17,15 +17,18 @@ from ...store.weights import HEAVIEST, cut
 from ..base import Depth, Found
 from ..messages.bodies import NewerVersion, Unreadable, pack, unpack
 from ..messages.transport import HOLDER, NotJoined, Transport
-from . import lua, lua_questions
+from . import lua, lua_ends, lua_questions
 from .bell import RedisBell
 from .connection import RedisConnection
+from .waiters import Waiters
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 LARGEST = 64 << 20  # bytes of a message: a server serves nobody else while it takes one in, here some 0.3 s
 FOUND_AT_ONCE = 100  # messages that are looked for by one call: each may be large
+WATCHED = 10  # seconds for which it is known that somebody waits for the end of a job
+ASKED = 2.0  # seconds for an answer that somebody's request waits for
 UNREADABLE = "unreadable"  # stands for the task of a message that cannot be read
 
 
@@ -39,6 +42,7 @@ class RedisTransport(Transport):
         self._store = ""
         self._name = name or alias
         self._prefix = f"taskq:{{{self._name}}}:"
+        self._waiters = Waiters(connection, f"{self._prefix}ended")
         # Loop thread only:
         self._bell: RedisBell | None = None
         self._waiting: set[str] = set()  # queues with messages, when last looked at, of which none was claimed since
@@ -103,7 +107,7 @@ class RedisTransport(Transport):
     def ack(self, claims: Sequence[Claim]) -> set[str]:
         done: set[str] = set()
         for holder, ids in by_holder(claims):
-            done |= set(ids).difference(texts(self._ask(lua.ACK, holder, *ids)))
+            done |= set(ids).difference(texts(self._ask(lua_ends.ACK, holder, *ids)))
         return done
 
     def release(self, claims: Sequence[Claim]) -> set[str]:
@@ -151,7 +155,7 @@ class RedisTransport(Transport):
     def find(self, ids: Collection[str]) -> dict[str, Found]:
         found = {}
         for part in in_chunks(list(ids), FOUND_AT_ONCE):
-            answer = self._ask(lua_questions.FIND, *part)
+            answer = self._ask(lua_questions.FIND, *part, within=ASKED)
             for id_, stored, holder, entry in zip(*(answer[nth::4] for nth in range(4)), strict=True):
                 job = self._seen(id_, stored)
                 if holder:
@@ -159,8 +163,15 @@ class RedisTransport(Transport):
                 found[job.id] = Found(job, State.RUNNING if holder else State.READY, holder.decode())
         return found
 
+    def watch(self, id_: str, tell: Callable[[], object]) -> bool:
+        self._waiters.add(id_, tell)  # first, or it could end unheard
+        return bool(self._ask(lua_ends.WATCH, id_, WATCHED, within=ASKED))
+
+    def unwatch(self, id_: str, tell: Callable[[], object]) -> None:
+        self._waiters.remove(id_, tell)
+
     def depth(self) -> list[Depth]:
-        now, *answer = self._ask(lua_questions.DEPTH)
+        now, *answer = self._ask(lua_questions.DEPTH, within=ASKED)
         running = self._running()
         depths = []
         for name, count, oldest in zip(texts(answer[::3]), answer[1::3], answer[2::3], strict=True):
@@ -169,14 +180,14 @@ class RedisTransport(Transport):
         return depths + [Depth(name, running=count) for name, count in running.items()]
 
     def peek(self, queue_name: str, limit: int) -> list[Job]:
-        answer = self._ask(lua_questions.PEEK, queue_name, limit, HEAVIEST)
+        answer = self._ask(lua_questions.PEEK, queue_name, limit, HEAVIEST, within=ASKED)
         jobs = (self._seen(id_, stored) for id_, stored in zip(answer[::2], answer[1::2], strict=True))
         return [job._replace(queue_name=queue_name) for job in jobs]
 
     def purge(self, queue_name: str) -> int:
         removed, last = 0, lua.MOST
         while last == lua.MOST:
-            last = self._ask(lua.PURGE, queue_name)
+            last = self._ask(lua_ends.PURGE, queue_name)
             removed += last
         return removed
 
@@ -184,7 +195,7 @@ class RedisTransport(Transport):
         """Of each queue how many messages are held."""
         running: dict[str, int] = {}
         for worker in self.workers():
-            held = self._ask(lua_questions.HELD, worker)
+            held = self._ask(lua_questions.HELD, worker, within=ASKED)
             for name, count in zip(texts(held[::2]), held[1::2], strict=True):
                 running[name] = running.get(name, 0) + count
         return running
@@ -227,7 +238,7 @@ class RedisTransport(Transport):
             job = Job(text, UNREADABLE, "", self._alias, queue_name, attempts=1)
             return [Claim(job, receipt, 0.0, State.FAILED, reason=str(error))]
         logger.error("A message of Redis is removed, because it is no job: %s", error, extra={"queue": queue_name})
-        self._ask(lua.ACK, receipt.removeprefix(HOLDER), id_)
+        self._ask(lua_ends.ACK, receipt.removeprefix(HOLDER), id_)
         return []
 
     def _seen(self, id_: bytes, stored: bytes) -> Job:

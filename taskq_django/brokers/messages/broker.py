@@ -6,10 +6,10 @@ The rules that keep a job in one place, whoever dies between two steps: docs/exp
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
-from ...exceptions import BrokerUnavailable
+from ...exceptions import BrokerError, BrokerUnavailable
 from ...jobs import Claim, Job, Outcome, Released, Succeeded, size_of
 from ...sleeper import Bell
 from ...store.stories import read_standings
@@ -90,8 +90,19 @@ class MessageBroker(Broker):
         return found | self._there(left) if left else found
 
     def _there(self, ids: Collection[str]) -> dict[str, Found]:
-        """What the engine has of them, as far as it can tell."""
-        return self._breaker.call(lambda: self._transport.find(ids))
+        """What this thread has yet to publish of them, and what the engine has, as far as it can tell."""
+        found = self._publisher.unpublished(ids)
+        left = [id_ for id_ in ids if id_ not in found]
+        return found | self._breaker.call(lambda: self._transport.find(left)) if left else found
+
+    def watch(self, id_: str, tell: Callable[[], object]) -> bool:
+        try:
+            return self._breaker.call(lambda: self._transport.watch(id_, tell))
+        except BrokerError:
+            return False
+
+    def unwatch(self, id_: str, tell: Callable[[], object]) -> None:
+        self._transport.unwatch(id_, tell)
 
     def cancel(self, ids: Collection[str], reason: str) -> Cancelled:
         """Rows as in the database broker. Of the others, and of those that stand in for a message, a wish is kept."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import operator
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -19,8 +19,10 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...exceptions import BrokerUnavailable, one_line
-from ...jobs import Job, size_of
+from ...jobs import Job, made_at, size_of
+from ...states import State
 from ...store.weights import cut
+from ..base import Found
 from ..database.broker import DatabaseBroker
 from ..database.outbox import Outbox
 from .breaker import Breaker
@@ -116,6 +118,18 @@ class Publisher:
         if outbox:
             outbox.stand_in(jobs, last.leaving.sender)
         last.leaving.jobs += jobs
+
+    def unpublished(self, ids: Collection[str]) -> dict[str, Found]:
+        """Those of the jobs that this thread has sent in transactions that are open still."""
+        calls: Iterator[Any] = (
+            call for each in connections.all(initialized_only=True) for _, call, *_ in each.run_on_commit
+        )
+        leavings = {id(call.args[0]): call.args[0] for call in calls if getattr(call, "func", None) is _committed}
+        jobs = (job for leaving in leavings.values() if leaving.publisher is self for job in leaving.jobs)
+        wanted = set(ids)
+        return {
+            job.id: Found(job._replace(enqueued_at=made_at(job.id)), State.READY) for job in jobs if job.id in wanted
+        }
 
     def publish_committed(self, committed: Sequence[Leaving]) -> None:
         """What has left its transactions. Raises BrokerUnavailable."""

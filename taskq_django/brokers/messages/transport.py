@@ -25,8 +25,9 @@ class Transport(ABC):
     A message is in one place at a time: in its queue, or with the process that holds it. Every method is one step,
     done whole or not at all.
 
-    ``publish``, ``queues``, ``find`` and what people ask (``depth``, ``peek``, ``purge``) may be called by any thread,
-    at the same time; the rest by one thread of a process. After a fork nothing is used that was open: see ``close``.
+    ``publish``, ``queues``, ``find``, ``watch`` and what people ask (``depth``, ``peek``, ``purge``) may be called by
+    any thread, at the same time; the rest by one thread of a process. After a fork nothing is used that was open: see
+    ``close``.
 
     Every method raises BrokerUnavailable when the engine cannot be reached, does not answer in time, or is full. Its
     ``known`` tells whether nothing was done for certain. No command is sent twice by itself, because the second would
@@ -122,6 +123,13 @@ class Transport(ABC):
     def find(self, ids: Collection[str]) -> dict[str, Found]:
         """The messages with these ids that wait (READY) or are held (RUNNING); others are left out."""
         return {}
+
+    def watch(self, id_: str, tell: Callable[[], object]) -> bool:
+        """Is the message there, and will ``tell`` be called when it is no more? Asked again within ten seconds."""
+        return False
+
+    def unwatch(self, id_: str, tell: Callable[[], object]) -> None:  # noqa: B027 - most tell nobody
+        """Do not call it any more."""
 
     def depth(self) -> list[Depth]:
         """How many messages of each queue wait and are held, and how long the oldest has waited."""
