@@ -18,5 +18,6 @@ INSTALLED_APPS = [
     "tests.benchmarks.compare",
 ]
 DATABASES = {"default": json.loads(os.environ["COMPARE_DATABASE"])}
+TASKS = json.loads(os.environ["COMPARE_TASKS"])
 if DATABASES["default"]["ENGINE"].endswith("mysql"):
     choose_mysql_driver()

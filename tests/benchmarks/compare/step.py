@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import django
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 
@@ -28,6 +29,10 @@ def prepare() -> None:
             cursor.execute(f"DROP DATABASE IF EXISTS {quoted}")
             cursor.execute(f"CREATE DATABASE {quoted}")
     call_command("migrate", verbosity=0)
+    if url := broker_url():
+        import redis
+
+        redis.Redis.from_url(url).flushall()
 
 
 def enqueue_each(count: int) -> None:
@@ -60,19 +65,34 @@ def fill(count: int) -> None:
 
 
 def check_queued(count: int) -> None:
-    from taskq_django.models import QueuedJob
-
-    found = QueuedJob.objects.filter(status="READY").count()
+    found = waiting()
     assert found == count, f"{found} of {count} jobs are queued"
 
 
 def check_ended(count: int) -> None:
-    from taskq_django.models import JobResult, QueuedJob
+    from taskq_django.models import JobResult
 
-    left = QueuedJob.objects.count()
+    left = waiting()
     assert not left, f"{left} of {count} jobs are left"
+    if not os.environ["COMPARE_KEEPS"]:
+        return
     kept = JobResult.objects.filter(status="SUCCESSFUL").values_list("return_value", flat=True)
     assert sorted(map(int, kept)) == list(range(count)), f"{len(kept)} of {count} results are kept, or others than it"
+
+
+def waiting() -> int:
+    from taskq_django.models import QueuedJob
+
+    if not broker_url():
+        return QueuedJob.objects.count()
+    from taskq_django.backend import brokers_of
+
+    (broker,) = brokers_of(("default",)).values()
+    return sum(each.ready + each.running for each in broker.depth())
+
+
+def broker_url() -> str:
+    return str(settings.TASKS["default"].get("OPTIONS", {}).get("broker", ""))
 
 
 STEPS = {step.__name__: step for step in (prepare, enqueue_each, enqueue_many, fill, check_queued, check_ended)}
