@@ -6,7 +6,7 @@ import pytest
 
 from taskq_django.brokers.kombu.connection import RedisConnection
 from taskq_django.brokers.kombu.redis import RedisTransport
-from tests.support.redis_servers import Redis, started_or_skipped
+from tests.support.redis_servers import Redis, empty, started_or_skipped
 
 STORE = "0198c0de-0000-7000-8000-000000000001"
 
@@ -23,8 +23,7 @@ def private_redis() -> Iterator[Redis]:
 def redis_server(private_redis: Redis) -> Redis:
     """The same, up and empty."""
     private_redis.start()
-    with private_redis.client() as client:
-        client.flushall()
+    empty(private_redis)
     return private_redis
 
 

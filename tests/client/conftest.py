@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.redis_servers import Redis, started_or_skipped
+from tests.support.redis_servers import Redis, empty, started_or_skipped
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +19,5 @@ def private_redis() -> Iterator[Redis]:
 def redis_server(private_redis: Redis) -> Redis:
     """The same, up and empty."""
     private_redis.start()
-    with private_redis.client() as client:
-        client.flushall()
+    empty(private_redis)
     return private_redis

@@ -14,7 +14,7 @@ from taskq_django.brokers.messages.broker import MessageBroker
 from taskq_django.brokers.messages.memory import MemoryTransport
 from taskq_django.conf import BackendOptions
 from taskq_django.store.identity import store_id
-from tests.support.redis_servers import Redis, started_or_skipped
+from tests.support.redis_servers import Redis, empty, started_or_skipped
 
 LIKE_OTHERS = ("memory", "memory with an outbox", "redis with an outbox", "celery", "celery with an outbox")
 KINDS = ["database", "redis", *(pytest.param(kind, marks=pytest.mark.thorough) for kind in LIKE_OTHERS)]
@@ -44,8 +44,7 @@ def broker(request: pytest.FixtureRequest, transactional_db: None, monkeypatch: 
         pytest.skip("not in Celery's form")
     if kind in ("redis", "celery"):
         server: Redis = request.getfixturevalue("redis_server")
-        with server.client() as client:
-            client.flushall()
+        empty(server)
         rows, transport = (
             DatabaseBroker("default"),
             RedisTransport.opened(

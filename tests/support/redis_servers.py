@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -111,6 +112,15 @@ def started_or_skipped(**options: str | int | Path) -> Redis:
         pytest.skip(what)
     server.start()
     return server
+
+
+def empty(server: Redis) -> None:
+    """Nothing of earlier tests is left in it, nor is anybody who looks for it: they would write their store's id."""
+    for thread in threading.enumerate():
+        if thread.name == "taskq-breaker":
+            thread.join(30)
+    with server.client() as client:
+        client.flushall()
 
 
 def eventually(check: Callable[[], Any], seconds: float = 20.0) -> Any:
