@@ -47,6 +47,12 @@ def server(redis_server: Any) -> Any:
     return redis_server
 
 
+def environment(broker: str, runs: Path) -> dict[str, str]:
+    """Of the Celery app. Without our settings, for it would begin to look after a project of Django."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("DJANGO_")}
+    return {**kept, "TASKQ_TEST_CELERY_BROKER": broker, "TASKQ_TEST_CELERY_RUNS": str(runs)}
+
+
 class CeleryWorker:
     """``celery worker`` as a user starts it."""
 
@@ -57,7 +63,7 @@ class CeleryWorker:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "celery", "-A", "tests.interop.celery_app", "worker", *flags],
                 cwd=ROOT,
-                env={**os.environ, "TASKQ_TEST_CELERY_BROKER": broker, "TASKQ_TEST_CELERY_RUNS": str(self._runs)},
+                env=environment(broker, self._runs),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -96,7 +102,7 @@ def send(server: Any, tmp_path: Path) -> Iterator[Callable[..., str]]:
     client = subprocess.Popen(
         [sys.executable, "-m", "tests.interop.celery_client"],
         cwd=ROOT,
-        env={**os.environ, "TASKQ_TEST_CELERY_BROKER": server.url, "TASKQ_TEST_CELERY_RUNS": str(tmp_path / "runs")},
+        env=environment(server.url, tmp_path / "runs"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
