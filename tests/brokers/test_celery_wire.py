@@ -199,6 +199,14 @@ def test_a_time_without_a_zone_is_of_this_project() -> None:
     assert claim.job.run_after == datetime(2099, 7, 2, 10, tzinfo=UTC)
 
 
+def test_the_end_of_the_calendar_is_a_hundred_years_from_now() -> None:
+    claim = read(celery_message(eta="9999-12-31T23:59:59+00:00", expires="9999-12-31T23:59:59+00:00"))
+    assert claim.job.run_after == MOMENT + timedelta(days=36_500)
+    assert claim.job.expires_us == 0
+    early = read(celery_message(eta="0001-01-01T00:00:00+00:00", expires="2999-01-01T00:00:00+00:00"))
+    assert (early.verdict, early.job.run_after) == ("", None)
+
+
 def test_a_message_that_expired_ends_so() -> None:
     assert read(celery_message(expires=(MOMENT - timedelta(seconds=1)).isoformat())).verdict == "EXPIRED"
 

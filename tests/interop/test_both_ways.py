@@ -64,12 +64,15 @@ def test_a_countdown_is_kept_and_a_job_that_is_too_late_expires(
         send(ADD, 3, expires=0.01),
     )
     far = send(ADD, 4, countdown=3600, expires=7200)
+    end = datetime(9999, 12, 31, tzinfo=UTC)
+    last = send(ADD, 5, eta=end, expires=end)
     start_worker()
 
     for id_ in (soon, at):
         assert result(id_).status == "SUCCESSFUL"
         assert result(id_).started_at >= began + timedelta(seconds=2)  # type: ignore[operator]
     assert result(late).status == "EXPIRED"
+    assert QueuedJob.objects.get(id=last).status == "SCHEDULED"
     row = QueuedJob.objects.get(id=far)
     assert (row.status, row.attempts) == ("SCHEDULED", 0)
     assert row.expires_at - row.run_after == pytest.approx(timedelta(hours=1), abs=timedelta(seconds=1))

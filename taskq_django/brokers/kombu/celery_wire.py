@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from ...backoff import LONGEST_DELAY
 from ...exceptions import ArgumentError
 from ...jobs import SENSITIVE, Claim, Job, headers_of
 from ...states import State
@@ -98,7 +99,7 @@ class Reader(NamedTuple):
         for key, problem in LATER.items():
             if embed.get(key) or (key == "chord" and headers.get("chord")):
                 raise Foreign(f"{problem}, and this worker would not start what follows")
-        eta, expires = (self._moment(headers, key) for key in ("eta", "expires"))
+        eta, expires = (self._moment(headers, key, now) for key in ("eta", "expires"))
         ours = headers.get(OURS)
         ours = ours if type(ours) is dict else {}
         stamp = ours.get("sent")
@@ -122,13 +123,15 @@ class Reader(NamedTuple):
         late = expires is not None and expires.timestamp() <= now
         return Claim(job, receipt, max(0.0, now - due), State.EXPIRED.value if late else "")
 
-    def _moment(self, headers: dict[str, Any], key: str) -> datetime | None:
+    def _moment(self, headers: dict[str, Any], key: str, now: float) -> datetime | None:
+        """Not beyond a hundred years, as all delays: a store does not reckon with the end of the calendar."""
         text = headers.get(key)
         if text is None:
             return None
         try:
             moment = datetime.fromisoformat(text)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=self.zone)).astimezone(UTC)
+            moment = (moment if moment.tzinfo else moment.replace(tzinfo=self.zone)).astimezone(UTC)
+            return min(moment, datetime.fromtimestamp(now + LONGEST_DELAY, UTC))
         except (TypeError, ValueError, OverflowError):
             raise Foreign(f"its {key} is no time in ISO 8601") from None
 
