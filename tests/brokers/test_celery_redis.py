@@ -21,7 +21,7 @@ from taskq_django.brokers.kombu.connection import RedisConnection
 from taskq_django.brokers.messages.transport import HOLDER, NotJoined
 from taskq_django.codec import decode_call, encode_call
 from taskq_django.codec.calls import MIB
-from taskq_django.exceptions import BrokerError, BrokerUnavailable
+from taskq_django.exceptions import BrokerError, BrokerUnavailable, PayloadTooLarge
 from taskq_django.jobs import Claim, Job
 from tests.support.redis_servers import Redis
 from tests.support.sending import job
@@ -297,6 +297,15 @@ def test_a_publish_that_fails_on_the_way_puts_nothing(transport: CeleryRedisTran
     with pytest.raises(BrokerError):
         transport.publish([sent(), sent(), sent(priority=-1)], 3)
     assert client.llen("default") == 0
+
+
+def test_a_job_is_refused_at_the_caller_whose_envelope_would_hold_everybody_up(
+    transport: CeleryRedisTransport,
+) -> None:
+    """Base64 makes more of it than the native form does."""
+    payload = encode_call(["x" * (52 << 20)], {}, max_bytes=64 << 20)
+    with pytest.raises(PayloadTooLarge, match="a message of 72,7"):
+        transport.check([sent(payload=payload)])
 
 
 def test_a_name_belongs_to_one_store(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +21,7 @@ from taskq_django.models import JobResult, QueuedJob
 from taskq_django.results import Result
 from tests.app.tasks import add, echo
 from tests.interop.conftest import CeleryWorker
+from tests.support.ledger import Ledger
 from tests.support.workers import RealWorker, wait_for
 
 ADD, ECHO = "tests.app.tasks.add", "tests.app.tasks.echo"
@@ -92,6 +96,25 @@ def test_what_cannot_be_run_fails_and_stops_nobody(
     assert result(chained).status == result(unknown).status == "FAILED"
     assert "callbacks" in str(handle(chained).errors[0].traceback)
     wait_for(lambda: JobResult.objects.filter(status="FAILED").count() == 4, what=lambda: worker.output)
+
+
+def test_a_killed_process_of_ours_loses_nothing_that_a_client_of_celery_sent(
+    send: Callable[..., str], start_worker: Callable[..., RealWorker], server: Any, tmp_path: Path
+) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    ids = {send("tests.app.tasks.ledgered", str(ledger.path), 0.5) for _ in range(8)}
+    worker = start_worker()
+    wait_for(lambda: len(ledger.running()) == 4, what=lambda: worker.output)
+
+    for child in worker.children():
+        os.kill(child, signal.SIGKILL)
+
+    assert {id_: result(id_).status for id_ in ids} == dict.fromkeys(ids, "SUCCESSFUL"), worker.output
+    assert ledger.lost(ids) == set()
+    assert ledger.duplicated() == 0
+    with server.client() as client:
+        wait_for(lambda: client.hlen("taskq:{interop}:jobs") == 0)
+        assert client.llen("default") == client.exists("unacked") == 0
 
 
 # --- our client, a worker of Celery ------------------------------------------------------------------------------

@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.utils import timezone
-from kombu import Exchange, Producer, Queue
 from redis.exceptions import RedisError
 
 from ...compat import task_backends
@@ -23,11 +22,12 @@ from ...exceptions import BrokerUnavailable
 from ...jobs import Claim, Job
 from ...registry import registry
 from ...states import State
-from ...store.weights import HEAVIEST, cut
+from ...store.weights import HEAVIEST
 from ..base import Depth, Found
 from ..messages.transport import HOLDER
 from . import celery_lua, celery_lua_questions, lua, lua_questions
-from .celery_wire import Envelope, Message, Reader, check, is_writable, write
+from .celery_envelopes import declare, enveloped, in_parts, size_of
+from .celery_wire import Envelope, Reader, check, is_writable, write
 from .connection import RedisConnection
 from .redis import FOUND_AT_ONCE, RedisTransport, by_holder, in_chunks, texts
 
@@ -63,6 +63,10 @@ class CeleryRedisTransport(RedisTransport):
     def check(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             check(job)
+        super().check(jobs)
+
+    def _size(self, job: Job) -> int:
+        return size_of(write(job, 0.0, ""))
 
     def is_for_others(self, job: Job) -> bool:
         """Has this project no such task?"""
@@ -76,7 +80,7 @@ class CeleryRedisTransport(RedisTransport):
         messages = [write(job, now, origin, for_others=job.id in foreign) for job in jobs]
         self._declare({job.queue_name for job in jobs}, within)
         taken = 0
-        for part in _parts(self._written(messages, within)):
+        for part in in_parts(enveloped(messages, self._connection.channel(within))):
             ours = {each.queue_name for each in part if each.id not in foreign}
             fields = (field for each in part for field in each)
             try:
@@ -120,6 +124,9 @@ class CeleryRedisTransport(RedisTransport):
             claim, claimed_at = self._held(id_, entry, stored, HOLDER + heir)
             inherited.append((claim, max(0.0, float(now) - claimed_at)))
         return inherited
+
+    def describe(self) -> str:
+        return f"{super().describe()}, in the lists of Celery"
 
     def known(self, ids: Collection[str]) -> set[str]:
         """Those that are held, and those that were published in the last hour and were not claimed by us since.
@@ -200,30 +207,10 @@ class CeleryRedisTransport(RedisTransport):
         for name in set(names) - self._declared:
             with self._declaring:
                 try:
-                    Queue(name, Exchange(name, type="direct"), name, channel=self._connection.channel(within)).declare()
+                    declare(name, self._connection.channel(within))
                 except (RedisError, OSError) as error:
                     raise self._connection.explain(error) from error
                 self._declared.add(name)
-
-    def _written(self, messages: Iterable[Message], within: float) -> Iterator[Written]:
-        channel = self._connection.channel(within)
-        pen = Pen(channel)
-        producer = Producer(pen)
-        for message in messages:
-            producer.publish(
-                message.body,
-                exchange="",
-                routing_key=message.queue_name,
-                serializer="json",
-                headers=message.headers,
-                priority=message.priority,
-                expiration=message.expiration,
-                correlation_id=message.headers["id"],
-                reply_to="",
-            )
-            key, envelope = pen.written.pop()
-            step, name = channel.priority(message.priority), channel.global_keyprefix + key
-            yield Written(message.headers["id"], step, message.queue_name, name, envelope)
 
     # --- what was found there ---------------------------------------------------------------------------------------
 
@@ -255,43 +242,8 @@ class CeleryRedisTransport(RedisTransport):
         return max((claim.waited for claim in self._peek(queue_name, 1)), default=None)
 
 
-class Written(NamedTuple):
-    """A message in its envelope, by kombu."""
-
-    id: str
-    step: int
-    queue_name: str
-    list_name: str
-    text: str
-
-
-class Pen:
-    """A channel of kombu whose messages are kept, and not sent."""
-
-    def __init__(self, channel: Any) -> None:
-        self._channel = channel
-        self.written: list[tuple[str, str]] = []  # list and envelope
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._channel, name)
-
-    def basic_publish(self, message: dict[str, Any], **to: Any) -> None:
-        self._channel.basic_publish(
-            message, exchange=to["exchange"], routing_key=to["routing_key"], _publish_batch=self
-        )
-
-    def add(self, command: str, key: str, envelope: str) -> None:
-        """What kombu would send."""
-        self.written.append((key, envelope))
-
-
 def queues_of(alias: str) -> Collection[str]:
     """Where a backend looks: at its QUEUES, else where Celery's clients send by themselves, and where its tasks are."""
     given: Collection[str] = getattr(task_backends[alias], "queues", ())
     tasks = (task.queue_name for task in registry.all() if task.backend == alias)
     return given or dict.fromkeys(["default", "celery", *tasks])
-
-
-def _parts(written: Iterable[Written]) -> Iterator[Sequence[Written]]:
-    for chunk in in_chunks(list(written), lua.MOST):
-        yield from cut(chunk, [len(each.text) for each in chunk])

@@ -61,11 +61,14 @@ class RedisTransport(Transport):
     def check(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             # A character takes six bytes at most.
-            if len(job.payload) + len(job.headers) > LARGEST // 8 and (size := len(pack(job))) > LARGEST:
+            if len(job.payload) + len(job.headers) > LARGEST // 8 and (size := self._size(job)) > LARGEST:
                 raise PayloadTooLarge(
                     f"{job.task_path}: its arguments make a message of {size:,} bytes, and Redis holds everybody up "
                     f"with more than {LARGEST:,}. Store what is large elsewhere, and pass where it is."
                 )
+
+    def _size(self, job: Job) -> int:
+        return len(pack(job))
 
     def publish(self, jobs: Sequence[Job], within: float) -> datetime:
         messages = [(job, pack(job)) for job in jobs]
