@@ -51,7 +51,7 @@ def engine() -> Engine:
 
 @pytest.fixture
 def publisher(engine: Engine) -> Publisher:
-    return Publisher(engine, Breaker(engine.queues), DatabaseBroker("default"), None)
+    return Publisher(engine, Breaker(engine), DatabaseBroker("default"), None)
 
 
 class Undone(Exception):
@@ -157,7 +157,7 @@ def test_what_a_callback_enqueues_leaves_at_once(publisher: Publisher, engine: E
 def test_an_engine_that_is_away_keeps_no_job_of_another(publisher: Publisher, engine: Engine) -> None:
     away = Engine()
     away.error = BrokerUnavailable("The engine is away.", known=True)
-    others = Publisher(away, Breaker(away.queues), DatabaseBroker("default"), None)
+    others = Publisher(away, Breaker(away), DatabaseBroker("default"), None)
 
     def enqueue() -> None:
         with transaction.atomic():

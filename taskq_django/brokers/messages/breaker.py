@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from ...backoff import wait_after
 from ...exceptions import BrokerError, BrokerUnavailable, one_line
+from .transport import Transport
 
 logger = logging.getLogger("taskq_django.broker")
 
@@ -22,9 +23,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two looks for an engin
 class Breaker:
     """One for each engine and process; any thread."""
 
-    def __init__(self, probe: Callable[[], object]) -> None:
-        """``probe``: asks the engine something small; raises BrokerError when it does not answer."""
-        self._probe = probe
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
         self._lock = threading.Lock()
         self._error = ""  # why it is away; "": it is not, as far as is known
         self._pid = 0  # of the process whose thread looks for it
@@ -44,7 +44,8 @@ class Breaker:
             if self._error and self._pid == os.getpid():
                 return
             self._error, self._pid = one_line(error), os.getpid()
-        threading.Thread(target=self._look, name="taskq-breaker", daemon=True).start()
+        name = f"taskq: looks for {self._transport.describe()}"
+        threading.Thread(target=self._look, name=name, daemon=True).start()
 
     def _look(self) -> None:
         """Until it answers, whatever it says."""
@@ -53,7 +54,7 @@ class Breaker:
             failures += 1
             sleep(wait_after(failures, FIRST_PAUSE, LONGEST_PAUSE))
             try:
-                self._probe()
+                self._transport.queues()
             except BrokerUnavailable:
                 continue
             except BrokerError:

@@ -41,7 +41,7 @@ class MessageBroker(Broker):
         self.finds_waiting = transport.finds_waiting
         self._outbox = Outbox(rows)
         self._has_outbox = has_outbox
-        self._breaker = Breaker(transport.queues)
+        self._breaker = Breaker(transport)
         self._publisher = Publisher(transport, self._breaker, rows, self._outbox if has_outbox else None)
         self._wishes = Wishes(alias, rows)
         self._inheritance = Inheritance(transport, rows)
@@ -232,7 +232,7 @@ class MessageBroker(Broker):
 
     @property
     def sees_all(self) -> bool:
-        return not self._engine.was_away
+        return self._engine.answers
 
     # --- the supervisor ---------------------------------------------------------------------------------------------
 

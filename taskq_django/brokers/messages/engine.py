@@ -20,8 +20,11 @@ class Engine:
         self._alias = alias
         self._failures = 0  # in a row
         self._try_at = 0.0  # monotonic
-        self.was_away = False  # since ``note_return`` was called last, or may a claim have had no answer?
-        self._told = False
+
+    @property
+    def answers(self) -> bool:
+        """Did it, when it was asked last?"""
+        return self._failures == 0
 
     @property
     def is_here(self) -> bool:
@@ -35,15 +38,10 @@ class Engine:
             yield
         except BrokerUnavailable as error:
             self._failures += 1
-            self.was_away = self._told = True
             pause = wait_after(self._failures)
             self._try_at = monotonic() + pause
             logger.warning("%s; %r serves the store alone; next try in %.1f s", one_line(error), self._alias, pause)
         else:
+            if self._failures:
+                logger.info("The engine of %r answers again", self._alias)
             self._failures = 0
-
-    def note_return(self) -> None:
-        """What was left open when it went away is settled."""
-        if self._told:
-            logger.info("The engine of %r answers again", self._alias)
-        self.was_away = self._told = False

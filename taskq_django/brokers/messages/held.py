@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Sequence
 
+from ...exceptions import BrokerUnavailable
 from ...jobs import Claim
 from .engine import Engine
 from .transport import NotJoined, Transport
@@ -18,9 +19,10 @@ class HeldMessages:
         self._transport = transport
         self._engine = engine
         self._is_registered = is_registered
-        self._worker_id = ""  # "": it has claimed nothing yet
+        self._worker_id = ""
         self._held: dict[str, str] = {}  # ids, and who holds them
         self._gone: dict[str, Claim] = {}  # by id, what is done with, and what the engine may have still
+        self._is_unsure = False  # Has something had no answer, so that the engine may hold more for this process?
 
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         """None while the engine is away."""
@@ -28,7 +30,11 @@ class HeldMessages:
         self._worker_id = worker_id
         if self.is_reachable():
             with self._engine.guard():
-                claims = self._joined_claim(queue_name, limit, worker_id)
+                try:
+                    claims = self._joined_claim(queue_name, limit, worker_id)
+                except BrokerUnavailable:
+                    self._is_unsure = True
+                    raise
         self._held.update([(claim.job.id, worker_id) for claim in claims])
         return claims
 
@@ -48,9 +54,9 @@ class HeldMessages:
         """May the engine be asked? After an outage what is done with is removed there first, and claims whose answer
         was lost go back: no queue tells of these, so that nobody else would look.
         """
-        if self._engine.is_here and self._engine.was_away:
+        if self._engine.is_here and self._is_unsure:
             self._clear_up()
-        return self._engine.is_here and not self._engine.was_away
+        return self._engine.is_here and not self._is_unsure
 
     def _clear_up(self) -> int:
         count = 0
@@ -58,15 +64,15 @@ class HeldMessages:
             if self._gone:
                 self._transport.ack(list(self._gone.values()))
                 self._gone.clear()
-            if self._worker_id and (count := self._transport.release_unanswered(self._worker_id, self._held)):
+            if count := self._transport.release_unanswered(self._worker_id, self._held):
                 logger.info("%d messages whose answer was lost go back", count)
-            self._engine.note_return()
+            self._is_unsure = False
         return count
 
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
         """Put back what this process does not know to hold; returns how many. Later, while the engine is away."""
         self._held = {id_: holder for id_, holder in self._held.items() if id_ in held or holder != worker_id}
-        self._worker_id, self._engine.was_away = worker_id, True
+        self._worker_id, self._is_unsure = worker_id, True
         return self._clear_up() if self._engine.is_here else 0
 
     def let_go(self, gone: Sequence[Claim], back: Sequence[Claim]) -> set[str]:
@@ -80,7 +86,7 @@ class HeldMessages:
         if self._engine.is_here:
             with self._engine.guard():
                 return let_go(self._transport, gone, back)
-        self._engine.was_away = True  # then what is to go back does so: it is not among those held
+        self._is_unsure = True  # then what is to go back does so: it is not among those held
         self._gone |= {claim.job.id: claim for claim in gone}
         return {claim.job.id for claim in claims}
 
