@@ -257,7 +257,7 @@ def test_heavy_messages_are_claimed_few_at_a_time(transport: CeleryRedisTranspor
 
 
 def test_a_claim_that_fails_on_the_way_leaves_all_where_it_was(transport: CeleryRedisTransport, client: Client) -> None:
-    transport.publish([sent(), sent(), sent(priority=-1), sent(task_path="legacy.tasks.report")], 3)
+    transport.publish([sent(), sent(), sent(priority=-1), sent(task_path="nowhere.tasks.report")], 3)
     before = lists(client), client.lrange("default", 0, -1)
     client.set(f"taskq:{{fast}}:h:{ME}", "of another type")
     with pytest.raises(BrokerError):
@@ -373,7 +373,7 @@ def test_an_element_that_is_too_large_is_neither_read_nor_lost(transport: Celery
 def test_what_is_for_celerys_workers_is_left_to_them_and_stands_in_nobodys_way(
     transport: CeleryRedisTransport, client: Client, server: Redis
 ) -> None:
-    theirs, mine = [sent(task_path="legacy.tasks.report") for _ in range(3)], sent()
+    theirs, mine = [sent(task_path="nowhere.tasks.report") for _ in range(3)], sent()
     transport.publish([*theirs, mine], 3)
     assert [len(transport.claim("default", 2, ME)) for _ in range(3)] == [0, 1, 0]
     assert {message.headers["id"] for message in consume(server, "default")} == {each.id for each in theirs}
@@ -437,7 +437,7 @@ def test_queues_are_looked_at_that_are_named_or_that_we_have_published_to(
 ) -> None:
     transport = make(queues=["mail"])
     client.lpush("celeryev", "not ours")
-    transport.publish([sent(queue_name="elsewhere"), sent(queue_name="legacy", task_path="legacy.tasks.report")], 3)
+    transport.publish([sent(queue_name="elsewhere"), sent(queue_name="legacy", task_path="nowhere.tasks.report")], 3)
     client.lpush("mail", "by another hand")
     assert make(queues=["mail"]).queues() == ["mail", "elsewhere"]
     assert transport.claim("celeryev", 5, ME) == transport.claim("legacy", 5, ME) == []
@@ -462,6 +462,6 @@ def test_a_backend_without_queues_looks_where_its_tasks_and_celerys_clients_send
 
 
 def test_only_a_task_that_is_not_here_is_for_celerys_workers(transport: CeleryRedisTransport) -> None:
-    assert transport.is_for_others(job(task_path="legacy.tasks.report"))
-    assert not transport.is_for_others(job(task_path="legacy.tasks.report", payload=encode_call([{1}], {})))
+    assert transport.is_for_others(job(task_path="nowhere.tasks.report"))
+    assert not transport.is_for_others(job(task_path="nowhere.tasks.report", payload=encode_call([{1}], {})))
     assert not transport.is_for_others(job())
