@@ -92,6 +92,20 @@ def test_an_end_that_the_engine_did_not_hear_of_is_told_though_nothing_waits(
     assert engine.where() == {}
 
 
+def test_an_engine_that_was_away_from_the_start_answers_again_when_it_does(
+    engine: FaultyTransport, mine: MessageBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "taskq_django.broker")
+
+    for _ in range(3):
+        engine.faults["queues"] = "before"
+        mine.ready_queues()
+    assert "answers again" not in caplog.text
+
+    mine.ready_queues()
+    assert caplog.text.count("answers again") == 1
+
+
 def test_what_is_held_is_not_given_back_by_a_look_after_an_outage(engine: FaultyTransport, mine: MessageBroker) -> None:
     held, _ = sent(mine, 2)
     mine.claim("default", 1, ME)
