@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support import services
+
+if TYPE_CHECKING:
+    from tests.support.redis_servers import Redis
 
 HERE = Path(__file__).parent
 MARKED = ("system", "browser")  # folders whose tests have a mark of its name
@@ -33,3 +38,24 @@ def pytest_configure(config: pytest.Config) -> None:
     from django.conf import settings
 
     assert settings.DATABASES  # read early: a service is started once, before any test
+
+
+@pytest.fixture(scope="session")
+def private_redis() -> Iterator[Redis]:
+    """A server that nobody else uses. Without the extra, or a server, the test is skipped."""
+    pytest.importorskip("redis")
+    from tests.support.redis_servers import started_or_skipped
+
+    server = started_or_skipped()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def redis_server(private_redis: Redis) -> Redis:
+    """The same, up and empty."""
+    from tests.support.redis_servers import empty
+
+    private_redis.start()
+    empty(private_redis)
+    return private_redis

@@ -19,6 +19,7 @@ from .masking import MASK, masked, masked_call, who_know
 LONGEST = 64_000  # characters of one text that a page shows
 SHORT = 60
 SHOWN_PAYLOAD = 200  # characters that a list reads
+SHOWN_HEADERS = 4000  # characters; of a job that has more a list shows no argument
 NBSP = "\N{NO-BREAK SPACE}"  # a number and its unit stay on one line
 
 

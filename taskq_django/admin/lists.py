@@ -25,7 +25,6 @@ from . import display
 from .filters import newest
 from .lookups import LONGEST_SEARCH, FilteredAdmin, FilteredChangeList
 
-SHOWN_HEADERS = 4000  # characters; of a job that has more the list shows no argument
 SORTABLE = ("enqueued",)  # the primary key: any other order would sort the whole table
 
 
@@ -86,7 +85,7 @@ class JobListAdmin(FilteredAdmin):
         rows: QuerySet[Any] = super().get_queryset(request).defer("payload", "headers")
         annotated: QuerySet[Any] = rows.annotate(
             shown_payload=Substr("payload", 1, display.SHOWN_PAYLOAD),
-            shown_headers=Substr("headers", 1, SHOWN_HEADERS),
+            shown_headers=Substr("headers", 1, display.SHOWN_HEADERS),
         )
         return annotated
 
@@ -117,13 +116,7 @@ class JobListAdmin(FilteredAdmin):
 
     @admin.display(description=_("task"))
     def task(self, row: Any) -> SafeString:
-        return format_html(
-            '<a href="{}" title="{}">{}</a><br><code class="taskq-arguments">{}</code>',
-            job_url(self.admin_site.name, row.pk),
-            row.task_path,
-            display.task_name(row.task_path),
-            display.short_arguments(row.shown_payload, row.task_path, row.shown_headers),
-        )
+        return task_cell(self.admin_site.name, row.pk, row.task_path, row.shown_payload, row.shown_headers)
 
     @admin.display(description=_("status"))
     def state_badge(self, row: Any) -> SafeString:
@@ -132,6 +125,17 @@ class JobListAdmin(FilteredAdmin):
     @admin.display(description=_("enqueued"), ordering="id")
     def enqueued(self, row: Any) -> str:
         return display.moment(row.enqueued_at)
+
+
+def task_cell(site: str, id_: UUID | str, path: str, payload: str, headers: str) -> SafeString:
+    """The task leads to the page of the job, its arguments are under it."""
+    return format_html(
+        '<a href="{}" title="{}">{}</a><br><code class="taskq-arguments">{}</code>',
+        job_url(site, id_),
+        path,
+        display.task_name(path),
+        display.short_arguments(payload, path, headers),
+    )
 
 
 def job_url(site: str, id_: UUID | str) -> str:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..jobs import Claim, Job, Outcome
 from ..sleeper import Bell
@@ -52,6 +52,19 @@ class Cancelled:
         return Cancelled(*(mine | theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
+class Outside(Protocol):
+    """What waits outside the store, in an engine. Any thread; all but ``describe`` raise BrokerError."""
+
+    @property
+    def shows_waiting(self) -> bool:
+        """Can it tell what waits in a queue?"""
+
+    def describe(self) -> str: ...
+    def find(self, ids: Collection[str]) -> dict[str, Found]: ...
+    def depth(self) -> list[Depth]: ...
+    def peek(self, queue_name: str, limit: int) -> list[Job]: ...
+
+
 class Broker(ABC):
     """Where the jobs of one TASKS alias wait.
 
@@ -70,6 +83,8 @@ class Broker(ABC):
 
     # Can a job that waits be found by its id? Where it cannot, one that nobody knows may be waiting.
     finds_waiting = True
+    # Where jobs wait that are not in the store; None: all are.
+    outside: Outside | None = None
 
     def __init__(self, alias: str) -> None:
         self.alias = alias

@@ -6,25 +6,9 @@ import pytest
 
 from taskq_django.brokers.kombu.connection import RedisConnection
 from taskq_django.brokers.kombu.redis import RedisTransport
-from tests.support.redis_servers import Redis, empty, started_or_skipped
+from tests.support.redis_servers import Redis
 
 STORE = "0198c0de-0000-7000-8000-000000000001"
-
-
-@pytest.fixture(scope="session")
-def private_redis() -> Iterator[Redis]:
-    """A server that nobody else uses."""
-    server = started_or_skipped()
-    yield server
-    server.remove()
-
-
-@pytest.fixture
-def redis_server(private_redis: Redis) -> Redis:
-    """The same, up and empty."""
-    private_redis.start()
-    empty(private_redis)
-    return private_redis
 
 
 @pytest.fixture

@@ -25,19 +25,29 @@ from taskq_django.states import State
 from tests.app import tasks
 from tests.support.messages import register
 from tests.support.redis_servers import Redis, eventually
-from tests.support.sending import FAILURE
+from tests.support.sending import FAILURE, unused_name
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 OURS = "taskq_django.TaskqBackend"
 ME = "host/me"
-WAITED = "taskq:{default}:waited"
 
 
 @pytest.fixture
-def broker(redis_server: Redis, settings: Settings) -> Iterator[Broker]:
+def name() -> str:
+    return unused_name()
+
+
+@pytest.fixture
+def waited(name: str) -> str:
+    """The key of those whose end somebody waits for."""
+    return f"taskq:{{{name}}}:waited"
+
+
+@pytest.fixture
+def broker(redis_server: Redis, settings: Settings, name: str) -> Iterator[Broker]:
     """Of the one backend, whose jobs are in Redis."""
-    settings.TASKS = {"default": {"BACKEND": OURS, "OPTIONS": {"broker": redis_server.url}}}
+    settings.TASKS = {"default": {"BACKEND": OURS, "OPTIONS": {"broker": redis_server.url, "name": name}}}
     broker = task_backends["default"].broker  # type: ignore[attr-defined]
     register(ME)
     yield broker
@@ -60,9 +70,8 @@ def end(broker: Broker, claim: Claim, value: str = "7") -> None:
     broker.settle([Succeeded(claim, now, now, value)], ME)
 
 
-def subscriptions(client: redis.Redis) -> int:
-    """Those of tests before are kept for ten seconds."""
-    [(_, count)] = client.pubsub_numsub("taskq:{default}:ended")
+def subscriptions(client: redis.Redis, waited: str) -> int:
+    [(_, count)] = client.pubsub_numsub(waited.replace("waited", "ended"))
     return int(count)
 
 
@@ -84,12 +93,11 @@ class Waiters:
             return [future.result(30) for future in self._futures]
 
 
-def test_whoever_waits_is_woken_when_the_job_has_ended(broker: Broker, client: redis.Redis) -> None:
+def test_whoever_waits_is_woken_when_the_job_has_ended(broker: Broker, client: redis.Redis, waited: str) -> None:
     result = tasks.add.enqueue(3, 4)
     claim = claimed(broker)
-    before = subscriptions(client)
     waiters = Waiters(result, 3)
-    eventually(lambda: client.scard(WAITED))
+    eventually(lambda: client.scard(waited))
     time.sleep(0.3)  # in the middle of a pause
 
     began = time.monotonic()
@@ -98,10 +106,10 @@ def test_whoever_waits_is_woken_when_the_job_has_ended(broker: Broker, client: r
     for value, ended_at in waiters.ended():
         assert value == 7
         assert ended_at - began < 0.4
-    assert subscriptions(client) <= before + 1, "one serves all"
+    assert subscriptions(client, waited) == 1, "one serves all"
 
 
-def test_a_waiter_looks_once_a_second_only(broker: Broker, client: redis.Redis) -> None:
+def test_a_waiter_looks_once_a_second_only(broker: Broker, client: redis.Redis, waited: str) -> None:
     result = tasks.add.enqueue(3, 4)
     before = client.info("commandstats")
 
@@ -113,13 +121,13 @@ def test_a_waiter_looks_once_a_second_only(broker: Broker, client: redis.Redis) 
     assert calls <= 8  # three looks, and as many times that it is waited for
 
 
-def test_a_waiting_coroutine_is_woken_too(broker: Broker, client: redis.Redis) -> None:
+def test_a_waiting_coroutine_is_woken_too(broker: Broker, client: redis.Redis, waited: str) -> None:
     result = tasks.add.enqueue(3, 4)
     claim = claimed(broker)
     ended: list[float] = []
 
     def end_when_waited_for() -> None:
-        eventually(lambda: client.scard(WAITED))
+        eventually(lambda: client.scard(waited))
         time.sleep(0.3)  # in the middle of a pause
         end(broker, claim)
         ended.append(time.monotonic())
@@ -147,11 +155,13 @@ def test_an_end_that_is_stored_and_not_yet_acked_is_seen_at_once(broker: Broker,
     assert result.get(timeout=0.1) == 7
 
 
-def test_a_wait_outlives_an_outage_of_the_engine(broker: Broker, redis_server: Redis, client: redis.Redis) -> None:
+def test_a_wait_outlives_an_outage_of_the_engine(
+    broker: Broker, redis_server: Redis, client: redis.Redis, waited: str
+) -> None:
     result = tasks.add.enqueue(3, 4)
     claim = claimed(broker)
     waiters = Waiters(result)
-    eventually(lambda: client.scard(WAITED))
+    eventually(lambda: client.scard(waited))
     redis_server.kill()
     with pytest.raises(BrokerUnavailable):
         result.refresh()
@@ -164,11 +174,11 @@ def test_a_wait_outlives_an_outage_of_the_engine(broker: Broker, redis_server: R
     assert value == 7
 
 
-def test_a_wait_goes_on_when_a_message_becomes_a_row(broker: Broker, client: redis.Redis) -> None:
+def test_a_wait_goes_on_when_a_message_becomes_a_row(broker: Broker, client: redis.Redis, waited: str) -> None:
     result = tasks.add.enqueue(3, 4)
     claim = claimed(broker)
     waiters = Waiters(result)
-    eventually(lambda: client.scard(WAITED))
+    eventually(lambda: client.scard(waited))
     now = time.monotonic()
     broker.settle([Retried(claim, now, now, FAILURE, 0.0)], ME)
     broker.promote()
@@ -180,14 +190,14 @@ def test_a_wait_goes_on_when_a_message_becomes_a_row(broker: Broker, client: red
     assert ended_at - began < 0.6
 
 
-def test_nothing_is_kept_of_a_wait_that_was_given_up(broker: Broker, client: redis.Redis) -> None:
+def test_nothing_is_kept_of_a_wait_that_was_given_up(broker: Broker, client: redis.Redis, waited: str) -> None:
     result = tasks.add.enqueue(3, 4)
     with pytest.raises(ResultTimeout):
         result.get(timeout=0.05)
 
-    assert 0 < client.ttl(WAITED) <= 10
+    assert 0 < client.ttl(waited) <= 10
     end(broker, claimed(broker))
-    assert client.scard(WAITED) == 0
+    assert client.scard(waited) == 0
 
 
 def test_a_handle_is_ready_before_the_commit(broker: Broker, client: redis.Redis) -> None:

@@ -18,6 +18,11 @@ def job(**changes: object) -> Job:
     return Job(**{**given, **changes})  # type: ignore[arg-type]
 
 
+def unused_name() -> str:
+    """For the jobs of one test in a Redis: what looks for an engine that was away may outlive its test."""
+    return f"test-{new_id()}"
+
+
 def as_sent(claim: Claim) -> Job:
     """The job without what the broker has added."""
     return claim.job._replace(attempts=0, enqueued_at=0.0)

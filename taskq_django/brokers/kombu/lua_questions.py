@@ -37,8 +37,8 @@ for _, queue in ipairs(redis.call('SMEMBERS', p .. 'queues')) do
     local list = p .. 'q:' .. queue .. ':' .. rank
     count = count + redis.call('LLEN', list)
     local front = redis.call('LINDEX', list, -1)
-    local published = front and string.match(redis.call('HGET', p .. 'jobs', front) or '', '^%S+')
-    if published and (not oldest or tonumber(published) < tonumber(oldest)) then oldest = published end
+    local published = front and string.match(redis.call('HGET', p .. 'jobs', front) or '', '^[%d.]+')
+    if tonumber(published) and (not oldest or tonumber(published) < tonumber(oldest)) then oldest = published end
   end
   for _, each in ipairs({queue, count, oldest or ''}) do answer[#answer + 1] = each end
 end

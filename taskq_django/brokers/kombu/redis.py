@@ -190,7 +190,7 @@ class RedisTransport(Transport):
     def purge(self, queue_name: str) -> int:
         removed, last = 0, lua.MOST
         while last == lua.MOST:
-            last = self._ask(lua_ends.PURGE, queue_name)
+            last = self._ask(lua_ends.PURGE, queue_name, within=ASKED)
             removed += last
         return removed
 

@@ -24,6 +24,7 @@ from .due_rows import DueRows
 from .engine import Engine
 from .held import HeldMessages, let_go
 from .inheritance import Inheritance
+from .outside import OutsideJobs
 from .publishing import Publisher
 from .transport import HOLDER, Transport
 from .wishes import Wishes, judged
@@ -42,6 +43,7 @@ class MessageBroker(Broker):
         self._outbox = Outbox(rows)
         self._has_outbox = has_outbox
         self._breaker = Breaker(transport)
+        self.outside = self._outside = OutsideJobs(transport, self._breaker)
         self._publisher = Publisher(transport, self._breaker, rows, self._outbox if has_outbox else None)
         self._wishes = Wishes(alias, rows)
         self._inheritance = Inheritance(transport, rows)
@@ -93,7 +95,7 @@ class MessageBroker(Broker):
         """What this thread has yet to publish of them, and what the engine has, as far as it can tell."""
         found = self._publisher.unpublished(ids)
         left = [id_ for id_ in ids if id_ not in found]
-        return found | self._breaker.call(lambda: self._transport.find(left)) if left else found
+        return found | self._outside.find(left) if left else found
 
     def watch(self, id_: str, tell: Callable[[], object]) -> bool:
         try:
@@ -117,13 +119,12 @@ class MessageBroker(Broker):
 
     def depth(self) -> list[Depth]:
         found = {each.queue_name: each for each in self._rows.depth()}
-        for each in self._breaker.call(self._transport.depth) if self._transport.shows_waiting else []:
+        for each in self._outside.depth():
             found[each.queue_name] = found.get(each.queue_name, Depth(each.queue_name)) + each
         return [found[name] for name in sorted(found)]
 
     def peek(self, queue_name: str, limit: int) -> list[Job]:
-        shows = self._transport.shows_waiting
-        jobs = self._breaker.call(lambda: self._transport.peek(queue_name, limit)) if shows else []
+        jobs = self._outside.peek(queue_name, limit)
         return [*self._rows.peek(queue_name, limit - len(jobs)), *jobs] if len(jobs) < limit else jobs
 
     def purge(self, queue_name: str) -> int:

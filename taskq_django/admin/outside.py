@@ -1,0 +1,160 @@
+"""What waits in engines, beside the rows of the list of queued jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+
+from django.db import DatabaseError
+from django.http import QueryDict
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _t
+
+from ..backend import brokers_of, our_backends
+from ..brokers import Broker
+from ..brokers.base import Depth, Outside
+from ..exceptions import BrokerError, ConfigurationError, one_line
+from ..jobs import Job, is_id
+from ..models import PausedQueue
+from ..states import State
+from . import display
+from .lists import task_cell
+
+PATIENCE = 1.0  # seconds; where engines have taken longer, one that is away, the others are not asked
+JOBS_SHOWN, OF_A_QUEUE, QUEUES_SHOWN = 30, 10, 50
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A job as the list shows it."""
+
+    task: SafeString
+    badge: SafeString
+    queue: str
+    priority: int
+    enqueued: str
+    waited: str
+
+
+@dataclass(slots=True)
+class Engine:
+    """Of one backend, as the page shows it."""
+
+    alias: str
+    where: str
+    problem: str = ""  # why it cannot be asked
+    queues: list[Queue] = field(default_factory=list)
+    left_out: int = 0  # queues
+    jobs: list[Waiting] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    name: str
+    ready: int
+    running: int
+    oldest: str
+    is_paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the address of the list asks for: by its filters and its search."""
+
+    queue: str
+    task: str
+    status: str
+    term: str
+
+    @classmethod
+    def of(cls, address: QueryDict) -> Asked:
+        return cls(*(address.get(name, "").strip() for name in ("queue", "task", "status", "q")))
+
+    def fits(self, job: Job) -> bool:
+        is_found = job.id == self.term.lower() if is_id(self.term) else job.task_path.startswith(self.term)
+        return is_found and self.task in {"", job.task_path} and self.queue in {"", job.queue_name}
+
+
+def engines(address: QueryDict, site: str) -> list[Engine]:
+    """Of each backend that has one, on the first page of a list with this address; ``site``: the admin's name."""
+    if address.get("p", "1") not in {"", "1"}:
+        return []
+    asked, deadline, shown = Asked.of(address), monotonic() + PATIENCE, []
+    for broker in _brokers():
+        if broker.outside is None:
+            continue
+        engine = Engine(broker.alias, broker.outside.describe())
+        shown.append(engine)
+        if monotonic() >= deadline:  # one that does not answer has taken it
+            engine.problem = _t("was not asked, because another one did not answer in time: load the page again")
+            continue
+        try:
+            _ask(engine, broker, broker.outside, asked, site)
+        except (BrokerError, DatabaseError) as error:
+            engine.problem = one_line(error)
+    return shown
+
+
+def _brokers() -> Iterator[Broker]:
+    for alias in our_backends():
+        try:
+            yield brokers_of((alias,))[alias]
+        except ConfigurationError:  # for the system checks to say
+            continue
+
+
+def _ask(engine: Engine, broker: Broker, outside: Outside, asked: Asked, site: str) -> None:
+    if not outside.shows_waiting:
+        engine.problem = _t("does not tell what waits there")
+        return
+    depths = [each for each in outside.depth() if asked.queue in {"", each.queue_name}]
+    depths.sort(key=lambda each: (-each.ready, each.queue_name))
+    paused = set(
+        PausedQueue.objects.using(broker.database).filter(backend=broker.alias).values_list("queue_name", flat=True)
+    )
+    engine.queues = [_queue(each, each.queue_name in paused) for each in depths[:QUEUES_SHOWN]]
+    engine.left_out = len(depths) - len(engine.queues)
+    engine.jobs = [_waiting(job, site) for job in _first_jobs(outside, depths, asked)]
+
+
+def _first_jobs(outside: Outside, depths: Sequence[Depth], asked: Asked) -> list[Job]:
+    """That would be claimed next and are what is asked for: few of each queue, and few of all."""
+    if asked.status not in {"", State.READY}:
+        return []
+    if is_id(asked.term):
+        return [job for job, state, _ in outside.find([asked.term.lower()]).values() if state is State.READY]
+    jobs: list[Job] = []
+    for each in depths:
+        if each.ready and len(jobs) < JOBS_SHOWN:
+            jobs += outside.peek(each.queue_name, min(OF_A_QUEUE, JOBS_SHOWN - len(jobs)))
+    return [job for job in jobs if asked.fits(job)]
+
+
+def _queue(depth: Depth, is_paused: bool) -> Queue:
+    oldest = "–" if depth.oldest is None else display.span(timedelta(seconds=depth.oldest))
+    return Queue(display.cut(depth.queue_name, display.SHORT), depth.ready, depth.running, oldest, is_paused)
+
+
+def _waiting(job: Job, site: str) -> Waiting:
+    moment = _moment(job.enqueued_at)
+    payload, headers = job.payload[: display.SHOWN_PAYLOAD], job.headers[: display.SHOWN_HEADERS]
+    # An id by another hand has no page.
+    cell = task_cell(site, job.id, job.task_path, payload, headers) if is_id(job.id) else display.task_name(job.id)
+    return Waiting(
+        task=cell,
+        badge=display.badge(State.READY),
+        queue=display.cut(job.queue_name, display.SHORT),
+        priority=job.priority,
+        enqueued=display.moment(moment),
+        waited=display.duration(moment, datetime.now(UTC)),
+    )
+
+
+def _moment(seconds: float) -> datetime | None:
+    """None: nobody has said it, or it is none, by another hand."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    except (ValueError, OverflowError, OSError):
+        return None
