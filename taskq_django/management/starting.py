@@ -77,7 +77,7 @@ def refuse_bad_engines(brokers: Mapping[str, Broker]) -> None:
     """Raises CommandError where jobs would be lost in the engine beside a database, or could not be claimed there."""
     for alias, broker in brokers.items():
         asked = task_backends[alias].taskq_options  # type: ignore[attr-defined]
-        if not parse_broker(asked.broker).transport:
+        if not parse_broker(asked.broker).transport or not broker.sees_all:  # it does not answer, which was said
             continue
         from ..brokers.kombu.advice import backend_problems
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections.abc import Collection, Iterator, Mapping
@@ -14,12 +15,15 @@ from .. import __version__
 from ..backend import databases_of
 from ..brokers import Broker
 from ..conf import taskq_settings
+from ..exceptions import BrokerError, one_line
 from ..models import QueuedJob, WorkerProcess
 from ..models.moments import DatabaseNow
 from ..registry import registry
 from ..states import WAITING
 from ..store.dialects.advice import advice, max_connections
 from .options import QueueChoice, WorkerOptions
+
+logger = logging.getLogger("taskq_django.worker")
 
 # A worker that may open so large a part of the connections that the server allows is worth a warning.
 CLOSE = 0.8
@@ -42,7 +46,7 @@ def banner(options: WorkerOptions, brokers: Mapping[str, Broker], here: Mapping[
     rows = [
         ("settings", f"{os.environ.get('DJANGO_SETTINGS_MODULE', 'configured in code')}{debug}"),
         *[
-            ("broker", f"{alias} -> {broker.describe()}{'' if alias in here else ', which does not answer'}")
+            ("broker", f"{alias} -> {broker.describe()}{_silence(broker, alias in here)}")
             for alias, broker in brokers.items()
         ],
         ("queues", queues),
@@ -58,6 +62,12 @@ def banner(options: WorkerOptions, brokers: Mapping[str, Broker], here: Mapping[
             "Ready. Quit the worker with CONTROL-C (twice: stop now).",
         ]
     )
+
+
+def _silence(broker: Broker, is_here: bool) -> str:
+    if not is_here:
+        return ", which does not answer"
+    return "" if broker.sees_all else ". The engine does not answer: the jobs of the database are run meanwhile"
 
 
 def notices(options: WorkerOptions, brokers: Mapping[str, Broker]) -> Iterator[tuple[str, str]]:
@@ -81,14 +91,27 @@ def _unserved(options: WorkerOptions, brokers: Mapping[str, Broker]) -> Iterator
     own = options.backends, options.choice
     for alias, broker in brokers.items():
         servers = [own, *_live(broker.database)]
-        for queue in _queues(broker.database, alias):
+        outside = _waiting_outside(broker)
+        for queue in sorted({*_queues(broker.database, alias), *outside}):
             if any(alias in backends and choice.serves(queue) for backends, choice in servers):
                 continue
             if shown == UNSERVED_SHOWN:
                 yield "unserved", "and more: see manage.py taskq_status"
                 return
             shown += 1
-            yield "unserved", f"{alias}/{queue} ({_waiting(broker.database, alias, queue)}): no live worker serves it"
+            waiting = _waiting(broker.database, alias, queue, outside.get(queue, 0))
+            yield "unserved", f"{alias}/{queue} ({waiting}): no live worker serves it"
+
+
+def _waiting_outside(broker: Broker) -> dict[str, int]:
+    """How many jobs of each queue wait in an engine; none of one that is away, or that says so now."""
+    if broker.outside is None or not broker.sees_all:
+        return {}
+    try:
+        return {each.queue_name: each.ready for each in broker.outside.depth() if each.ready}
+    except BrokerError as error:
+        logger.warning("%s; whether all that waits there is served is not known", one_line(error))
+        return {}
 
 
 def _queues(database: str, alias: str) -> list[str]:
@@ -104,13 +127,14 @@ def _queues(database: str, alias: str) -> list[str]:
     return sorted(found)
 
 
-def _waiting(database: str, alias: str, queue: str) -> str:
-    """``12 jobs``; counts no further than COUNTED."""
+def _waiting(database: str, alias: str, queue: str, outside: int) -> str:
+    """``12 jobs``, with those that are no rows; counts no further than COUNTED rows."""
     # In the order of the index, because else PostgreSQL reads the table until it has seen enough rows of this queue.
     jobs = QueuedJob.objects.using(database).filter(backend=alias, queue_name=queue).order_by("rank", "available_at")
     count = sum(jobs.filter(status=status)[: COUNTED + 1].count() for status in WAITING)
     if count > COUNTED:
-        return f"more than {COUNTED} jobs"
+        return f"more than {COUNTED + outside} jobs"
+    count += outside
     return f"{count} job{'' if count == 1 else 's'}"
 
 

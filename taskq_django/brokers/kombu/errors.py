@@ -67,14 +67,15 @@ def explained(error: Exception, where: str, secrets: Collection[str], sent: bool
         remedy = "Name who has signed its certificate, as ?ssl_ca_certs=/path/of/ca.pem, and use the name that is in it"
         return BrokerUnavailable(f"{where} has a certificate that is not trusted: {said}. {remedy}.", known=True)
     if not sent:
-        return BrokerUnavailable(f"{where} cannot be reached: {said}.", known=True)
+        ask = "is the server up, and its address right?"
+        return BrokerUnavailable(f"{where} cannot be reached: {said} ({ask}).", known=True)
     return BrokerUnavailable(f"{where} did not answer: {said}. Whether it did what was asked is not known.")
 
 
 def masked_text(text: str, secrets: Collection[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, "***")
-    return text.rstrip(".")
+    return text.rstrip(".?")
 
 
 def is_demoted(error: BaseException) -> bool:

@@ -38,7 +38,8 @@ class Command(BaseCommand):
             left = left - done.ended - done.asked - done.ended_before
         unheard = [f"Had ended already: {', '.join(sorted(ended_before))}."] if ended_before else []
         if left:
-            unheard.append(f"No job is known by the id {', '.join(sorted(left))}.")
+            who = "No backend that answers knows a job by" if problems else "No job is known by"
+            unheard.append(f"{who} the id {', '.join(sorted(left))}.")
         if unheard:
             problems.append(" ".join(unheard))
         if problems:

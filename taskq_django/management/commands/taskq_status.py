@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **given: Any) -> None:
         brokers = chosen_brokers(given["backend"])
         status = read_status(brokers)
-        if len(status.unanswered) < len(brokers):
+        if status.workers or len(status.unanswered) < len(brokers):  # else it would be all but empty
             self.stdout.write(json.dumps(asdict(status), indent=2) if given["json"] else _as_text(status))
         if status.unanswered:
             raise CommandError("\n".join(f"{alias}: {why}" for alias, why in status.unanswered.items()))
