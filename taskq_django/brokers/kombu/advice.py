@@ -58,7 +58,14 @@ def problems(connection: RedisConnection, name: str, store: str) -> list[Problem
         ours = connection.explain(error)
     message = str(ours).removeprefix(f"{connection.described} ")
     if isinstance(ours, BrokerUnavailable):
-        return [Problem(connection.described, message, "Workers try it again.", "W014")]
+        return [
+            Problem(
+                connection.described,
+                message,
+                "Workers start all the same, run the jobs of the database, and try it again.",
+                "W014",
+            )
+        ]
     return [Problem(connection.described, message, "", "E021")]
 
 
