@@ -158,7 +158,7 @@ class RedisTransport(Transport):
     def find(self, ids: Collection[str]) -> dict[str, Found]:
         found = {}
         for part in in_chunks(list(ids), FOUND_AT_ONCE):
-            answer = self._ask(lua_questions.FIND, *part, within=ASKED)
+            answer = self._question(lua_questions.FIND, *part)
             for id_, stored, holder, entry in zip(*(answer[nth::4] for nth in range(4)), strict=True):
                 job = self._seen(id_, stored)
                 if holder:
@@ -168,13 +168,13 @@ class RedisTransport(Transport):
 
     def watch(self, id_: str, tell: Callable[[], object]) -> bool:
         self._waiters.add(id_, tell)  # first, or it could end unheard
-        return bool(self._ask(lua_ends.WATCH, id_, WATCHED, within=ASKED))
+        return bool(self._question(lua_ends.WATCH, id_, WATCHED))
 
     def unwatch(self, id_: str, tell: Callable[[], object]) -> None:
         self._waiters.remove(id_, tell)
 
     def depth(self) -> list[Depth]:
-        now, *answer = self._ask(lua_questions.DEPTH, within=ASKED)
+        now, *answer = self._question(lua_questions.DEPTH)
         running = self._running()
         depths = []
         for name, count, oldest in zip(texts(answer[::3]), answer[1::3], answer[2::3], strict=True):
@@ -183,7 +183,7 @@ class RedisTransport(Transport):
         return depths + [Depth(name, running=count) for name, count in running.items()]
 
     def peek(self, queue_name: str, limit: int) -> list[Job]:
-        answer = self._ask(lua_questions.PEEK, queue_name, limit, HEAVIEST, within=ASKED)
+        answer = self._question(lua_questions.PEEK, queue_name, limit, HEAVIEST)
         jobs = (self._seen(id_, stored) for id_, stored in zip(answer[::2], answer[1::2], strict=True))
         return [job._replace(queue_name=queue_name) for job in jobs]
 
@@ -197,11 +197,15 @@ class RedisTransport(Transport):
     def _running(self) -> dict[str, int]:
         """Of each queue how many messages are held."""
         running: dict[str, int] = {}
-        for worker in self.workers():
-            held = self._ask(lua_questions.HELD, worker, within=ASKED)
+        for worker in texts(self._question(lua_questions.WORKERS)):
+            held = self._question(lua_questions.HELD, worker)
             for name, count in zip(texts(held[::2]), held[1::2], strict=True):
                 running[name] = running.get(name, 0) + count
         return running
+
+    def _question(self, script: lua.Script, *arguments: object) -> Any:
+        """What somebody's request may wait for."""
+        return self._ask(script, *arguments, within=ASKED)
 
     def _ask(self, script: lua.Script, *arguments: object, within: float = 5.0) -> Any:
         """The answer of a script. One that the server does not know has done nothing, so its text is sent then."""
