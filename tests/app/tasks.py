@@ -165,6 +165,14 @@ def ledgered(context: TaskContext, path: str, seconds: float) -> str:
     return job_id
 
 
+@task(takes_context=True, max_attempts=2, backoff=Backoff(first=0, jitter=False))
+def ledgered_failing_once(context: TaskContext, path: str) -> str:
+    ledgered.func(context, path, 0.0)
+    if context.attempt == 1:
+        raise ConnectionError
+    return context.task_result.id
+
+
 @task(takes_context=True)
 def ledgered_large(context: TaskContext, path: str, seconds: float, size: int) -> str:
     """The same, with a result of so many bytes that no store can make smaller by much."""

@@ -17,9 +17,13 @@ from django.db import connection, connections
 from taskq_django.models import JobAttempt, JobResult, PausedQueue, QueuedJob, Schedule, WorkerProcess
 from tests.support.ledger import Ledger
 from tests.support.proxy import FaultProxy
+from tests.support.redis_servers import Redis, started_or_skipped
 from tests.support.servers import SERVERS, Server
 from tests.support.workers import ROOT, RealBeat, RealWorker
 
+BACKEND = "taskq_django.TaskqBackend"
+# Longer than others: a supervisor of a busy machine must come to its turn between two faults.
+PATIENT = {"HEARTBEAT": 0.2, "LEASE": 2.0, "MAINTENANCE": 0.2}
 DISK = "320m"  # of which a new MariaDB takes two thirds
 
 
@@ -70,6 +74,48 @@ def settings_with(tmp_path: Path) -> Callable[..., dict[str, str]]:
 def hasty(settings_with: Callable[..., dict[str, str]]) -> dict[str, str]:
     """Workers that count each other as lost after less than a second."""
     return settings_with(TASKQ={"WORKER": {"HEARTBEAT": 0.1, "LEASE": 0.8, "MAINTENANCE": 0.1}})
+
+
+@pytest.fixture(scope="session")
+def private_redis() -> Iterator[Redis]:
+    """A Redis that nobody else uses, and that has written down what it has confirmed."""
+    server = started_or_skipped(appendonly="yes", appendfsync="always")
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def redis_server(private_redis: Redis) -> Redis:
+    """The same, up and empty."""
+    private_redis.thaw()
+    private_redis.start()
+    with private_redis.client() as client:
+        client.flushall()
+    return private_redis
+
+
+@pytest.fixture
+def on_broker(settings: Any, settings_with: Callable[..., dict[str, str]]) -> Callable[..., dict[str, str]]:
+    """Has this process send its jobs to the broker at an URL; returns the environment of workers for it, hasty ones.
+
+    ``others``: more aliases, with the URL of each; ``worker``: more settings of workers; the rest are OPTIONS.
+    """
+
+    def make(
+        url: str, *, others: dict[str, str] | None = None, worker: dict[str, Any] | None = None, **options: Any
+    ) -> dict[str, str]:
+        options_of = {"default": {"broker": url, **options}}
+        options_of |= {alias: {"broker": other} for alias, other in (others or {}).items()}
+        settings.TASKS = {alias: {"BACKEND": BACKEND, "OPTIONS": each} for alias, each in options_of.items()}
+        return settings_with(TASKS=settings.TASKS, TASKQ={"WORKER": {**PATIENT, **(worker or {})}})
+
+    return make
+
+
+@pytest.fixture
+def on_redis(redis_server: Redis, on_broker: Callable[..., dict[str, str]]) -> dict[str, str]:
+    """This process sends its jobs to the private Redis; the environment of workers for it."""
+    return on_broker(redis_server.url)
 
 
 @pytest.fixture(scope="session")
@@ -158,9 +204,7 @@ def _own_connection(place: dict[str, Any]) -> Iterator[Any]:
 
 def _hasty_on(place: dict[str, Any]) -> dict[str, Any]:
     entry = {**settings.DATABASES["default"], "NAME": "taskq", "TEST": {}, **place}
-    # Longer than others: a supervisor of a busy machine must come to its turn between two faults.
-    hasty = {"HEARTBEAT": 0.2, "LEASE": 2.0, "MAINTENANCE": 0.2}
-    return {"DATABASES": {"default": entry}, "TASKQ": {"WORKER": hasty}}
+    return {"DATABASES": {"default": entry}, "TASKQ": {"WORKER": PATIENT}}
 
 
 def _place(server: Server, user: str) -> dict[str, Any]:
