@@ -52,11 +52,19 @@ class BrokerError(TaskqError):
 
 
 class BrokerUnavailable(BrokerError):
-    """The broker cannot be reached. ``known``: nothing was done, for certain; else its answer was lost."""
+    """The broker cannot be reached. ``known``: nothing was done, for certain; else its answer was lost.
 
-    def __init__(self, message: str, *, known: bool = False) -> None:
+    ``answers``: it is there, and takes nothing for now, as one that is full.
+    """
+
+    def __init__(self, message: str, *, known: bool = False, answers: bool = False) -> None:
         super().__init__(message)
         self.known = known
+        self.answers = answers
+
+
+class EngineUnavailable(BrokerUnavailable):
+    """Not the store of a message broker, which answers, but the engine beside it."""
 
 
 class OutcomeRefused(BrokerError):

@@ -198,6 +198,14 @@ def test_a_breaker_answers_at_once_until_the_engine_is_back(publisher: Publisher
     wait_for(sent)
 
 
+def test_an_engine_that_answers_and_is_full_is_asked_each_time(publisher: Publisher, engine: Engine) -> None:
+    engine.error = BrokerUnavailable("It is full.", known=True, answers=True)
+    for _ in range(3):
+        with pytest.raises(BrokerUnavailable, match="full"):
+            sends(publisher)("a")
+    assert engine.asked == 3
+
+
 def test_threads_have_transactions_of_their_own(publisher: Publisher, engine: Engine) -> None:
     send = sends(publisher)
     with transaction.atomic():

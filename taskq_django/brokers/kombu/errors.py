@@ -56,7 +56,7 @@ def explained(error: Exception, where: str, secrets: Collection[str], sent: bool
     if isinstance(error, NoPermissionError) or LACKS_A_RIGHT.search(said):
         return BrokerError(f"{where} does not let its user do what is needed: {said}. Give it these rights: {RIGHTS}.")
     if code := _code(error):
-        return BrokerUnavailable(f"{where} {_PASSING[code]}: {said}.", known=True)
+        return BrokerUnavailable(f"{where} {_PASSING[code]}: {said}.", known=True, answers=True)
     if isinstance(error, InvalidResponse):
         return BrokerError(f"{where} does not speak as Redis does: {said}. Is it the port of something else?")
     if isinstance(error, ResponseError):

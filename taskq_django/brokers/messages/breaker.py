@@ -30,13 +30,17 @@ class Breaker:
         self._pid = 0  # of the process whose thread looks for it
 
     def call(self, act: Callable[[], T]) -> T:
-        """What ``act`` returns. Raises its BrokerUnavailable, and the same at once while the engine is away."""
+        """What ``act`` returns. Raises its BrokerUnavailable, and the same at once while the engine is away.
+
+        One that answers is not: who reads of it must not wait for whom it refuses.
+        """
         if self._error and self._pid == os.getpid():
             raise BrokerUnavailable(f"{self._error} (it is looked for since)", known=True)
         try:
             return act()
         except BrokerUnavailable as error:
-            self._open(error)
+            if not error.answers:
+                self._open(error)
             raise
 
     def _open(self, error: BrokerUnavailable) -> None:
