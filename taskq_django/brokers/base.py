@@ -177,6 +177,9 @@ class Broker(ABC):
     def bells(self) -> list[Bell]:
         """New bells for the calling thread's loop: one for each place where jobs wait."""
 
+    def wait_at_most(self, seconds: float) -> None:  # noqa: B027 - a store's waits are limited by session
+        """For each answer of an engine: who asks has a lease to renew meanwhile."""
+
     @abstractmethod
     def close(self) -> None:
         """Close what the calling thread has open to it: before its process forks, and at the thread's end.

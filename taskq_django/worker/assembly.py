@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..brokers import Broker
 from ..conf import taskq_settings
 from ..exceptions import BrokerError
 from ..jobs import Claim
+from ..store.connections import limit_own_sessions
 from .blackboard import Blackboard
 from .executor import Executor
 from .intake import most_held
@@ -24,6 +25,15 @@ from .loop import Loop
 from .options import WorkerOptions
 
 logger = logging.getLogger("taskq_django.worker")
+
+OF_A_LEASE = 6  # for an answer of an engine a service waits this part of it: some follow each other before a renewal
+
+
+def limit_waits(brokers: Collection[Broker], lease: float) -> None:
+    """Have the calling thread, a service's, wait for no answer so long that its lease is lost."""
+    limit_own_sessions(databases_of(brokers), lease)
+    for broker in brokers:
+        broker.wait_at_most(lease / OF_A_LEASE)
 
 
 def new_board(options: WorkerOptions, context: Any = multiprocessing) -> Blackboard:

@@ -13,7 +13,7 @@ from time import monotonic
 from django.db import connections
 
 from ..brokers import Broker
-from ..exceptions import BrokerError, one_line
+from ..exceptions import BrokerError, EngineUnavailable, one_line
 from ..store import pruning
 from ..store.connections import OUTAGE, let_go
 from .lease import Lease
@@ -74,6 +74,13 @@ class Maintenance:
         self._next_at = min(self._next_at, monotonic() + lease.burial_in())
         for broker in self._brokers:
             if broker.database == lease.database:
-                for worker_id, held in broker.orphans(heir).items():
-                    if count := settle_dead(broker, worker_id, held, GONE):
-                        logger.warning("Worker process %s is lost: %d jobs rescued", worker_id, count)
+                try:
+                    _rescue_lost(broker, heir)
+                except EngineUnavailable as error:  # the store and its other brokers need no engine
+                    logger.warning("%s; what lost hosts held of %r waits", one_line(error), broker.alias)
+
+
+def _rescue_lost(broker: Broker, heir: str) -> None:
+    for worker_id, held in broker.orphans(heir).items():
+        if count := settle_dead(broker, worker_id, held, GONE):
+            logger.warning("Worker process %s is lost: %d jobs rescued", worker_id, count)

@@ -11,10 +11,10 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from .. import signals
-from ..backend import brokers_of, databases_of
-from ..store.connections import limit_own_sessions, unlimit_sessions
+from ..backend import brokers_of
+from ..store.connections import unlimit_sessions
 from . import listening, stacks
-from .assembly import make_beat, make_leases, make_loop, new_board
+from .assembly import limit_waits, make_beat, make_leases, make_loop, new_board
 from .blackboard import Blackboard
 from .last_resort import LastResort
 from .lease import new_worker_id
@@ -40,7 +40,7 @@ def live(life: str, options: WorkerOptions, lifeline: Connection, other_end: Con
 
 
 def _run_child(options: WorkerOptions, lifeline: int, worker_id: str, board: Blackboard) -> int:
-    limit_own_sessions(databases_of(brokers_of(options.backends).values()), options.lease)
+    limit_waits(brokers_of(options.backends).values(), options.lease)
     loop = make_loop(options, worker_id, board)
     listening.listen(
         {
@@ -77,7 +77,7 @@ def run_here(options: WorkerOptions) -> int:
     """
     brokers = brokers_of(options.backends).values()
     leases = make_leases(options, brokers)
-    limit_own_sessions(databases_of(brokers), options.lease)
+    limit_waits(brokers, options.lease)
     maintenance = Maintenance(brokers, leases, every=options.maintenance)
     while True:
         board, worker_id = new_board(options), new_worker_id(options.name)

@@ -18,9 +18,9 @@ from time import monotonic
 from ..backend import databases_of
 from ..backoff import wait_after
 from ..brokers import Broker
-from ..exceptions import BrokerError
-from ..store.connections import limit_own_sessions, patience_of
-from .assembly import make_leases, new_board
+from ..exceptions import BrokerError, EngineUnavailable
+from ..store.connections import patience_of
+from .assembly import limit_waits, make_leases, new_board
 from .beat_process import BeatProcess
 from .child import Child
 from .last_resort import LastResort
@@ -68,7 +68,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Until every process has ended; the exit code is the worst of theirs."""
-        limit_own_sessions(databases_of(self._brokers), self._options.lease)
+        limit_waits(self._brokers, self._options.lease)
         self._leases.register()
         self._last_resort = LastResort(GRACE_EXPIRED, self._kill_all)
         listen(dict.fromkeys(HEARD, disregard))  # they are read below
@@ -199,7 +199,7 @@ class Supervisor:
         """Settle what the dead have left; what cannot be settled now is tried again."""
         if not self._can_rescue:
             return
-        away: set[str] = set()
+        away: set[str] = set()  # databases: those of an engine need nobody but it
         left = []
         for broker, worker_id, death in self._deaths:
             if broker.database in away or not self._leases.holds(broker.database):
@@ -210,7 +210,8 @@ class Supervisor:
                     logger.warning("%d jobs of process %s were rescued", count, worker_id)
             except BrokerError as error:
                 logger.warning("%s; the jobs of %s wait to be rescued", error, worker_id)
-                away.add(broker.database)
+                if not isinstance(error, EngineUnavailable):
+                    away.add(broker.database)
                 self._rescue_at = monotonic() + LOOK
                 left.append((broker, worker_id, death))
         for database in databases_of(self._brokers):

@@ -207,10 +207,10 @@ class RedisTransport(Transport):
         """What somebody's request may wait for."""
         return self._ask(script, *arguments, within=ASKED)
 
-    def _ask(self, script: lua.Script, *arguments: object, within: float = 5.0) -> Any:
+    def _ask(self, script: lua.Script, *arguments: object, within: float | None = None) -> Any:
         """The answer of a script. One that the server does not know has done nothing, so its text is sent then."""
         self._store = self._store or self._store_id()
-        client = self._connection.client(within)
+        client = self._connection.client(within or self.patience)
         given: tuple[Any, ...] = (1, self._prefix, self._store, *arguments)
         try:
             try:

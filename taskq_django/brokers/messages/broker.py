@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
-from ...exceptions import BrokerError, BrokerUnavailable
+from ...exceptions import BrokerError, EngineUnavailable
 from ...jobs import Claim, Job, Outcome, Released, Succeeded, size_of
 from ...sleeper import Bell
 from ...store.stories import read_standings
@@ -133,6 +133,9 @@ class MessageBroker(Broker):
     def describe(self) -> str:
         return f"{self._transport.describe()}; results and what is not due in {self._rows.describe()}"
 
+    def wait_at_most(self, seconds: float) -> None:
+        self._transport.patience = min(self._transport.patience, seconds)
+
     def close(self) -> None:
         self._transport.close()
         self._rows.close()
@@ -240,10 +243,8 @@ class MessageBroker(Broker):
     def orphans(self, heir: str, dead: str | None = None) -> dict[str, list[tuple[Claim, float]]]:
         found = self._rows.orphans(heir, dead)
         try:
-            messages = (
-                self._inheritance.of_lost_hosts(heir) if dead is None else {dead: self._inheritance.of(dead, heir)}
-            )
-        except BrokerUnavailable:
+            messages = self._inheritance.held(heir, dead)
+        except EngineUnavailable:
             if not found:
                 raise
             return found  # rows need no engine, and whoever asks asks again

@@ -12,6 +12,9 @@ from ...exceptions import BrokerUnavailable, one_line
 
 logger = logging.getLogger("taskq_django.broker")
 
+# Before an engine that has failed is asked again, so many times as long as that took: who waits for it serves nobody.
+TIMES, LONGEST_PAUSE = 2, 30.0  # seconds
+
 
 class Engine:
     """One thread's; the methods are cheap while it answers."""
@@ -34,11 +37,12 @@ class Engine:
     @contextmanager
     def guard(self) -> Iterator[None]:
         """Round every call. When it raises BrokerUnavailable the engine is away for a while, and that is all."""
+        asked_at = monotonic()
         try:
             yield
         except BrokerUnavailable as error:
             self._failures += 1
-            pause = wait_after(self._failures)
+            pause = max(wait_after(self._failures), min(LONGEST_PAUSE, TIMES * (monotonic() - asked_at)))
             self._try_at = monotonic() + pause
             logger.warning("%s; %r serves the store alone; next try in %.1f s", one_line(error), self._alias, pause)
         else:

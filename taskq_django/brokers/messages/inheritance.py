@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from time import monotonic
 
 from django.db.models import QuerySet
 
+from ...exceptions import BrokerError, EngineUnavailable, one_line
 from ...jobs import Claim
 from ...models import WorkerProcess
 from ...store.ends import written
 from ..database.broker import DatabaseBroker
+from .engine import LONGEST_PAUSE, TIMES
 from .transport import Transport
 
 
@@ -18,6 +21,20 @@ class Inheritance:
         self._transport = transport
         self._rows = rows
         self._lost: set[str] = set()  # whose messages were inherited, and may not be settled yet
+        self._try_at = 0.0  # monotonic
+        self._why = ""  # it is not asked before
+
+    def held(self, heir: str, dead: str | None) -> dict[str, list[tuple[Claim, float]]]:
+        """What the heir has now of this dead process, or of all lost hosts. Raises EngineUnavailable."""
+        asked_at = monotonic()
+        if asked_at < self._try_at:
+            raise EngineUnavailable(self._why, known=True)
+        try:
+            return self.of_lost_hosts(heir) if dead is None else {dead: self.of(dead, heir)}
+        except BrokerError as error:
+            now = monotonic()
+            self._try_at, self._why = now + min(LONGEST_PAUSE, TIMES * (now - asked_at)), one_line(error)
+            raise EngineUnavailable(self._why) from error
 
     def of(self, dead: str, heir: str) -> list[tuple[Claim, float]]:
         """What it held, and since when; without what it has stored the end of, which is removed from the engine."""

@@ -35,6 +35,8 @@ class Transport(ABC):
     belongs to another store, a right is missing.
     """
 
+    patience = 5.0  # seconds for an answer, but of ``publish``
+
     @classmethod
     @abstractmethod
     def opened(cls, alias: str, options: BackendOptions, store_id: Callable[[], str]) -> Transport:
