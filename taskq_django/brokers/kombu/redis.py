@@ -16,7 +16,7 @@ from ...states import State
 from ...store.weights import HEAVIEST, cut
 from ..base import Depth, Found
 from ..messages.bodies import NewerVersion, Unreadable, pack, unpack
-from ..messages.transport import HOLDER, NotJoined, Transport
+from ..messages.transport import HOLDER, NewerMessage, NotJoined, Transport
 from . import lua, lua_ends, lua_questions
 from .bell import RedisBell
 from .connection import RedisConnection
@@ -104,7 +104,7 @@ class RedisTransport(Transport):
                 claims += self._unreadable(id_, queue_name, receipt, error)
             except NewerVersion as error:
                 self._ask(lua.RELEASE, worker_id, *answer[::2])
-                raise BrokerUnavailable(f"{error} Run workers of the newer release.", known=True) from error
+                raise NewerMessage(f"{error} Run workers of the newer release.", known=True) from error
         return claims
 
     def ack(self, claims: Sequence[Claim]) -> set[str]:

@@ -147,7 +147,7 @@ class MessageBroker(Broker):
         there: list[str] = []
         if self._messages.is_reachable():
             with self._engine.guard():
-                there = self._transport.queues()
+                there = [name for name in self._transport.queues() if not self._messages.rests(name)]
         if new := [name for name in there if name not in names]:
             paused = self._rows.own(lambda _: paused_queues(self.database, self.alias))
             names |= dict.fromkeys(name for name in new if name not in paused)
@@ -236,7 +236,7 @@ class MessageBroker(Broker):
 
     @property
     def sees_all(self) -> bool:
-        return self._engine.answers
+        return self._messages.sees_all
 
     # --- the supervisor ---------------------------------------------------------------------------------------------
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Sequence
+from time import monotonic
 
-from ...exceptions import BrokerUnavailable
+from ...exceptions import BrokerUnavailable, one_line
 from ...jobs import Claim
 from .engine import Engine
-from .transport import NotJoined, Transport
+from .transport import NewerMessage, NotJoined, Transport
+
+# Where a newer release sends already, its workers must come to the messages.
+REST = 10.0  # seconds
 
 logger = logging.getLogger("taskq_django.broker")
 
@@ -21,6 +25,7 @@ class HeldMessages:
         self._is_registered = is_registered
         self._worker_id = ""
         self._held: dict[str, str] = {}  # ids, and who holds them
+        self._resting: dict[str, float] = {}  # queues with a message of a newer release, and until when (monotonic)
         self._gone: dict[str, Claim] = {}  # by id, what is done with, and what the engine may have still
         self._is_unsure = False  # Has something had no answer, so that the engine may hold more for this process?
 
@@ -28,7 +33,7 @@ class HeldMessages:
         """None while the engine is away."""
         claims: list[Claim] = []
         self._worker_id = worker_id
-        if self.is_reachable():
+        if not self.rests(queue_name) and self.is_reachable():
             with self._engine.guard():
                 try:
                     claims = self._joined_claim(queue_name, limit, worker_id)
@@ -43,12 +48,29 @@ class HeldMessages:
 
     def _joined_claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         try:
-            return self._transport.claim(queue_name, limit, worker_id)
+            return self._readable_claim(queue_name, limit, worker_id)
         except NotJoined:
             if not self._is_registered(worker_id):
                 return []  # it counts as dead, as it will see by its lease
         self._transport.join(worker_id)
-        return self._transport.claim(queue_name, limit, worker_id)
+        return self._readable_claim(queue_name, limit, worker_id)
+
+    def _readable_claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
+        try:
+            return self._transport.claim(queue_name, limit, worker_id)
+        except NewerMessage as error:
+            if queue_name not in self._resting:  # once, and not every ten seconds
+                logger.error("%s Until then this process leaves the messages of %r alone", one_line(error), queue_name)
+            self._resting[queue_name] = monotonic() + REST
+            return []
+
+    def rests(self, queue_name: str) -> bool:
+        """Has it met a message there that only a newer release can read?"""
+        return monotonic() < self._resting.get(queue_name, 0.0)
+
+    @property
+    def sees_all(self) -> bool:
+        return self._engine.answers and not any(map(self.rests, self._resting))
 
     def is_reachable(self) -> bool:
         """May the engine be asked? After an outage what is done with is removed there first, and claims whose answer

@@ -15,7 +15,7 @@ from ...states import State
 from ...store.weights import HEAVIEST
 from ..base import Depth, Found
 from . import bodies
-from .transport import HOLDER, NotJoined, Transport
+from .transport import HOLDER, NewerMessage, NotJoined, Transport
 
 
 @dataclass(slots=True)
@@ -72,9 +72,10 @@ class MemoryTransport(Transport):
                 message.claimed_at = time.time()
                 try:
                     claims.append(self._claim_of(id_, message))
-                except bodies.NewerVersion:
-                    message.holder = message.claimed_by = ""
-                    raise
+                except bodies.NewerVersion as error:
+                    for taken in (message, *(self._messages[claim.job.id] for claim in claims)):
+                        taken.holder = taken.claimed_by = ""
+                    raise NewerMessage(str(error), known=True) from error
                 weight += len(message.body)
                 if weight >= HEAVIEST:
                     break

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from ...conf import BackendOptions
+from ...exceptions import BrokerUnavailable
 from ...jobs import Claim, Job
 from ...sleeper import Bell
 from ..base import Depth, Found
@@ -17,6 +18,10 @@ HOLDER = "@"
 
 class NotJoined(Exception):
     """A process claims that the engine does not know: it never joined, was counted as dead, or the engine forgot."""
+
+
+class NewerMessage(BrokerUnavailable):
+    """A message of a release after ours was met, and has gone back: who runs that release must have it."""
 
 
 class Transport(ABC):
@@ -66,8 +71,8 @@ class Transport(ABC):
         job is 1: a message has never begun. ``enqueued_at`` and ``waited`` are by the engine's clock. One that expired
         has the verdict EXPIRED; one that cannot be read has the verdict FAILED and its ``reason``.
 
-        Raises NotJoined when the worker has not joined; then nothing is taken. Raises BrokerUnavailable for a message
-        of a newer version, which goes back first.
+        Raises NotJoined when the worker has not joined; then nothing is taken. Raises NewerMessage for one of a newer
+        version, when all have gone back.
         """
 
     @abstractmethod
