@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.db import connection, connections
 
 from taskq_django.models import JobAttempt, JobResult, PausedQueue, QueuedJob, Schedule, WorkerProcess
+from taskq_django.store import identity
 from tests.support.ledger import Ledger
 from tests.support.proxy import FaultProxy
 from tests.support.redis_servers import Redis, started_or_skipped
@@ -140,9 +141,15 @@ def server(private_server: Server, transactional_db: None) -> Iterator[Server]:
 
 
 @pytest.fixture
-def there(server: Server, settings_with: Callable[..., dict[str, str]]) -> dict[str, str]:
-    """The environment of hasty workers on the private server."""
-    return settings_with(**_hasty_on(_place(server, "app")))
+def there_with(server: Server, settings_with: Callable[..., dict[str, str]]) -> Callable[..., dict[str, str]]:
+    """The environment of hasty workers on the private server, with more settings."""
+    return lambda **settings: settings_with(**_hasty_on(_place(server, "app")), **settings)
+
+
+@pytest.fixture
+def there(there_with: Callable[..., dict[str, str]]) -> dict[str, str]:
+    """The same without more."""
+    return there_with()
 
 
 @pytest.fixture
@@ -194,12 +201,14 @@ def _own_connection(place: dict[str, Any]) -> Iterator[Any]:
     """What the test itself asks for is asked there meanwhile."""
     shared = connections["default"]
     connections["default"] = mine = connections.create_connection("default")
+    identity._ids.clear()  # of the other store
     mine.settings_dict = {**mine.settings_dict, **place}
     try:
         yield mine
     finally:
         mine.close()
         connections["default"] = shared
+        identity._ids.clear()
 
 
 def _hasty_on(place: dict[str, Any]) -> dict[str, Any]:

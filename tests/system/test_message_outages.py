@@ -7,8 +7,10 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import connection
 
 from taskq_django.exceptions import BrokerUnavailable
 from taskq_django.models import JobResult, QueuedJob
@@ -16,7 +18,9 @@ from taskq_django.states import State
 from tests.app import tasks
 from tests.support.ledger import Ledger
 from tests.support.redis_servers import Redis, eventually, started_or_skipped
+from tests.support.servers import Server
 from tests.support.workers import RealWorker, wait_for
+from tests.system.conftest import BACKEND
 from tests.system.test_crashes import wait_for_end
 from tests.system.test_messages import OnBroker, Start, assert_empty
 
@@ -274,3 +278,25 @@ def test_with_an_outbox_what_redis_does_not_take_runs_from_the_store(
     assert_empty(redis_server)
     check_each_ran_once([worker], ledger, [first, second])
     assert not QueuedJob.objects.exists()
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server that could go away")
+def test_while_the_store_is_away_redis_takes_jobs_and_all_run_once_when_it_is_back(
+    start_worker: Start,
+    server: Server,
+    there_with: Callable[..., dict[str, str]],
+    redis_server: Redis,
+    ledger: Ledger,
+    settings: Any,
+) -> None:
+    settings.TASKS = {"default": {"BACKEND": BACKEND, "OPTIONS": {"broker": redis_server.url}}}
+    worker = start_worker("-t", "3", env=there_with(TASKS=settings.TASKS)).wait_until_ready()
+    jobs = tasks.ledgered.enqueue_many([(str(ledger.path), 0.3)] * 12)
+    wait_for(lambda: len(ledger.running()) == 3, what=lambda: worker.output)
+    server.kill()
+    connection.close()
+    jobs += [tasks.ledgered.enqueue(str(ledger.path), 0.0) for _ in range(5)]
+    wait_for(lambda: not ledger.running() and "next try in" in worker.output, what=lambda: worker.output)
+    server.start()
+    check_each_ran_once([worker], ledger, jobs)
+    assert_empty(redis_server)
