@@ -131,7 +131,8 @@ return now
 )
 
 # ARGV: store, worker, queue, limit, the most bytes, the key that wakes the claimer's bell or "".
-# Returns the time, and of each message its id and what `jobs` has of it.
+# Returns the time; of each message the lengths of its id and of what `jobs` has of it, four bytes each; and all these
+# in one text, because to read a text for each takes a client in Python a fifth of its time.
 CLAIM = script(
     RING,
     CLOCK,
@@ -139,7 +140,7 @@ CLAIM = script(
 local worker, queue, left, most, wake = ARGV[2], ARGV[3], math.min(ARGV[4], {MOST}), tonumber(ARGV[5]), ARGV[6]
 if redis.call('SISMEMBER', p .. 'workers', worker) == 0 then return redis.error_reply('{NOT_JOINED} ' .. worker) end
 local jobs, ranks, now = p .. 'jobs', p .. 'ranks:' .. queue, clock()
-local taken, entries, answer, weight = {{}}, {{}}, {{now}}, 0
+local taken, entries, lengths, texts, weight = {{}}, {{}}, {{}}, {{}}, 0
 local function push_back(list, ids, first)
   for i = #ids, first, -1 do
     redis.call('RPUSH', list, ids[i])
@@ -164,8 +165,10 @@ local function take()
         if found[i] then
           entries[#entries + 1] = id
           entries[#entries + 1] = entry
-          answer[#answer + 1] = id
-          answer[#answer + 1] = found[i]
+          texts[#texts + 1] = id
+          texts[#texts + 1] = found[i]
+          lengths[#lengths + 1] = #id
+          lengths[#lengths + 1] = #found[i]
           left = left - 1
         end
       end
@@ -192,7 +195,7 @@ if #entries > 0 then
   end
   if more then ring(0, queue) end
 end
-return answer
+return {{now, struct.pack('>' .. string.rep('I4', #lengths), unpack(lengths)), table.concat(texts)}}
 """,
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from struct import Struct
 from typing import Any, NoReturn, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError
@@ -29,6 +30,7 @@ LARGEST = 64 << 20  # bytes of a message: a server serves nobody else while it t
 FOUND_AT_ONCE = 100  # messages that are looked for by one call: each may be large
 WATCHED = 10  # seconds for which it is known that somebody waits for the end of a job
 ASKED = 2.0  # seconds for an answer that somebody's request waits for
+TWO_LENGTHS = Struct(">II")
 UNREADABLE = "unreadable"  # stands for the task of a message that cannot be read
 
 
@@ -92,18 +94,18 @@ class RedisTransport(Transport):
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         self._waiting.discard(queue_name)
         wake = self._bell.wake_key if self._bell else ""
-        now, *answer = self._ask(lua.CLAIM, worker_id, queue_name, limit, HEAVIEST, wake)
-        if answer and wake and self._bell:
+        now, lengths, text = self._ask(lua.CLAIM, worker_id, queue_name, limit, HEAVIEST, wake)
+        if lengths and wake and self._bell:
             self._bell.note_woken()
         moment, receipt, claims = float(now), HOLDER + worker_id, []
-        messages = zip(answer[::2], answer[1::2], strict=True)
+        messages = _apart(lengths, text)
         for id_, stored in messages:
             try:
                 claims.append(_claim_of(self._job(id_, stored), receipt, moment))
             except Unreadable as error:
                 claims += self._unreadable(id_, queue_name, receipt, error)
             except NewerVersion as error:
-                self._ask(lua.RELEASE, worker_id, *answer[::2])
+                self._ask(lua.RELEASE, worker_id, *(id_ for id_, _ in messages))
                 raise NewerMessage(f"{error} Run workers of the newer release.", known=True) from error
         return claims
 
@@ -258,6 +260,17 @@ class RedisTransport(Transport):
     def _pass_on(self, passed: int, queues: Sequence[str]) -> None:
         if left := [name for name in queues if name in self._waiting]:
             self._ask(lua.PASS_ON, passed, *left)
+
+
+def _apart(lengths: bytes, text: bytes) -> list[tuple[bytes, bytes]]:
+    """Ids, and what is stored of each."""
+    pairs, at = [], 0
+    for of_id, of_stored in TWO_LENGTHS.iter_unpack(lengths):
+        begin = at + of_id
+        end = begin + of_stored
+        pairs.append((text[at:begin], text[begin:end]))
+        at = end
+    return pairs
 
 
 def _claim_of(job: Job, receipt: str, moment: float) -> Claim:

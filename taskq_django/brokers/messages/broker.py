@@ -175,12 +175,14 @@ class MessageBroker(Broker):
         return claims
 
     def settle(self, outcomes: Sequence[Outcome], worker_id: str, unsure: Collection[str] = ()) -> list[Outcome]:
-        messages = [outcome for outcome in outcomes if _is_message(outcome.claim)]
-        rows = [outcome for outcome in outcomes if not _is_message(outcome.claim)] if messages else outcomes
+        by_holder: dict[str, list[Outcome]] = {}  # "": those of rows
+        for outcome in outcomes:
+            receipt = outcome.claim.receipt
+            by_holder.setdefault(receipt if receipt.startswith(HOLDER) else "", []).append(outcome)
+        rows = by_holder.pop("", [])
         counted = self._rows.settle(rows, worker_id, unsure) if rows else []
-        for receipt in dict.fromkeys(outcome.claim.receipt for outcome in messages):
-            theirs = [outcome for outcome in messages if outcome.claim.receipt == receipt]
-            counted += self._settle_messages(theirs, receipt.removeprefix(HOLDER), worker_id, unsure)
+        for receipt, messages in by_holder.items():
+            counted += self._settle_messages(messages, receipt.removeprefix(HOLDER), worker_id, unsure)
         self._wishes.forget_ended(counted)
         return counted
 
@@ -188,13 +190,14 @@ class MessageBroker(Broker):
         self, outcomes: Sequence[Outcome], holder: str, author: str, unsure: Collection[str]
     ) -> list[Outcome]:
         """The store first, where the holder's row decides whether they count; then the engine forgets them."""
-        stored = [outcome for outcome in outcomes if self._is_stored(outcome)]
+        stored, free = [], []
+        for outcome in outcomes:
+            (stored if self._is_stored(outcome) else free).append(outcome)
         known = self._inheritance.written([outcome.claim for outcome in stored if outcome.claim.job.id in unsure])
         new = [outcome for outcome in stored if outcome.claim.job.id not in known]
         if new and not self._rows.record(new, holder, author, sweep=self._has_outbox):
             stored = []  # the holder counts as dead, and somebody else has what it held
         counted = {outcome.claim.job.id for outcome in stored}
-        free = [outcome for outcome in outcomes if not self._is_stored(outcome)]
         back = [outcome.claim for outcome in free if isinstance(outcome, Released)]
         if adopted := [claim for claim in back if claim.job.id in self._adopted]:
             self._adopt(adopted)

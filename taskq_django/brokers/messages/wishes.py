@@ -42,9 +42,10 @@ class Wishes:
         Raises nothing where the store is away: what has ended would be settled again, whose messages have moved on.
         """
         with suppress(BrokerUnavailable):
-            ended = {o.claim.job.id for o in outcomes if not isinstance(o, Released | Retried)}
-            if ids := self.seen() & ended:
-                self.forget(ids)
+            if seen := self.seen():
+                ended = {o.claim.job.id for o in outcomes if not isinstance(o, Released | Retried)}
+                if ids := seen & ended:
+                    self.forget(ids)
 
     def among(self, ids: Collection[str]) -> dict[str, str]:
         """Of these jobs those that are to be cancelled, with the reason. Costs a query a second, while there are none.
