@@ -11,7 +11,7 @@ from kombu.utils.json import dumps
 from ...store.weights import cut
 from .celery_wire import Message
 from .lua import MOST
-from .redis import in_chunks
+from .redis_wire import in_chunks
 
 
 class Written(NamedTuple):

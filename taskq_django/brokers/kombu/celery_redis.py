@@ -29,7 +29,8 @@ from . import celery_lua, celery_lua_questions, lua, lua_questions
 from .celery_envelopes import declare, enveloped, in_parts, size_of
 from .celery_wire import Envelope, Reader, check, is_writable, write
 from .connection import RedisConnection
-from .redis import ASKED, FOUND_AT_ONCE, RedisTransport, by_holder, in_chunks, texts
+from .redis import ASKED, FOUND_AT_ONCE, RedisTransport
+from .redis_wire import by_holder, in_chunks, texts
 
 
 class CeleryRedisTransport(RedisTransport):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from struct import Struct
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from redis.exceptions import NoScriptError, RedisError
 
@@ -14,23 +13,22 @@ from ...conf import BackendOptions
 from ...exceptions import BrokerError, BrokerUnavailable, PayloadTooLarge
 from ...jobs import Claim, Job, is_id
 from ...states import State
-from ...store.weights import HEAVIEST, cut
+from ...store.weights import HEAVIEST
 from ..base import Depth, Found
 from ..messages.bodies import NewerVersion, Unreadable, pack, unpack
 from ..messages.transport import HOLDER, NewerMessage, NotJoined, Transport
 from . import lua, lua_ends, lua_questions
 from .bell import RedisBell
 from .connection import RedisConnection
+from .redis_wire import apart, by_holder, by_list, in_chunks, parts, texts
 from .waiters import Waiters
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 LARGEST = 64 << 20  # bytes of a message: a server serves nobody else while it takes one in, here some 0.3 s
 FOUND_AT_ONCE = 100  # messages that are looked for by one call: each may be large
 WATCHED = 10  # seconds for which it is known that somebody waits for the end of a job
 ASKED = 2.0  # seconds for an answer that somebody's request waits for
-TWO_LENGTHS = Struct(">II")
 UNREADABLE = "unreadable"  # stands for the task of a message that cannot be read
 
 
@@ -75,9 +73,9 @@ class RedisTransport(Transport):
     def publish(self, jobs: Sequence[Job], within: float) -> datetime:
         messages = [(job, pack(job)) for job in jobs]
         moment, taken = (b"0", b"0"), 0
-        for part in _parts(messages) or [()]:
+        for part in parts(messages) or [()]:
             try:
-                moment = self._ask(lua.PUBLISH, *_by_list(part), within=within)
+                moment = self._ask(lua.PUBLISH, *by_list(part), within=within)
             except BrokerUnavailable as error:
                 if not taken:
                     raise
@@ -98,7 +96,7 @@ class RedisTransport(Transport):
         if lengths and wake and self._bell:
             self._bell.note_woken()
         moment, receipt, claims = float(now), HOLDER + worker_id, []
-        messages = _apart(lengths, text)
+        messages = apart(lengths, text)
         for id_, stored in messages:
             try:
                 claims.append(_claim_of(self._job(id_, stored), receipt, moment))
@@ -262,51 +260,7 @@ class RedisTransport(Transport):
             self._ask(lua.PASS_ON, passed, *left)
 
 
-def _apart(lengths: bytes, text: bytes) -> list[tuple[bytes, bytes]]:
-    """Ids, and what is stored of each."""
-    pairs, at = [], 0
-    for of_id, of_stored in TWO_LENGTHS.iter_unpack(lengths):
-        begin = at + of_id
-        end = begin + of_stored
-        pairs.append((text[at:begin], text[begin:end]))
-        at = end
-    return pairs
-
-
 def _claim_of(job: Job, receipt: str, moment: float) -> Claim:
     waited = max(0.0, moment - job.enqueued_at)
     is_late = job.expires_us is not None and waited * 1_000_000 > job.expires_us
     return Claim(job, receipt, waited, State.EXPIRED.value if is_late else "")
-
-
-def _parts(messages: Sequence[tuple[Job, bytes]]) -> list[Sequence[tuple[Job, bytes]]]:
-    chunks = in_chunks(messages, lua.MOST)
-    return [part for chunk in chunks for part in cut(chunk, [len(body) for _, body in chunk])]
-
-
-def _by_list(part: Iterable[tuple[Job, bytes]]) -> list[object]:
-    """As the script wants them."""
-    entries: dict[tuple[str, int], list[str | bytes]] = {}
-    for job, body in part:
-        entries.setdefault((job.queue_name, -job.priority), []).extend((job.id, body))
-    arguments: list[object] = []
-    for (queue, rank), pairs in entries.items():
-        arguments += (queue, rank, len(pairs) // 2, *pairs)
-    return arguments
-
-
-def by_holder(claims: Sequence[Claim]) -> Iterator[tuple[str, Sequence[str]]]:
-    ids: dict[str, list[str]] = {}
-    for claim in claims:
-        ids.setdefault(claim.receipt.removeprefix(HOLDER), []).append(claim.job.id)
-    for holder, theirs in ids.items():
-        for part in in_chunks(theirs, lua.MOST):
-            yield holder, part
-
-
-def in_chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def texts(answer: Iterable[bytes]) -> list[str]:
-    return [each.decode("utf-8", "replace") for each in answer]  # a name may be by another hand

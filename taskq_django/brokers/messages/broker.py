@@ -190,7 +190,8 @@ class MessageBroker(Broker):
         self, outcomes: Sequence[Outcome], holder: str, author: str, unsure: Collection[str]
     ) -> list[Outcome]:
         """The store first, where the holder's row decides whether they count; then the engine forgets them."""
-        stored, free = [], []
+        stored: list[Outcome] = []
+        free: list[Outcome] = []
         for outcome in outcomes:
             (stored if self._is_stored(outcome) else free).append(outcome)
         known = self._inheritance.written([outcome.claim for outcome in stored if outcome.claim.job.id in unsure])
