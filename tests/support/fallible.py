@@ -149,6 +149,10 @@ class Process:
         return None
 
     def claim(self, limit: int) -> list[Claim]:
+        if self.unsure:  # settled first, as by the loop: its job may wait as a row already
+            self.settle([self.over.get(id_, Released(self.held[id_], began=False)) for id_ in self.unsure])
+        if self.unsure or self.is_dead:
+            return []
         claims = self.attempt(lambda: self.broker.claim("default", limit, self.id)) or []
         self.held |= {claim.job.id: claim for claim in claims}
         return claims

@@ -107,19 +107,6 @@ def _rescues(setting: Setting, s: State, name: str, heir: Heir) -> Made:
         case "ack known":
             acked = s._replace(message=None if has_it else s.message)
             yield label + "transport.ack", to("settle", acked, message=False)
-        case "settle" if _is_doubtful(setting, s, heir, came_of("row")):
-            yield label + "outbox.standing_in", to("ask")
-        case "ask":
-            if s.message:
-                yield label + "transport.find, there", to("forget")
-            else:
-                yield label + "transport.find, not there", to("keep")
-            if s.faults:
-                yield label + "transport.find, no answer", to("unrun", s._replace(faults=s.faults - 1)), FAULT
-        case "forget" | "keep" | "unrun":
-            act = "rows.settle, un-run" if heir.step == "unrun" else f"outbox.{heir.step}"
-            following = "settle" if heir.step == "keep" else "record" if heir.message else "again"
-            yield label + act, to(following, _after_ask(setting, s, heir))
         case "settle":
             after = settled_row(setting, s, dead, heir.row, came_of("row")) if heir.row else s
             yield label + "rows.settle", to("record" if heir.message else "again", after)
@@ -140,20 +127,3 @@ def _rescues(setting: Setting, s: State, name: str, heir: Heir) -> Made:
                 label + "asks again" * found_any + "is done" * (not found_any),
                 to("orphans") if found_any else done(ended),
             )
-
-
-def _is_doubtful(setting: Setting, s: State, heir: Heir, how: str) -> bool:
-    is_held = s.row is not None and s.row.holder == heir.dead and s.row.attempts == heir.row
-    is_asked = how == "lost" and setting.has("what a lost host held is asked for")
-    return bool(heir.row and is_asked and is_held and s.row and s.row.sender)
-
-
-def _after_ask(setting: Setting, s: State, heir: Heir) -> State:
-    if s.row is None or s.row.holder != heir.dead or s.row.attempts != heir.row:
-        return s
-    match heir.step:
-        case "forget":
-            return s._replace(row=None)
-        case "keep":
-            return s._replace(row=s.row._replace(sender=False))
-    return settled_row(setting, s, heir.dead, heir.row, "un-run")

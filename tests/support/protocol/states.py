@@ -13,7 +13,7 @@ RULES = (
     "only what was renewed is published",
     "a renewal leaves what runs",
     "what is not surely its own is doubtful",
-    "what a lost host held is asked for",
+    "a loss is no attempt while the row stands in",
     "the engine is asked before it begins",
     "without an answer it waits",
     "the store is asked after the engine",
@@ -148,7 +148,8 @@ def settled_row(setting: Setting, s: State, name: str, attempt: int, how: str) -
             return s._replace(row=again, failed=s.failed | {attempt}, ran=s.ran | {attempt})
         case "lost":
             back = row._replace(status=READY, holder="")
-            return s._replace(row=back, failed=s.failed | {attempt})
+            is_none = row.sender and setting.has("a loss is no attempt while the row stands in")
+            return s._replace(row=back, failed=s.failed if is_none else s.failed | {attempt})
     return _ended(setting, s._replace(row=None), attempt, how)
 
 

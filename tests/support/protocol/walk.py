@@ -55,7 +55,7 @@ def walk(setting: Setting, most: int = 2_000_000) -> Walk:
             found.steps.add(label.split(": ")[-1].split(",")[0])
             if after in came:
                 continue
-            if what := _wrong_step(state, label, after):
+            if what := _wrong_step(setting.kills, state, label, after):
                 note(what, state, label)
             came[after] = (state, label)
             todo.append(after)
@@ -64,7 +64,7 @@ def walk(setting: Setting, most: int = 2_000_000) -> Walk:
     return found
 
 
-def _wrong_step(before: State, label: str, after: State) -> str:
+def _wrong_step(most_kills: int, before: State, label: str, after: State) -> str:
     if after.producer != "failed" and not (
         after.row or after.message or after.has_ended or after.producer == "publish"
     ):
@@ -73,7 +73,7 @@ def _wrong_step(before: State, label: str, after: State) -> str:
         return "a result was overwritten by one of fewer attempts"
     if label.endswith("begins"):
         worker: Worker = getattr(after, label[:2])
-        if before.result or (before.has_ended and before.is_faultless) or worker.attempt in before.ran:
+        if before.result or (before.has_ended and before.kills == most_kills) or worker.attempt in before.ran:
             return "begun again after its end was committed"
         if after.w1.seat == after.w2.seat == "begun" and before.is_faultless:
             return "runs twice at once without a fault"

@@ -74,7 +74,7 @@ def _own_steps(setting: Setting, s: State, name: str, worker: Worker, to: Any, f
             else:
                 yield "transport.release_unanswered, none", free()
         case "look":
-            yield from _looks(setting, row, attempt, is_mine, to)
+            yield from _looks(setting, row, is_mine, to)
         case "find":
             yield ("transport.find, there", to("forget")) if s.message else ("transport.find, not there", to("mine?"))
             if s.faults:
@@ -151,12 +151,11 @@ def _claims(setting: Setting, s: State, name: str, worker: Worker) -> Iterator[A
         yield "leaves", s._replace(**{name: worker._replace(phase="out")})
 
 
-def _looks(setting: Setting, row: Row | None, attempt: int, is_mine: bool, to: Any) -> Iterator[Any]:
-    is_first = attempt == 1
+def _looks(setting: Setting, row: Row | None, is_mine: bool, to: Any) -> Iterator[Any]:
     if setting.has("what is not surely its own is doubtful"):
-        is_doubtful = is_first and not (is_mine and row and not row.sender)
+        is_doubtful = not (is_mine and row and not row.sender)
     else:
-        is_doubtful = is_first and row is not None and row.sender
+        is_doubtful = row is not None and row.sender
     if not setting.has("the engine is asked before it begins"):
         is_doubtful = False
     ask = "find" if setting.has("the store is asked after the engine") else "mine first"
