@@ -1,5 +1,7 @@
 """Each fault many times, and what it cost: ``python -m tests.soak [--times 100] [--db sqlite postgresql mariadb]``.
 
+With ``--broker redis`` the jobs wait in a Redis, and its faults are among them: tests/soak_messages.py.
+
 Two real workers with a lease of 0.8 s run ledgered jobs while one of them is killed, stopped or cut off. The ledger, a
 file outside the system, decides. Database servers are the soak's own: it kills them too. The figures go into
 docs/explanation/guarantees_table.inc. Needs Linux.
@@ -36,13 +38,14 @@ class Figures:
     times: int = 0
     jobs: int = 0
     lost: int = 0
+    forgotten: int = 0
     duplicated: int = 0
     overlapped: int = 0
     overwritten: int = 0
     recovery: list[float] = field(default_factory=list)
 
     def add(self, other: Figures) -> None:
-        for name in ("times", "jobs", "lost", "duplicated", "overlapped", "overwritten"):
+        for name in ("times", "jobs", "lost", "forgotten", "duplicated", "overlapped", "overwritten"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.recovery += other.recovery
 
@@ -50,7 +53,8 @@ class Figures:
 class Bench:
     """Two workers, their ledger, and the proxy between them and a server of the bench's own."""
 
-    def __init__(self, folder: Path, server: Any) -> None:
+    def __init__(self, folder: Path, server: Any, *more: str) -> None:
+        """``more``: lines of the settings of its workers."""
         from django.conf import settings
         from django.db import connection
 
@@ -60,7 +64,7 @@ class Bench:
         self.rounds = 0
         self.server = server
         self.proxy: FaultProxy | None = None
-        lines = ["from tests.settings import *", f"TASKQ = {HASTY!r}", "del DATABASES['other']"]
+        lines = ["from tests.settings import *", f"TASKQ = {HASTY!r}", "del DATABASES['other']", *more]
         if connection.vendor != "sqlite":
             entry = dict(settings.DATABASES["default"])
             self.proxy = FaultProxy(entry["HOST"], int(entry["PORT"]))
@@ -89,24 +93,18 @@ class Bench:
 
     def round(self, fault: Callable[[Bench, Any], Any]) -> Figures:
         """Inject the fault once, wait until every job has ended and the workers are whole again."""
-        from taskq_django.models import JobResult
-        from tests.app import tasks
         from tests.support.ledger import Ledger
         from tests.support.workers import wait_for
 
         self.rounds += 1
         ledger = Ledger(self.folder / f"ledger{self.rounds}")
         victim = random.choice(self.workers)
-        ids = {result.id for result in tasks.ledgered.enqueue_many([(str(ledger.path), SECONDS)] * JOBS)}
+        ids = self.enqueue(str(ledger.path))
         wait_for(lambda: ledger.started() >= 3, what=lambda: victim.output)
         time.sleep(random.uniform(0, SECONDS))  # at any point of what they do
-        at = time.monotonic()
+        at, begun = time.monotonic(), set(ledger.stories())
         mend = fault(self, victim)
-
-        def ended() -> bool:
-            return JobResult.objects.filter(id__in=ids).count() == JOBS
-
-        wait_for(ended, timeout=60, what=lambda: "\n".join(worker.output for worker in self.workers))
+        forgotten = self.wait_for_end(ids, ledger, fault.__name__.endswith("keeps_nothing")) - begun
         before = story_of(ids)
         if mend:
             mend()
@@ -115,12 +113,29 @@ class Bench:
         return Figures(
             times=1,
             jobs=JOBS,
-            lost=len(ledger.lost(ids)),
+            lost=len(ledger.lost(ids) - forgotten),
+            forgotten=len(forgotten),
             duplicated=ledger.duplicated(),
             overlapped=ledger.overlapped(),
             overwritten=sum(before[id_] != after for id_, after in story_of(ids).items()),
             recovery=ledger.recovery(at),
         )
+
+    def enqueue(self, path: str) -> set[str]:
+        from tests.app import tasks
+
+        return {result.id for result in tasks.ledgered.enqueue_many([(path, SECONDS)] * JOBS)}
+
+    def wait_for_end(self, ids: set[str], ledger: Any, forgets: bool) -> set[str]:
+        """Until each has a result; the ids of those of which there is none."""
+        from taskq_django.models import JobResult
+        from tests.support.workers import wait_for
+
+        def ended() -> bool:
+            return JobResult.objects.filter(id__in=ids).count() == len(ids)
+
+        wait_for(ended, timeout=60, what=lambda: "\n".join(worker.output for worker in self.workers))
+        return set()
 
 
 def story_of(ids: Iterable[str]) -> dict[str, Any]:
@@ -268,6 +283,7 @@ OF_SERVERS = [
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--db", nargs="+", default=["sqlite", "postgresql", "mariadb"])
+    parser.add_argument("--broker", choices=["database", "redis"], default="database")
     parser.add_argument("--times", type=int, default=100)
     parser.add_argument("--only", nargs="+", help="Only these faults, by the names of their functions.")
     parser.add_argument("--out", type=Path, help="For one database: write the figures there, as JSON.")
@@ -276,18 +292,18 @@ def main() -> None:
     if asked.merge:
         write_table([json.loads(path.read_text()) for path in asked.merge])
     elif asked.out:
-        asked.out.write_text(json.dumps(soak(asked.db[0], asked.times, asked.only)))
+        asked.out.write_text(json.dumps(soak(asked.db[0], asked.times, asked.only, asked.broker)))
     else:
         with tempfile.TemporaryDirectory(prefix="taskq-soak-") as folder:
             files = [Path(folder) / f"{database}.json" for database in asked.db]
             for database, file in zip(asked.db, files, strict=True):
-                flags = ["--db", database, "--times", str(asked.times), "--out", str(file)]
+                flags = ["--broker", asked.broker, "--db", database, "--times", str(asked.times), "--out", str(file)]
                 flags += ["--only", *asked.only] if asked.only else []
                 subprocess.run([sys.executable, "-m", "tests.soak", *flags], check=True, cwd=ROOT)
             write_table([json.loads(file.read_text()) for file in files])
 
 
-def soak(database: str, times: int, only: Iterable[str] | None = None) -> dict[str, Any]:
+def soak(database: str, times: int, only: Iterable[str] | None = None, broker: str = "database") -> dict[str, Any]:
     """``only``: the names of the faults, where not all of them are wanted."""
     from tests.support import services
 
@@ -303,8 +319,9 @@ def soak(database: str, times: int, only: Iterable[str] | None = None) -> dict[s
     figures: dict[str, Figures] = {}
     try:
         with tempfile.TemporaryDirectory(prefix="taskq-soak-") as folder:
-            bench = Bench(Path(folder), server)
-            faults = [fault for fault in FAULTS + (OF_SERVERS if server else []) if not only or fault.__name__ in only]
+            kind, all_faults = kind_of(broker, has_server=bool(server))
+            bench = kind(Path(folder), server)
+            faults = [fault for fault in all_faults if not only or fault.__name__ in only]
             try:
                 for number in range(times):
                     for fault in faults:
@@ -314,7 +331,7 @@ def soak(database: str, times: int, only: Iterable[str] | None = None) -> dict[s
             finally:
                 bench.stop()
         version = ".".join(map(str, connection.get_database_version()))
-        name = connection.display_name
+        name = connection.display_name if broker == "database" else f"Redis with {connection.display_name}"
     finally:
         connection.creation.destroy_test_db(str(connection.settings_dict["NAME"]), verbosity=0)
     return {
@@ -324,6 +341,16 @@ def soak(database: str, times: int, only: Iterable[str] | None = None) -> dict[s
         "at": datetime.now(UTC).isoformat(timespec="minutes"),
         "figures": {name: vars_of(each) for name, each in figures.items()},
     }
+
+
+def kind_of(broker: str, *, has_server: bool) -> tuple[Any, list[Any]]:
+    """The bench, and its faults."""
+    faults = FAULTS + (OF_SERVERS if has_server else [])
+    if broker == "database":
+        return Bench, faults
+    from tests import soak_messages
+
+    return soak_messages.MessageBench, faults + soak_messages.FAULTS
 
 
 def vars_of(figures: Figures) -> dict[str, Any]:
@@ -340,10 +367,21 @@ def write_table(soaks: list[dict[str, Any]]) -> None:
     for each in soaks:
         title = f"{each['database']}, Django {each['django']}, Python {each['python']}; {each['at'][:10]}"
         lines += [f".. csv-table:: {title}", "   :header-rows: 1", ""]
-        lines.append("   fault,times,jobs,lost,run twice,at once,overwritten,again after (p50 s),(max s)")
+        lines.append("   fault,times,jobs,lost,forgotten,run twice,at once,overwritten,again after (p50 s),(max s)")
         for name, row in each["figures"].items():
             shown = [
-                row[key] for key in ("times", "jobs", "lost", "duplicated", "overlapped", "overwritten", "p50", "max")
+                row.get(key, 0)
+                for key in (
+                    "times",
+                    "jobs",
+                    "lost",
+                    "forgotten",
+                    "duplicated",
+                    "overlapped",
+                    "overwritten",
+                    "p50",
+                    "max",
+                )
             ]
             lines.append(
                 f"   {name.replace('_', ' ')}," + ",".join("–" if each is None else str(each) for each in shown)
@@ -353,4 +391,6 @@ def write_table(soaks: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from tests.soak import main as imported  # so that faults are the same for all who import them
+
+    imported()

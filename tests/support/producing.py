@@ -1,4 +1,4 @@
-"""A producer, as a program: ``python -m tests.support.producing NOTES LEDGER COUNT STEP``.
+"""A producer, as a program: ``python -m tests.support.producing NOTES LEDGER COUNT STEP [BACKEND]``.
 
 It enqueues jobs in a transaction and is killed at its STEPth step: before or after one of its writes to the store or
 the engine. It notes which of its jobs are committed, and which the engine has confirmed. A STEP too many ends well.
@@ -15,7 +15,7 @@ from typing import Any
 import django
 
 
-def main(notes: str, ledger: str, count: str, step: str) -> None:
+def main(notes: str, ledger: str, count: str, step: str, backend: str = "default") -> None:
     django.setup()
     from django.db import connection, transaction
 
@@ -54,7 +54,8 @@ def main(notes: str, ledger: str, count: str, step: str) -> None:
     watch(RedisTransport, "publish", lambda: note("published"))
     watch(connection, "_commit", lambda: note("committed"))
     with transaction.atomic():
-        ids += [job.id for job in tasks.ledgered.enqueue_many([(ledger, 0.0)] * int(count))]
+        sent = tasks.ledgered.using(backend=backend).enqueue_many([(ledger, 0.0)] * int(count))
+        ids += [job.id for job in sent]
 
 
 def forking(ledger: str, count: int) -> None:

@@ -1,0 +1,209 @@
+"""The soak of jobs on a Redis: ``python -m tests.soak --broker redis``. Half of the jobs have an outbox, half none.
+
+A fault may have Redis forget what waited in it; that is counted apart from what is lost. Every id is in one place at
+most, and after a round none is left anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tests import soak
+
+STEPS = 12  # of a producer with an outbox; see tests/support/producing.py
+OF_PRODUCERS = 5  # jobs of one of them
+
+
+class MessageBench(soak.Bench):
+    """Three workers, and a Redis of its own."""
+
+    def __init__(self, folder: Path, server: Any) -> None:
+        from django.test import override_settings
+
+        from tests.support.redis_servers import Redis
+
+        self.redis = Redis(appendonly="yes", appendfsync="always")
+        self.redis.start()
+        at = {"BACKEND": "taskq_django.TaskqBackend"}
+        tasks = {
+            "default": at | {"OPTIONS": {"broker": self.redis.url, "outbox": True}},
+            "plain": at | {"OPTIONS": {"broker": self.redis.url}},
+        }
+        override_settings(TASKS=tasks).enable()
+        super().__init__(folder, server, f"TASKS = {tasks!r}")
+        self.workers.append(self.start())
+
+    def stop(self) -> None:
+        super().stop()
+        self.redis.remove()
+
+    def enqueue(self, path: str) -> set[str]:
+        from tests.app import tasks
+
+        half = [(path, soak.SECONDS)] * (soak.JOBS // 2)
+        sent = [tasks.ledgered.using(backend=backend).enqueue_many(half) for backend in ("default", "plain")]
+        return {result.id for each in sent for result in each}
+
+    def waiting(self, ids: set[str]) -> set[str]:
+        """Those that wait or run, wherever; each is in one place."""
+        from taskq_django.models import QueuedJob
+        from tests.support.redis_places import places
+
+        rows = {str(id_) for id_ in QueuedJob.objects.values_list("id", flat=True)}
+        with self.redis.client() as client:
+            there = places(client) + places(client, "plain")
+        assert max(there.values(), default=1) == 1, there
+        return ids & (rows | set(there))
+
+    def round(self, fault: Callable[[soak.Bench, Any], Any]) -> soak.Figures:
+        if fault in PRODUCERS:
+            return self._round_of_producer(fault)
+        figures = super().round(fault)
+        self._check_whole()
+        return figures
+
+    def wait_for_end(self, ids: set[str], ledger: Any, forgets: bool) -> set[str]:
+        """Until none is left; the ids of those of which there is no result."""
+        from taskq_django.models import JobResult
+        from tests.support.workers import wait_for
+
+        def left() -> set[str]:
+            return ids - {str(id_) for id_ in JobResult.objects.filter(id__in=ids).values_list("id", flat=True)}
+
+        def over() -> bool:
+            # Asked in this order: what moves from one place to another is seen in one of them.
+            return not left() or (forgets and not self.waiting(left()) and not ledger.running())
+
+        wait_for(over, timeout=60, what=lambda: "\n".join(worker.output[-3000:] for worker in self.workers))
+        return left()
+
+    def _check_whole(self) -> None:
+        from tests.support.redis_places import assert_whole
+        from tests.support.workers import wait_for
+
+        with self.redis.client() as client:
+
+            def is_empty() -> bool:
+                return not (assert_whole(client) | assert_whole(client, "plain"))
+
+            wait_for(is_empty, what=lambda: "\n".join(worker.output[-3000:] for worker in self.workers))
+
+    def _round_of_producer(self, fault: Any) -> soak.Figures:
+        from taskq_django.models import QueuedJob
+        from tests.support.ledger import Ledger
+        from tests.support.workers import wait_for
+
+        self.rounds += 1
+        ledger, notes = Ledger(self.folder / f"ledger{self.rounds}"), self.folder / f"notes{self.rounds}"
+        backend, kept = PRODUCERS[fault]
+        step = random.randint(1, STEPS)
+        program = [sys.executable, "-m", "tests.support.producing"]
+        from django.db import connection
+
+        name = {"TASKQ_TEST_NAME": str(connection.settings_dict["NAME"])}
+        flags = map(str, (notes, ledger.path, OF_PRODUCERS, step, backend))
+        subprocess.run([*program, *flags], cwd=soak.ROOT, env={**os.environ, **name, **self.env}, check=False)
+        lines = [line.split() for line in notes.read_text().splitlines()] if notes.exists() else []
+        committed = {id_ for what, id_ in lines if what == "committed"}
+        ids = {id_ for what, id_ in lines if what == kept}
+        wait_for(lambda: not QueuedJob.objects.exists(), timeout=60)
+        self._check_whole()
+        wait_for(lambda: not ledger.running(), timeout=60)
+        lost = ledger.lost(ids)
+        return soak.Figures(
+            times=1,
+            jobs=OF_PRODUCERS,
+            lost=len(lost),
+            forgotten=len(committed - ids - set(ledger.stories())),
+            duplicated=ledger.duplicated(),
+            overlapped=ledger.overlapped(),
+        )
+
+
+# --- the faults -------------------------------------------------------------------------------------------------------
+
+
+def kill_redis_that_writes_always(bench: MessageBench, victim: Any) -> None:
+    _kill_redis(bench, appendfsync="always")
+
+
+def kill_redis_that_writes_each_second(bench: MessageBench, victim: Any) -> None:
+    _kill_redis(bench, appendfsync="everysec")
+
+
+def kill_redis_that_keeps_nothing(bench: MessageBench, victim: Any) -> Any:
+    _kill_redis(bench, appendonly="no")
+
+    def mend() -> None:
+        from tests.support.redis_servers import eventually
+
+        bench.redis.options["appendonly"] = "yes"
+        with bench.redis.client() as client:
+            client.config_set("appendonly", "yes")
+            eventually(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
+
+    return mend
+
+
+def _kill_redis(bench: MessageBench, **options: str) -> None:
+    bench.redis.options.update(options)
+    with bench.redis.client() as client:
+        for name, value in options.items():
+            client.config_set(name, value)
+    bench.redis.kill()
+    bench.redis.start()
+
+
+def mute_redis_for_longer_than_a_lease(bench: MessageBench, victim: Any) -> None:
+    bench.redis.freeze()
+    time.sleep(1.2)  # the length of the fault
+    bench.redis.thaw()
+
+
+def fill_redis(bench: MessageBench, victim: Any) -> None:
+    with bench.redis.client() as client:
+        client.config_set("maxmemory", "1mb")
+        time.sleep(1.2)  # the length of the fault
+        client.config_set("maxmemory", "0")
+
+
+def kill_a_process_whose_supervisor_sleeps(bench: MessageBench, victim: Any) -> Any:
+    """So that two others and, late, its own want to rescue what it held."""
+    children = victim.children()
+    mend = soak.stop_a_supervisor_for_longer_than_its_lease(bench, victim)
+    for child in children:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+    return mend
+
+
+def kill_a_producer_with_an_outbox(bench: MessageBench, victim: Any) -> None: ...
+
+
+def kill_a_producer_without_an_outbox(bench: MessageBench, victim: Any) -> None: ...
+
+
+# The alias, and what it has promised not to lose.
+PRODUCERS: dict[Any, tuple[str, str]] = {
+    kill_a_producer_with_an_outbox: ("default", "committed"),
+    kill_a_producer_without_an_outbox: ("plain", "published"),
+}
+FORGET: set[Any] = {kill_redis_that_keeps_nothing}
+FAULTS = [
+    kill_redis_that_writes_always,
+    kill_redis_that_writes_each_second,
+    kill_redis_that_keeps_nothing,
+    mute_redis_for_longer_than_a_lease,
+    fill_redis,
+    kill_a_process_whose_supervisor_sleeps,
+    *PRODUCERS,
+]
