@@ -223,6 +223,7 @@ def test_a_full_redis_refuses_what_is_new_and_what_is_in_it_runs(
     assert_empty(redis_server)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("how", ["killed", "muted"])
 def test_an_enqueue_waits_three_seconds_and_those_after_it_not_at_all(
     transactional_db: None,
@@ -291,7 +292,7 @@ def test_while_the_store_is_away_redis_takes_jobs_and_all_run_once_when_it_is_ba
 ) -> None:
     settings.TASKS = {"default": {"BACKEND": BACKEND, "OPTIONS": {"broker": redis_server.url}}}
     worker = start_worker("-t", "3", env=there_with(TASKS=settings.TASKS)).wait_until_ready()
-    jobs = tasks.ledgered.enqueue_many([(str(ledger.path), 0.3)] * 12)
+    jobs = list(tasks.ledgered.enqueue_many([(str(ledger.path), 0.3)] * 12))
     wait_for(lambda: len(ledger.running()) == 3, what=lambda: worker.output)
     server.kill()
     connection.close()

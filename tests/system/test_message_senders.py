@@ -78,6 +78,7 @@ def test_without_an_outbox_what_redis_has_confirmed_runs_once_wherever_its_produ
     assert ledger.duplicated() == 0
 
 
+@pytest.mark.once
 def test_processes_that_are_forked_after_an_enqueue_enqueue_too(
     start_worker: Start, on_redis: dict[str, str], redis_server: Redis, ledger: Ledger
 ) -> None:
@@ -103,6 +104,7 @@ def test_what_waits_in_the_database_runs_when_the_url_has_changed_to_redis(
     assert_empty(redis_server)
 
 
+@pytest.mark.once
 def test_a_name_of_another_project_is_refused_and_its_jobs_are_left_alone(
     start_worker: Start, on_redis: dict[str, str], redis_server: Redis
 ) -> None:
@@ -119,6 +121,7 @@ def test_a_name_of_another_project_is_refused_and_its_jobs_are_left_alone(
         assert client.hkeys("taskq:{default}:jobs") == [id_.encode()]
 
 
+@pytest.mark.once
 def test_garbage_fails_and_what_is_newer_waits_for_a_newer_worker(
     start_worker: Start, on_redis: dict[str, str], redis_server: Redis
 ) -> None:
