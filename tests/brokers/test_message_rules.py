@@ -133,6 +133,16 @@ def test_rows_and_messages_of_each_queue_take_turns_whatever_other_queues_do(min
     assert all(len(places) == 4 and sum(places) == 2 for places in claimed.values()), claimed
 
 
+def test_a_row_that_comes_after_the_look_waits_for_one_batch_of_messages_at_most(mine: MessageBroker) -> None:
+    mine.send([job() for _ in range(4)])
+    assert mine.ready_queues() == ["default"]
+    mine.send([job()], in_store=True)
+
+    batches = [[claim.receipt.startswith("@") for claim in mine.claim("default", 2, ME)] for _ in range(2)]
+
+    assert batches == [[True, True], [False, True]]
+
+
 # --- the outbox -----------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from django.db.models import Exists, OuterRef, QuerySet
 
 from ...jobs import Claim, Failed, Job, Retried
-from ...models import PausedQueue, QueuedJob, WorkerProcess
+from ...models import QueuedJob, WorkerProcess
 from ...models.moments import DatabaseNow
 from ...states import State
 from ..base import Found
@@ -19,11 +19,6 @@ RESCUED_AT_ONCE = 500
 def running(database: str, backend: str) -> QuerySet[QueuedJob]:
     """The running jobs of a backend; the index leads with these two columns."""
     return QueuedJob.objects.using(database).filter(backend=backend, status=State.RUNNING)
-
-
-def paused_queues(database: str, backend: str) -> set[str]:
-    """The names of a backend's queues that are paused."""
-    return set(PausedQueue.objects.using(database).filter(backend=backend).values_list("queue_name", flat=True))
 
 
 def held_rows(database: str, ids: Collection[str], worker_id: str) -> set[str]:

@@ -28,6 +28,8 @@ def apart(lengths: bytes, text: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def parts(messages: Sequence[tuple[Job, bytes]]) -> list[Sequence[tuple[Job, bytes]]]:
+    if len(messages) == 1:  # as most publishes are
+        return [messages]
     chunks = in_chunks(messages, lua.MOST)
     return [part for chunk in chunks for part in cut(chunk, [len(body) for _, body in chunk])]
 

@@ -12,12 +12,13 @@ from datetime import datetime
 from ...exceptions import BrokerError, EngineUnavailable
 from ...jobs import Claim, Job, Outcome, Released, Succeeded, size_of
 from ...sleeper import Bell
+from ...store.dialects.vendors import messages_of
 from ...store.stories import read_standings
 from ...store.weights import HEAVIEST
 from ..base import Broker, Cancelled, Depth, Found
 from ..database.broker import DatabaseBroker
 from ..database.outbox import Outbox
-from ..database.rows import held_rows, paused_queues
+from ..database.rows import held_rows
 from .bell import EngineBell
 from .breaker import Breaker
 from .due_rows import DueRows
@@ -52,6 +53,7 @@ class MessageBroker(Broker):
         self._due = DueRows(rows, self._outbox, transport, self._engine)
         self._messages = HeldMessages(transport, self._engine, self._inheritance.is_registered)
         self._messages_first: set[str] = set()  # queues whose rows have filled the last claim
+        self._no_rows: set[str] = set()  # queues of which the last look has found messages alone; each is claimed once
         self._adopted: set[str] = set()  # ids of messages that the store must hold; any thread adds
 
     @property
@@ -143,26 +145,30 @@ class MessageBroker(Broker):
     # --- the loop thread --------------------------------------------------------------------------------------------
 
     def ready_queues(self) -> list[str]:
-        names = dict.fromkeys(self._rows.ready_queues())
+        names, paused = self._rows.own(lambda cursor: messages_of(self._rows.connection).look(cursor, self.alias))
         there: list[str] = []
         if self._messages.is_reachable():
             with self._engine.guard():
                 there = [name for name in self._transport.queues() if not self._messages.rests(name)]
-        if new := [name for name in there if name not in names]:
-            paused = self._rows.own(lambda _: paused_queues(self.database, self.alias))
-            names |= dict.fromkeys(name for name in new if name not in paused)
-        return list(names)
+        have_rows = set(names)
+        new = [name for name in there if name not in have_rows and name not in paused]
+        self._no_rows = set(new)
+        return [*names, *new]
 
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         """Rows and messages take turns, because a thousand of the one must not keep one of the other waiting."""
+        has_no_rows = queue_name in self._no_rows  # as was seen just now: one that came since waits for this batch
+        messages_first = has_no_rows or queue_name in self._messages_first
+        self._no_rows.discard(queue_name)
+        self._messages_first.discard(queue_name)
         places = [self._due.claim, self._claim_messages]
-        if queue_name in self._messages_first:
-            places.reverse()
-        claims = places[0](queue_name, limit, worker_id)
-        if len(claims) < limit and sum([size_of(claim.job.payload) for claim in claims]) < HEAVIEST // 4:
-            claims += places[1](queue_name, limit - len(claims), worker_id)
-        else:  # the other place is the first of this queue's next claim
-            self._messages_first ^= {queue_name}
+        first, second = reversed(places) if messages_first else places
+        claims = first(queue_name, limit, worker_id)
+        is_full = len(claims) == limit or sum([size_of(claim.job.payload) for claim in claims]) >= HEAVIEST // 4
+        if is_full and not messages_first:
+            self._messages_first.add(queue_name)
+        elif not is_full and not has_no_rows:
+            claims += second(queue_name, limit - len(claims), worker_id)
         wished = self._wishes.among([claim.job.id for claim in claims]) if claims else {}
         return judged(claims, wished) if wished else claims
 

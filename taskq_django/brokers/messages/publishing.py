@@ -224,6 +224,8 @@ def _publish_ready() -> None:
 
 def _parts(jobs: Sequence[Job]) -> list[Sequence[Job]]:
     """By count, and by bytes."""
+    if len(jobs) == 1:  # as most publishes are
+        return [jobs]
     parts: list[Sequence[Job]] = []
     for start in range(0, len(jobs), AT_ONCE):
         batch = jobs[start : start + AT_ONCE]

@@ -15,7 +15,7 @@ from django.db.backends.utils import CursorWrapper
 
 from ....jobs import Discarded, Ended, Failed, Outcome, Released, Retried, Succeeded
 from ....models import CancelWish, WorkerProcess
-from ..base import JOB, JOB_COLUMNS, Dialect, excluded
+from ..base import JOB, JOB_COLUMNS, PAUSED, READY_QUEUES, Dialect, excluded
 
 WORKER = WorkerProcess._meta.db_table
 WISH = CancelWish._meta.db_table
@@ -29,6 +29,11 @@ ROW_CONFLICT = (
     "token = NULL, worker_id = NULL, claimed_at = NULL, begun_at = NULL, sender = NULL "
     f"WHERE {IS_EARLIER.format('excluded.attempts')}"
 )
+
+# In one round trip, because a message that is due waits for it.
+LOOK = f"""
+SELECT queue_name, 0 FROM ({READY_QUEUES}) AS ready
+UNION ALL SELECT queue_name, 1 FROM {PAUSED} WHERE backend = %s"""
 
 SentChange = Literal["renew", "remove", "keep"]
 # The condition beside the ids, and what is set; the moments are the vendors'.
@@ -103,6 +108,12 @@ class Messages(ABC):
         They are locked in the order of their ids. ``renew``: due in so many seconds; ``remove``; ``keep``: rows that
         stand in for nothing, ready in so many seconds.
         """
+
+    def look(self, cursor: CursorWrapper, backend: str) -> tuple[list[str], set[str]]:
+        """The queues that have READY rows, without the paused ones; and the paused ones. Locks nothing."""
+        cursor.execute(LOOK, [backend] * 4)
+        found = cursor.fetchall()
+        return [name for name, paused in found if not paused], {name for name, paused in found if paused}
 
     def forget_wishes(self, cursor: CursorWrapper, ids: Collection[str]) -> None:
         """Remove the wishes to cancel these jobs."""

@@ -15,7 +15,7 @@ from django.db.backends.utils import CursorWrapper
 
 from ....jobs import Ended, Outcome, Released, Retried, dashed
 from ..base import JOB, JOB_COLUMNS, RESULT, RESULT_COLUMNS
-from ..mysql import BY_KEY, EPOCH, NOW, REMOVE
+from ..mysql import BY_KEY, EPOCH, NOW, PAUSED_QUEUES, REMOVE
 from ..packets import ID, TEXT, as_json, hexed, json_groups, places, table, taken_out, write_heavy
 from ..records import result_record, row_record
 from .base import IS_SENT, KEPT, RENEWED, WORKER, Messages, SentChange
@@ -112,6 +112,11 @@ class MySQLMessages(Messages):
         elif keys:
             cursor.execute(CHANGES[change] + places(keys), [int(seconds * 1e6), *keys])
         return found
+
+    def look(self, cursor: CursorWrapper, backend: str) -> tuple[list[str], set[str]]:
+        ready = self.dialect.ready_queues(cursor, backend)  # which is no single statement here
+        cursor.execute(PAUSED_QUEUES, [backend])
+        return ready, {name for (name,) in cursor.fetchall()}
 
     def _remove_earlier(self, cursor: CursorWrapper, outcomes: Sequence[Outcome]) -> None:
         """Lock the rows of these jobs, and remove those that give way to what came of the message."""
