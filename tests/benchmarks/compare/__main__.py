@@ -57,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path, help="Another checkout, such as `git worktree add` makes.")
     parser.add_argument("--database", nargs="+", choices=list(NAMES), default=list(NAMES)[:3])
+    parser.add_argument("--only", default="", help="The scenes whose names have this text, such as drain.")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--jobs", type=int, help=f"Of a drain; an eighth one by one. Default: {JOBS}.")
     asked = parser.parse_args()
@@ -70,7 +71,7 @@ def main() -> None:
         databases = [Database(name, Path(folder)) for name in asked.database]
         for turn in range(asked.rounds):
             for database in databases:
-                for scene in SCENES:
+                for scene in filter(lambda name: asked.only in name, SCENES):
                     for side in sorted(sides, reverse=turn % 2 == 0):  # by turns one, then the other first
                         figures = database.measure(scene, sides[side], asked.jobs or JOBS[database.name])
                         found.setdefault((database.name, scene), {}).setdefault(side, []).append(figures)

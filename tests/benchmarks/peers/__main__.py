@@ -6,7 +6,8 @@ of the last run that are not measured again are kept. ``--report`` only writes t
 
 The peers are installed from PyPI into $BENCH_VENVS (default: taskq-bench-venvs in the temporary folder). PostgreSQL is
 the one that TASKQ_TEST_POSTGRESQL names, or that answers on the usual local port; it must run on this host, and the
-databases bench_* are made and dropped in it. Needs Linux (/proc). Wants a quiet machine; run nothing beside it.
+databases bench_* are made and dropped in it. Redis is a server of its own, without persistence. Needs Linux (/proc).
+Wants a quiet machine; run nothing beside it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import services
+from tests.support.redis_servers import Redis
 
 from . import report
 from .steps import STEPS, Run
@@ -42,6 +44,15 @@ SYSTEMS = [
     "django_ox:sqlite",
     "dj_queue:sqlite",
     "django_q2:sqlite",
+    "taskq_django:redis",
+    "django_vtasks:redis",
+    "taskiq:redis",
+    "huey:redis",
+    "dramatiq:redis",
+    "celery:redis",
+    "taskq_django:redis_pg",
+    "taskq_django:redis_sqlite",
+    "celery:redis_pg",
 ]
 
 
@@ -60,6 +71,9 @@ def main() -> None:
         results["machine"] = machine_facts()
         with tempfile.TemporaryDirectory(prefix="taskq-bench-") as folder:
             environment = prepare_environment(Path(folder))
+            if any(":redis" in spec for spec in asked.systems):
+                server = Redis(Path(folder)).start()  # ends with this process
+                environment |= {"BENCH_REDIS": server.url, "BENCH_REDIS_PID": str(server.pid)}
             run = Run(asked, results, lambda: save(results, asked.json))
             run.measure(environment, Path(folder))
     report.write(results)

@@ -127,10 +127,11 @@ class Workers:
         ask = self._contender.ask
         self.wait(lambda: marks.any_began(count), 60)
         before = marks.ended(count)
-        worker, server, (used, total) = self.cpu(), ask("server_cpu"), machine.busy()
+        worker, server, engine, (used, total) = self.cpu(), ask("server_cpu"), ask("engine_cpu"), machine.busy()
         self.wait(lambda: marks.all_ended(count), limit)
         settled_at = ask("settled_at", 20.0)
         worker_used = self.cpu() - worker
+        engine_used = ask("engine_cpu") - engine
         server_used = sum(cpu - server.get(pid, 0.0) for pid, cpu in ask("server_cpu").items())
         used_now, total_now = machine.busy()
         first, last = marks.first_began(count), marks.last_ended(count)
@@ -140,6 +141,8 @@ class Workers:
             "settled_rate": count / (max(settled_at, last) - first) if settled_at else 0.0,
             "worker_us": worker_used / jobs * 1e6,
             "server_us": server_used / jobs * 1e6,
-            "foreign": max(0.0, used_now - used - worker_used - server_used) / max(total_now - total, 1e-9),
+            "engine_us": engine_used / jobs * 1e6,
+            "foreign": max(0.0, used_now - used - worker_used - server_used - engine_used)
+            / max(total_now - total, 1e-9),
             "run_twice": marks.run_twice(count),
         }

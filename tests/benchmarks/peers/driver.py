@@ -24,14 +24,15 @@ class Driver:
 
     def info(self) -> dict[str, Any]:
         system = self._system
-        facts = {key: getattr(system, key) for key in ("config", "jobs", "has_bulk", "naps", "scenes")}
+        facts = {key: getattr(system, key) for key in ("config", "jobs", "has_bulk", "naps", "scenes", "has_raw_bulk")}
         versions = {name: version(name) for name in system.distributions}
         return {**facts, "versions": versions, "server": system.server_version(), "python": sys.version.split()[0]}
 
-    def timed(self, method: str, *args: Any) -> float:
-        begun = time.perf_counter()
-        getattr(self._system, method)(*args)
-        return time.perf_counter() - begun
+    def timed(self, method: str, count: int) -> dict[str, float]:
+        begun, used = time.perf_counter(), time.process_time()
+        getattr(self._system, method)(count)
+        used = time.process_time() - used
+        return {"rate": count / (time.perf_counter() - begun), "caller_us": used / count * 1e6}
 
     def enqueue_at_leisure(self, count: int, gap: float) -> None:
         for n in range(count):
@@ -50,6 +51,9 @@ class Driver:
 
     def server_cpu(self) -> dict[str, float]:
         return {str(pid): machine.cpu([pid], reaped=False) for pid in self._system.server_pids()}
+
+    def engine_cpu(self) -> float:
+        return machine.cpu(self._system.engine_pids())
 
     def open_snapshot(self) -> None:
         """A reading transaction that stays open, as a report or a dump does."""

@@ -11,7 +11,14 @@ from typing import Any
 
 TABLES = Path(__file__).parents[3] / "docs/explanation/speed_tables.inc"
 DJANGO_QUEUES = ("django_tasks_db", "django_ox", "dj_queue", "django_q2", "procrastinate")
-NAMES = {"pg": "PostgreSQL", "sqlite": "SQLite", "sqlite_stock": "SQLite, stock options"}
+NAMES = {
+    "pg": "PostgreSQL",
+    "sqlite": "SQLite",
+    "sqlite_stock": "SQLite, stock options",
+    "redis": "Redis",
+    "redis_pg": "Redis, results in PostgreSQL",
+    "redis_sqlite": "Redis, results in SQLite",
+}
 SCENES = {
     "history": "1,000,000 finished jobs",
     "future": "300,000 jobs for tomorrow",
@@ -36,7 +43,8 @@ class Figures:
 
     def all(self, spec: str, step: str, figure: str) -> list[float]:
         runs = self._systems.get(spec, {"steps": {}})["steps"].get(step, [])
-        return [run[figure] for run in runs if run[figure] or figure == "idle_cpu"]  # 0: was not settled in time
+        # 0: was not settled in time, or has no such server
+        return [run[figure] for run in runs if run.get(figure) or figure == "idle_cpu"]
 
     def of(self, spec: str, step: str, figure: str) -> float | None:
         found = self.all(spec, step, figure)
@@ -46,12 +54,13 @@ class Figures:
 def write(results: dict[str, Any]) -> None:
     figures, machine = Figures(results), results["machine"]
     goals = [row for variant in ("pg", "sqlite") for row in goals_of(figures, variant)]
+    goals += redis_goals(figures)
     parts = [
         f"Measured on {machine['when']}: {machine['cpu']}, Linux {machine['kernel']}, Python {machine['python']}.\n",
         table("Goals", ["", "ours", "beside", "ratio", "goal", "reached"], goals),
         table(
             "Jobs a second, drained (median, least to most)",
-            ["", "1 process", "2 processes", "µs of CPU a job, workers + server"],
+            ["", "1 process", "2 processes", "µs of CPU a job, workers + database + Redis"],
             drains(figures),
         ),
         table("Enqueue, a second", ["", "one by one", "in bulk"], enqueues(figures)),
@@ -116,6 +125,29 @@ def goals_of(figures: Figures, variant: str) -> Iterable[Row]:
             )
 
 
+def redis_goals(figures: Figures) -> Iterable[Row]:
+    of, ours = figures.of, "taskq_django:redis"
+    for rival, least in (("dramatiq", 8), ("django_vtasks", 3.5), ("celery", 25), ("taskiq", None), ("huey", None)):
+        label = "Redis: drain without results, 2 processes each, jobs/s"
+        yield beside(label, of, (ours, "drain-p2"), f"{rival}:redis", least)
+    label = "Redis: drain, results in PostgreSQL, 2 processes each, jobs/s"
+    yield beside(label, of, ("taskq_django:redis_pg", "drain-p2"), "celery:redis_pg", 100)
+    worker = of(ours, "drain-p1", "worker_us")
+    yield plain("Redis: µs of CPU a job of the worker, no results", worker, 13, most=True)
+    engine = of(ours, "drain-p1", "engine_us")
+    yield plain("Redis: µs of CPU a job of the server in a drain", engine, 3, most=True)
+    yield plain("Redis: µs of CPU of the server, a job's whole life", of(ours, "drain-p1", "life_us"), 15, most=True)
+    for label, step, least in (("one by one", "enqueue-one", 0.5), ("in bulk", "bulk", None)):
+        one, raw = of(ours, step, "rate"), of(ours, {"bulk": "bulk-raw"}.get(step, "enqueue-raw"), "rate")
+        if one and raw:
+            goal, reached = (f"≥ {least}", one / raw >= least) if least else ("≥ 35,000 a second", one >= 35_000)
+            yield row_of(f"Redis: enqueue {label}", one, f"redis-py {raw:,.0f}", one / raw, goal, reached)
+    for quantile, limit in (("p50", 2), ("p99", 4)):
+        yield plain(f"Redis: enqueue to start, {quantile}, ms", of(ours, "latency", quantile), limit, most=True)
+    idle = of(ours, "latency", "idle_cpu")
+    yield plain("Redis: idle CPU, % of a core", None if idle is None else idle * 100, 2, most=True)
+
+
 def beside(label: str, of: Any, key: tuple[str, str], rival: str, least: float | None) -> Row:
     ours, theirs = of(*key, SETTLED), of(rival, key[1], SETTLED)
     goal = f"≥ {least} ×" if least else ""
@@ -153,7 +185,7 @@ def spread(figures: Figures, spec: str, step: str, figure: str) -> str:
 
 def drains(figures: Figures) -> Iterable[Row]:
     for spec in figures.specs():
-        costs = [figures.of(spec, "drain-p1", cost) for cost in ("worker_us", "server_us")]
+        costs = [figures.of(spec, "drain-p1", cost) for cost in ("worker_us", "server_us", "engine_us")]
         yield [
             title(spec),
             spread(figures, spec, "drain-p1", "settled_rate"),
@@ -166,8 +198,8 @@ def enqueues(figures: Figures) -> Iterable[Row]:
     for spec in figures.specs():
         yield [title(spec), spread(figures, spec, "enqueue-one", "rate"), spread(figures, spec, "bulk", "rate")]
         if spec.startswith("taskq_django"):
-            raw = spread(figures, spec, "enqueue-raw", "rate")
-            yield [f"raw driver, {NAMES[spec.partition(':')[2]]}", raw, ""]
+            raw = [spread(figures, spec, step, "rate") for step in ("enqueue-raw", "bulk-raw")]
+            yield [f"raw driver, {NAMES[spec.partition(':')[2]]}", *raw]
 
 
 def leisure(figures: Figures) -> Iterable[Row]:

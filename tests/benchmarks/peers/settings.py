@@ -15,7 +15,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGGING_CONFIG = None
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth"]
 
-if VARIANT.startswith("sqlite"):
+if "sqlite" in VARIANT:
     recommended = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 30,
@@ -27,11 +27,21 @@ if VARIANT.startswith("sqlite"):
         "OPTIONS": {} if VARIANT == "sqlite_stock" else recommended,
     }
 else:
-    _default = {**json.loads(os.environ["BENCH_POSTGRESQL"]), "NAME": f"bench_{SYSTEM}", "CONN_MAX_AGE": 600}
+    _default = {**json.loads(os.environ["BENCH_POSTGRESQL"]), "NAME": f"bench_{SYSTEM}_{VARIANT}", "CONN_MAX_AGE": 600}
 DATABASES = {"default": _default}
 
 if SYSTEM == "taskq_django":
     INSTALLED_APPS += ["taskq_django", "tests.benchmarks.peers"]
+    if VARIANT.startswith("redis"):
+        _options = {"broker": os.environ["BENCH_REDIS"]}
+        TASKS: dict[str, Any] = {"default": {"BACKEND": "taskq_django.TaskqBackend", "OPTIONS": _options}}
+elif SYSTEM == "celery" and VARIANT == "redis_pg":
+    INSTALLED_APPS += ["django_celery_results"]
+elif SYSTEM == "django_vtasks":
+    INSTALLED_APPS += ["django_vtasks", "tests.benchmarks.peers"]
+    _options = {"BROKER_URL": os.environ["BENCH_REDIS"]}
+    TASKS = {"default": {"BACKEND": "django_vtasks.backends.valkey.ValkeyTaskBackend", "OPTIONS": _options}}
+    VTASKS_RUN_SCHEDULER = False
 elif SYSTEM == "django_tasks_db":
     INSTALLED_APPS += ["django_tasks_db"]
     TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}

@@ -60,16 +60,19 @@ class Run:
         """One by one, and beside us the raw driver's INSERT of the same row."""
         count = self._scaled(max(1000, contender.info["jobs"] // 4))
         self._fresh(contender)
-        yield "enqueue-one", {"rate": count / contender.ask("timed", "enqueue", count)}
+        yield "enqueue-one", contender.ask("timed", "enqueue", count)
         if contender.system == "taskq_django":
             self._fresh(contender)
-            yield "enqueue-raw", {"rate": count / contender.ask("timed", "raw_insert", count)}
+            yield "enqueue-raw", contender.ask("timed", "raw_insert", count)
 
     def bulk(self, contender: Contender) -> Any:
         if contender.info["has_bulk"]:
             count = self._scaled(max(5000, contender.info["jobs"]))
             self._fresh(contender)
-            yield "bulk", {"rate": count / contender.ask("timed", "enqueue_all", count)}
+            yield "bulk", contender.ask("timed", "enqueue_all", count)
+        if contender.info["has_raw_bulk"]:
+            self._fresh(contender)
+            yield "bulk-raw", contender.ask("timed", "raw_bulk", count)
 
     def drain(self, contender: Contender) -> Any:
         for processes in (1, 2):
@@ -147,11 +150,16 @@ class Run:
 
     def _drain(self, contender: Contender, processes: int) -> dict[str, float]:
         count = self._scaled(contender.info["jobs"])
+        engine = contender.ask("engine_cpu")
         contender.ask("enqueue_all", count)
         contender.ask("analyze")
+        sent = contender.ask("engine_cpu") - engine
         machine.wait_until_quiet(self._asked.quiet_wait)
         with Workers(contender, processes) as workers:
-            return workers.drain(self._marks, count)
+            figures = workers.drain(self._marks, count)
+        if engine:
+            figures["life_us"] = sent / count * 1e6 + figures["engine_us"]
+        return figures
 
 
 STEPS: dict[str, Callable[[Run, Contender], Any]] = {
@@ -172,4 +180,4 @@ def connection_texts(spec: str, environment: dict[str, str]) -> dict[str, str]:
         return {}
     password = f":{server['PASSWORD']}" if server.get("PASSWORD") else ""
     where = f"{server['USER']}{password}@{server['HOST']}:{server.get('PORT') or 5432}"
-    return {"BENCH_CONNINFO": f"postgresql://{where}/bench_{spec.partition(':')[0]}"}
+    return {"BENCH_CONNINFO": f"postgresql://{where}/bench_{spec.replace(':', '_')}"}

@@ -12,13 +12,17 @@ FOLDER = Path(os.environ.get("BENCH_VENVS") or Path(tempfile.gettempdir()) / "ta
 
 # Each with Django: the harness uses its connection to prepare and to empty the database.
 REQUIREMENTS = {
+    "celery": ["celery[redis]", "hiredis", "django-celery-results"],
     "django_ox": ["django-ox"],
     "django_q2": ["django-q2"],
     "django_tasks_db": ["django-tasks-db"],
+    "django_vtasks": ["django-vtasks[valkey]", "redis"],
     "dj_queue": ["dj-queue[postgres]"],
-    "huey": ["huey"],
+    "dramatiq": ["dramatiq[redis]", "hiredis"],
+    "huey": ["huey[redis]", "hiredis"],
     "pgqueuer": ["pgqueuer[asyncpg]", "uvloop"],
     "procrastinate": ["procrastinate"],
+    "taskiq": ["taskiq", "taskiq-redis", "hiredis", "uvloop"],
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 VARIANT = os.environ.get("BENCH_VARIANT", "pg")
-IS_SQLITE = VARIANT.startswith("sqlite")
+IS_SQLITE = "sqlite" in VARIANT
 BIN = Path(sys.executable).parent
 # A value for a column of a cloned row.
 NEW_UUID = "lower(hex(randomblob(16)))" if IS_SQLITE else "gen_random_uuid()"
@@ -139,10 +139,22 @@ class System:
             )
             return [pid for (pid,) in cursor.fetchall()]
 
+    def engine_pids(self) -> list[int]:
+        """Of a server beside the database that carries the jobs."""
+        return []
+
     def server_version(self) -> str:
         sql = "SELECT 'SQLite ' || sqlite_version()" if IS_SQLITE else "SELECT version()"
         return str(self.execute(sql)[0]).split(" (")[0].split(" on ")[0]
 
+    # --- what the bare driver takes for what taskq_django writes; only that has it ----------------------------------
+
+    has_raw_bulk = False
+
     def raw_insert(self, count: int) -> None:
-        """``count`` rows into our table of queued jobs by the bare driver; only taskq_django has it."""
+        """``count`` jobs, one by one."""
+        raise NotImplementedError
+
+    def raw_bulk(self, count: int) -> None:
+        """The same, 1,000 at a time."""
         raise NotImplementedError

@@ -7,10 +7,14 @@ from pathlib import Path
 import huey as library
 
 from .. import marks
-from . import base
+from . import base, on_redis
+from .base import VARIANT
 
 FILE = Path(os.environ["BENCH_FOLDER"]) / "huey-own.sqlite3"
-huey = library.SqliteHuey("bench", filename=str(FILE), journal_mode="wal", fsync=False, results=True)
+if VARIANT == "redis":
+    huey = library.RedisHuey("bench", url=on_redis.URL, results=False)
+else:
+    huey = library.SqliteHuey("bench", filename=str(FILE), journal_mode="wal", fsync=False, results=True)
 
 
 @huey.task()
@@ -25,19 +29,8 @@ def nap(n: int) -> int:
     return 0
 
 
-class System(base.System):
-    distributions = ("huey",)
-    config = "bare ``huey_consumer -k process -w N``, SqliteHuey with WAL, no fsync; results kept until read"
+class Huey:
     jobs = 10_000
-    naps = ("threads",)
-    scenes = ()
-
-    def migrate(self) -> None: ...
-
-    def clear(self) -> None:
-        huey.storage.flush_all()
-
-    def analyze(self) -> None: ...
 
     def enqueue_one(self, n: int) -> None:
         noop(n)
@@ -53,3 +46,25 @@ class System(base.System):
 
     def left(self) -> int:
         return int(huey.storage.queue_size())
+
+
+class InSQLite(Huey, base.System):
+    distributions = ("huey",)
+    config = "bare ``huey_consumer -k process -w N``, SqliteHuey with WAL, no fsync; results kept until read"
+    naps = ("threads",)
+    scenes = ()
+
+    def migrate(self) -> None: ...
+
+    def clear(self) -> None:
+        huey.storage.flush_all()
+
+    def analyze(self) -> None: ...
+
+
+class InRedis(Huey, on_redis.System):
+    distributions = ("huey", "redis", "hiredis")
+    config = "bare ``huey_consumer -k process -w N``, RedisHuey (no ack: a process takes its job along), no results"
+
+
+System = InRedis if VARIANT == "redis" else InSQLite

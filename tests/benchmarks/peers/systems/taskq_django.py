@@ -2,24 +2,23 @@ from __future__ import annotations
 
 import sys
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from ..tasks import anap, nap, noop
-from . import base
+from . import base, on_redis
 from .base import IS_SQLITE, NEW_UUID, VARIANT
 
 JOB, RESULT = "taskq_django_queuedjob", "taskq_django_jobresult"
 
 
-class System(base.System):
-    distributions = ("django", "psycopg", "orjson")
+class Ours:
+    distributions: tuple[str, ...] = ("django", "psycopg", "orjson")
     config = "``taskq_worker -p N`` with 4 threads a process, the default batch; results kept"
     jobs = 20_000
-    tables = (JOB, RESULT, "taskq_django_pausedqueue")
+    tables: tuple[str, ...] = (JOB, RESULT, "taskq_django_pausedqueue")
     has_bulk = True
     naps = ("threads", "coroutines")
-    # A rollback journal, SQLite's default, lets nobody write while another reads.
-    scenes = ("history", "future", "paused", *(() if VARIANT == "sqlite_stock" else ("snapshot",)))
 
     def enqueue_one(self, n: int) -> None:
         noop.enqueue(n)
@@ -33,6 +32,11 @@ class System(base.System):
     def worker(self, processes: int, mode: str) -> list[list[str]]:
         threads = ["-t", "100"] if mode == "threads" else []
         return [[sys.executable, "-m", "django", "taskq_worker", "-v", "0", "-p", str(processes), *threads]]
+
+
+class InDatabase(Ours, base.System):
+    # A rollback journal, SQLite's default, lets nobody write while another reads.
+    scenes = ("history", "future", "paused", *(() if VARIANT == "sqlite_stock" else ("snapshot",)))
 
     def left(self) -> int:
         return self.count(f"{JOB} WHERE status IN ('READY', 'RUNNING') AND queue_name = 'default'")
@@ -66,3 +70,44 @@ class System(base.System):
         for _ in range(count):
             id_ = new_id()
             raw.execute(sql, (id_.replace("-", "") if IS_SQLITE else id_, now, now))
+
+
+class InRedis(Ours, on_redis.System):
+    distributions = ("django", "psycopg", "orjson", "kombu", "redis")
+    config = "``taskq_worker -p N`` with 4 threads a process, the default batch; " + (
+        "no results" if VARIANT == "redis" else "results kept in the database"
+    )
+    jobs = 60_000
+
+    def left(self) -> int:
+        return int(self.engine.hlen("taskq:{default}:jobs"))
+
+    # The script that publishes, sent by the bare client with the same arguments.
+
+    has_raw_bulk = True
+
+    def raw_insert(self, count: int) -> None:
+        from taskq_django.jobs import new_id
+
+        send, body = self._raw()
+        for _ in range(count):
+            send("default", 0, 1, new_id(), body)
+
+    def raw_bulk(self, count: int) -> None:
+        from taskq_django.jobs import new_id
+
+        send, body = self._raw()
+        for _ in range(0, count, 1000):
+            send("default", 0, 1000, *(each for _ in range(1000) for each in (new_id(), body)))
+
+    def _raw(self) -> tuple[Any, str]:
+        from taskq_django.brokers.kombu.lua import PUBLISH
+        from taskq_django.store.identity import store_id
+
+        known = (1, "taskq:{default}:", store_id("default"))
+        digest = self.engine.script_load(PUBLISH.text)
+        body = '{"v":1,"task":"tests.benchmarks.peers.tasks.noop","queue":"default","args":"[[1],{}]"}'
+        return partial(self.engine.execute_command, "EVALSHA", digest, *known), body
+
+
+System = InRedis if VARIANT.startswith("redis") else InDatabase
