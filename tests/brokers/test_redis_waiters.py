@@ -17,9 +17,7 @@ from taskq_django.brokers.kombu.redis import RedisTransport
 from taskq_django.exceptions import BrokerError
 from taskq_django.jobs import Job
 from tests.support.redis_servers import Redis, eventually
-from tests.support.sending import job
-
-P = "taskq:{default}:"
+from tests.support.sending import job, unused_name
 
 
 def sent(transport: RedisTransport, **changes: object) -> Job:
@@ -28,9 +26,27 @@ def sent(transport: RedisTransport, **changes: object) -> Job:
     return made
 
 
-def listening(client: Client) -> int:
-    [(_, count)] = client.pubsub_numsub(f"{P}ended")
+def listening(client: Client, prefix: str) -> int:
+    [(_, count)] = client.pubsub_numsub(f"{prefix}ended")
     return int(count)
+
+
+@pytest.fixture
+def name() -> str:
+    return unused_name()
+
+
+@pytest.fixture
+def prefix(name: str) -> str:
+    """Of the keys."""
+    return f"taskq:{{{name}}}:"
+
+
+@pytest.fixture
+def transport(redis_server: Redis, transport_to: Callable[..., RedisTransport], name: str) -> RedisTransport:
+    transport = transport_to(redis_server, name=name)
+    transport.join("me")
+    return transport
 
 
 @pytest.fixture
@@ -38,7 +54,7 @@ def client(redis_server: Redis) -> Client:
     return redis_server.client()
 
 
-def test_what_is_there_is_told_of_when_it_ends(transport: RedisTransport, client: Client) -> None:
+def test_what_is_there_is_told_of_when_it_ends(transport: RedisTransport, client: Client, prefix: str) -> None:
     waits, held = sent(transport), sent(transport)
     [_, claim] = transport.claim("default", 2, "me")
     told = {each.id: threading.Event() for each in (waits, held)}
@@ -48,7 +64,7 @@ def test_what_is_there_is_told_of_when_it_ends(transport: RedisTransport, client
 
     assert told[held.id].wait(5)
     assert not told[waits.id].wait(0.1)
-    assert client.smembers(f"{P}waited") == {waits.id.encode()}
+    assert client.smembers(f"{prefix}waited") == {waits.id.encode()}
 
 
 def test_what_is_not_there_will_not_be_told_of(transport: RedisTransport) -> None:
@@ -64,12 +80,12 @@ def test_what_is_purged_has_ended_too(transport: RedisTransport) -> None:
     assert told.wait(5)
 
 
-def test_nothing_is_told_where_nobody_waits(transport: RedisTransport, client: Client) -> None:
+def test_nothing_is_told_where_nobody_waits(transport: RedisTransport, client: Client, prefix: str) -> None:
     told = threading.Event()
     gone = sent(transport)
     assert transport.watch(gone.id, told.set)
     transport.unwatch(gone.id, told.set)
-    client.delete(f"{P}waited")  # after ten seconds it is gone by itself
+    client.delete(f"{prefix}waited")  # after ten seconds it is gone by itself
     before = client.info("commandstats")
 
     transport.ack(transport.claim("default", 1, "me"))
@@ -81,7 +97,7 @@ def test_nothing_is_told_where_nobody_waits(transport: RedisTransport, client: C
 
 
 def test_whoever_waits_is_woken_when_the_subscription_breaks_and_another_is_made(
-    transport: RedisTransport, client: Client
+    transport: RedisTransport, client: Client, prefix: str
 ) -> None:
     told, waits = threading.Event(), sent(transport)
     assert transport.watch(waits.id, told.set)
@@ -90,25 +106,25 @@ def test_whoever_waits_is_woken_when_the_subscription_breaks_and_another_is_made
 
     assert told.wait(5), "it looks, and asks again"
     told.clear()
-    eventually(lambda: transport.watch(waits.id, told.set) and listening(client) == 1)
+    eventually(lambda: transport.watch(waits.id, told.set) and listening(client, prefix) == 1)
     transport.ack(transport.claim("default", 1, "me"))
     assert told.wait(5)
 
 
 def test_the_subscription_ends_when_nobody_has_waited_for_a_while(
-    transport: RedisTransport, client: Client, monkeypatch: pytest.MonkeyPatch
+    transport: RedisTransport, client: Client, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiters, "IDLE", 0.1)
     monkeypatch.setattr(waiters, "LOOK", 0.05)
     told, waits = threading.Event(), sent(transport)
     assert transport.watch(waits.id, told.set)
-    assert listening(client) == 1
+    assert listening(client, prefix) == 1
 
     transport.unwatch(waits.id, told.set)
 
-    eventually(lambda: listening(client) == 0)
+    eventually(lambda: listening(client, prefix) == 0)
     assert transport.watch(waits.id, told.set)
-    assert listening(client) == 1
+    assert listening(client, prefix) == 1
 
 
 def test_what_one_raises_keeps_no_other_from_being_told(transport: RedisTransport) -> None:
@@ -125,14 +141,14 @@ def test_what_one_raises_keeps_no_other_from_being_told(transport: RedisTranspor
 
 
 def test_a_user_who_may_not_publish_or_subscribe_works_all_the_same(
-    redis_server: Redis, client: Client, transport_to: Callable[..., RedisTransport]
+    redis_server: Redis, client: Client, transport_to: Callable[..., RedisTransport], name: str, prefix: str
 ) -> None:
     rights = [right for right in RIGHTS.split() if right not in {"+publish", "+subscribe"}]
     client.execute_command("ACL", "SETUSER", "queue", "reset", "resetchannels", "on", ">hunter2", *rights)
-    transport = transport_to(redis_server, url=f"redis://queue:hunter2@127.0.0.1:{redis_server.port}/0")
+    transport = transport_to(redis_server, url=f"redis://queue:hunter2@127.0.0.1:{redis_server.port}/0", name=name)
     transport.join("me")
     waits = sent(transport)
-    client.sadd(f"{P}waited", waits.id)
+    client.sadd(f"{prefix}waited", waits.id)
 
     with pytest.raises(BrokerError, match=r"(?i)subscribe"):
         transport.watch(waits.id, threading.Event().set)

@@ -69,10 +69,12 @@ class Waiters:
         except (RedisError, OSError) as error:
             logger.info("%s no longer tells of jobs that end: %s", self._connection.described, error)
         finally:
+            left: list[Tell] = []
             with self._lock:
-                self._subscription = None
-                left = [tell for tells in self._tells.values() for tell in tells]
-                self._tells.clear()
+                if self._subscription is subscription:  # else it has ended in peace, and there may be another by now
+                    self._subscription = None
+                    left = [tell for tells in self._tells.values() for tell in tells]
+                    self._tells.clear()
             _call(left)  # they look, and ask again
             with suppress(RedisError, OSError):
                 subscription.close()
