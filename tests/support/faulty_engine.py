@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from taskq_django.brokers.database.broker import DatabaseBroker
-from taskq_django.brokers.messages import breaker, engine
+from taskq_django.brokers.messages import breaker, engine, inheritance
 from taskq_django.brokers.messages.broker import MessageBroker
 from taskq_django.brokers.messages.memory import MemoryTransport
 from taskq_django.exceptions import BrokerUnavailable
@@ -54,4 +54,6 @@ def message_broker(transport: MemoryTransport, *, has_outbox: bool = False) -> M
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that has failed may be asked again at once; the breaker has tests of its own."""
     monkeypatch.setattr(engine, "wait_after", lambda failures: 0.0)
+    for module in (engine, inheritance):
+        monkeypatch.setattr(module, "TIMES", 0)
     monkeypatch.setattr(breaker.Breaker, "_open", lambda self, error: None)
