@@ -26,6 +26,8 @@ from taskq_django.jobs import Claim, Job
 from tests.support.redis_servers import Redis
 from tests.support.sending import job
 
+pytestmark = [pytest.mark.once, pytest.mark.thorough]
+
 ME, OTHER = "worker-1", "worker-2"
 STORE = "6f1c0a52-0000-0000-0000-000000000001"
 SEP = "\x06\x16"

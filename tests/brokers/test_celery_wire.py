@@ -19,6 +19,8 @@ from taskq_django.exceptions import ArgumentError
 from taskq_django.jobs import Claim, Job, new_id
 from tests.support.sending import job
 
+pytestmark = [pytest.mark.once, pytest.mark.thorough]
+
 NOW = 1_800_000_000.0
 MOMENT = datetime.fromtimestamp(NOW, UTC)
 BERLIN = ZoneInfo("Europe/Berlin")

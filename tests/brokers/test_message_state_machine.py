@@ -38,6 +38,8 @@ from tests.support.faulty_engine import without_pauses
 from tests.support.messages import register
 from tests.support.sending import FAILURE, job
 
+pytestmark = pytest.mark.thorough
+
 NAMES = ("w1", "w2", "heir")
 OFTEN = ["claim", "begin", "settle", "settle what is held", "ten seconds pass", "rescue a child", "rescue the lost"]
 SELDOM = ["enqueue", "look", "give_back", "kill", "count_as_lost", "replace", "kill the heir", "cancel", "retry"]

@@ -25,6 +25,8 @@ from tests.support.protocol.states import RULES, Setting
 from tests.support.protocol.walk import walk
 from tests.support.sending import job
 
+pytestmark = [pytest.mark.once, pytest.mark.thorough]
+
 LONG = pytest.mark.skipif(not os.environ.get("TASKQ_TEST_LONG"), reason="TASKQ_TEST_LONG is not set")
 
 TASKS = ("ok", "retry", "silent", "retry, silent")

@@ -18,7 +18,7 @@ from tests.support.redis_servers import Redis, eventually
 from tests.support.sending import job
 from tests.support.workers import wait_for
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.thorough]
 
 Transports = Callable[..., RedisTransport]
 LONG = 10.0  # seconds: for what is awaited

@@ -28,6 +28,8 @@ from tests.support.carrying import carry_a_job  # noqa: E402
 from tests.support.proxy import FaultProxy  # noqa: E402
 from tests.support.redis_servers import Redis, Sentinel, certificate, eventually, running  # noqa: E402
 
+pytestmark = [pytest.mark.once, pytest.mark.thorough]
+
 SECRET = "hunter2"
 ROOT = Path(__file__).parents[2]
 
@@ -320,7 +322,6 @@ def test_a_job_is_carried_by_every_way_to_a_server(
                 connection.close()
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("by", ["url", "cache"])
 def test_the_next_call_after_a_failover_finds_the_new_master(mute: int, settings: Settings, by: str) -> None:
     if by == "cache":

@@ -22,7 +22,7 @@ from tests.support.redis_servers import Redis, started_or_skipped
 from tests.support.sending import job
 from tests.support.workers import ROOT
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.thorough]
 
 Transports = Callable[..., RedisTransport]
 PREFIX = "taskq:{default}:"

@@ -15,7 +15,7 @@ from tests.support.redis_places import assert_whole
 from tests.support.redis_servers import Redis
 from tests.support.sending import job
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.thorough]
 
 QUEUES, WORKERS, PRIORITIES = ("a", "b", "b:0"), ("w1", "the web host/2-a %1", "w3"), (0, 0, 5, -5, 100)
 

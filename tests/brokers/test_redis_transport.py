@@ -20,7 +20,7 @@ from tests.support.redis_places import assert_whole
 from tests.support.redis_servers import Redis
 from tests.support.sending import as_sent, job
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.thorough]
 
 SOON = 5.0
 

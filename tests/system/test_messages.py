@@ -153,6 +153,7 @@ def test_one_of_high_priority_behind_ten_thousand_elsewhere_begins_within_two_ba
     assert first_starts(ledger).index(urgent.id) <= 2 * BATCH * TINY
 
 
+@pytest.mark.thorough
 def test_a_thousand_that_fail_once_in_one_transaction_with_an_outbox_run_twice_each(
     start_worker: Start, on_broker: OnBroker, redis_server: Redis, ledger: Ledger
 ) -> None:
@@ -164,6 +165,7 @@ def test_a_thousand_that_fail_once_in_one_transaction_with_an_outbox_run_twice_e
     assert_empty(redis_server)
 
 
+@pytest.mark.thorough
 def test_the_same_when_their_commit_takes_longer_than_their_rows_wait(
     start_worker: Start,
     on_broker: OnBroker,
