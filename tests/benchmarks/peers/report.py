@@ -54,7 +54,7 @@ class Figures:
 def write(results: dict[str, Any]) -> None:
     figures, machine = Figures(results), results["machine"]
     goals = [row for variant in ("pg", "sqlite") for row in goals_of(figures, variant)]
-    goals += redis_goals(figures)
+    goals += redis_goals(figures) if "taskq_django:redis" in figures.specs() else ()
     parts = [
         f"Measured on {machine['when']}: {machine['cpu']}, Linux {machine['kernel']}, Python {machine['python']}.\n",
         table("Goals", ["", "ours", "beside", "ratio", "goal", "reached"], goals),
