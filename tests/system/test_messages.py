@@ -183,7 +183,7 @@ def test_the_same_when_their_commit_takes_longer_than_their_rows_wait(
 
 
 def check_each_ran_twice(worker: RealWorker, ledger: Ledger, ids: set[str]) -> None:
-    wait_for_results(worker, len(ids), timeout=120)
+    wait_for_results(worker, len(ids), timeout=60 + len(ids) / 25)
     wait_for(lambda: not QueuedJob.objects.exists(), what=lambda: worker.output[-5000:])
     assert set(JobResult.objects.values_list("status", "attempts")) == {(State.SUCCESSFUL, 2)}
     runs = {id_: [run.attempt for run in story.runs] for id_, story in ledger.stories().items()}
