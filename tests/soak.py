@@ -4,7 +4,7 @@ With ``--broker redis`` the jobs wait in a Redis, and its faults are among them:
 
 Two real workers with a lease of 0.8 s run ledgered jobs while one of them is killed, stopped or cut off. The ledger, a
 file outside the system, decides. Database servers are the soak's own: it kills them too. The figures go into
-docs/explanation/guarantees_table.inc. Needs Linux.
+docs/explanation. Needs Linux.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-TABLE = ROOT / "docs/explanation/guarantees_table.inc"
+TABLES = {
+    "database": ROOT / "docs/explanation/guarantees_table.inc",
+    "redis": ROOT / "docs/explanation/guarantees_redis_table.inc",
+}
 HASTY = {"WORKER": {"HEARTBEAT": 0.1, "LEASE": 0.8, "MAINTENANCE": 0.1}}
 JOBS, SECONDS = 10, 0.3
 
@@ -290,7 +293,7 @@ def main() -> None:
     parser.add_argument("--merge", type=Path, nargs="+", help="Only write the table, from such files.")
     asked = parser.parse_args()
     if asked.merge:
-        write_table([json.loads(path.read_text()) for path in asked.merge])
+        write_table([json.loads(path.read_text()) for path in asked.merge], TABLES[asked.broker])
     elif asked.out:
         asked.out.write_text(json.dumps(soak(asked.db[0], asked.times, asked.only, asked.broker)))
     else:
@@ -300,7 +303,7 @@ def main() -> None:
                 flags = ["--broker", asked.broker, "--db", database, "--times", str(asked.times), "--out", str(file)]
                 flags += ["--only", *asked.only] if asked.only else []
                 subprocess.run([sys.executable, "-m", "tests.soak", *flags], check=True, cwd=ROOT)
-            write_table([json.loads(file.read_text()) for file in files])
+            write_table([json.loads(file.read_text()) for file in files], TABLES[asked.broker])
 
 
 def soak(database: str, times: int, only: Iterable[str] | None = None, broker: str = "database") -> dict[str, Any]:
@@ -362,7 +365,7 @@ def vars_of(figures: Figures) -> dict[str, Any]:
     }
 
 
-def write_table(soaks: list[dict[str, Any]]) -> None:
+def write_table(soaks: list[dict[str, Any]], table: Path) -> None:
     lines = [".. Written by tests.soak.", ""]
     for each in soaks:
         title = f"{each['database']}, Django {each['django']}, Python {each['python']}; {each['at'][:10]}"
@@ -387,7 +390,7 @@ def write_table(soaks: list[dict[str, Any]]) -> None:
                 f"   {name.replace('_', ' ')}," + ",".join("–" if each is None else str(each) for each in shown)
             )
         lines.append("")
-    TABLE.write_text("\n".join(lines))
+    table.write_text("\n".join(lines))
 
 
 if __name__ == "__main__":
