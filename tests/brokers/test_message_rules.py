@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from taskq_django import control
 from taskq_django.brokers.database.broker import DatabaseBroker
 from taskq_django.brokers.messages.broker import MessageBroker
 from taskq_django.exceptions import BrokerUnavailable
-from taskq_django.jobs import Claim, Job, Outcome, new_id
+from taskq_django.jobs import Claim, Job, Outcome, Released, new_id
 from taskq_django.models import CancelWish, JobResult, QueuedJob, WorkerProcess
 from taskq_django.models.moments import DatabaseNow
 from taskq_django.states import State
@@ -313,3 +313,63 @@ def test_a_wish_outlives_no_job_that_left_no_trace(mine: MessageBroker) -> None:
     assert pruning.prune_batch("default") == 1
 
     assert str(CancelWish.objects.get().job_id) == waiting.id
+
+
+# --- messages that the store must hold ------------------------------------------------------------------------------
+
+
+def adopted(broker: MessageBroker) -> Released:
+    """What comes of a message whose task must never begin twice: no store could note that it has begun."""
+    (claim,) = broker.claim("default", 10, ME)
+    assert not broker.note_begun(claim)
+    return Released(claim, began=False)
+
+
+def test_a_message_whose_task_must_run_once_is_run_from_the_store(engine: FaultyTransport, mine: MessageBroker) -> None:
+    (waiting,) = sent(mine)
+    given_back = adopted(mine)
+
+    assert mine.settle([given_back], ME) == [given_back]
+
+    assert engine.where() == {}
+    (claim,) = mine.claim("default", 10, ME)
+    assert (claim.job.id, claim.attempt) == (waiting.id, 1)
+    assert mine.note_begun(claim)
+    assert mine.settle([success(claim)], ME)
+    assert JobResult.objects.get().status == State.SUCCESSFUL
+
+
+def test_a_message_that_two_adopt_at_once_is_one_row(
+    engine: FaultyTransport, mine: MessageBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (waiting,) = sent(mine)
+    given_back, send = adopted(mine), DatabaseBroker.send
+
+    def first_another(self: DatabaseBroker, jobs: Any, *args: Any, **more: Any) -> Any:
+        monkeypatch.setattr(DatabaseBroker, "send", send)
+        send(DatabaseBroker("default"), jobs)
+        return send(self, jobs, *args, **more)
+
+    monkeypatch.setattr(DatabaseBroker, "send", first_another)
+    assert mine.settle([given_back], ME) == [given_back]
+    assert [str(row.id) for row in QueuedJob.objects.all()] == [waiting.id]
+    assert engine.where() == {}
+
+
+def test_a_store_that_takes_no_message_in_is_away_and_loses_none(
+    engine: FaultyTransport, mine: MessageBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (waiting,) = sent(mine)
+    given_back, send = adopted(mine), DatabaseBroker.send
+
+    def fails(*args: Any, **more: Any) -> None:
+        raise OperationalError("the server has gone")
+
+    monkeypatch.setattr(DatabaseBroker, "send", fails)
+    with pytest.raises(BrokerUnavailable, match="the server has gone"):
+        mine.settle([given_back], ME)
+    assert engine.where() == {waiting.id: ME}
+
+    monkeypatch.setattr(DatabaseBroker, "send", send)
+    assert mine.settle([given_back], ME, {waiting.id}) == [given_back]
+    assert QueuedJob.objects.count() == 1

@@ -9,6 +9,8 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
+from django.db import IntegrityError
+
 from ...exceptions import BrokerError, EngineUnavailable
 from ...jobs import Claim, Job, Outcome, Released, Succeeded, size_of
 from ...sleeper import Bell
@@ -223,9 +225,15 @@ class MessageBroker(Broker):
 
     def _adopt(self, claims: Sequence[Claim]) -> None:
         """Make rows of messages that must wait, or must be noted when they begin. One that is there already stays."""
-        known = self._rows.own(lambda _: read_standings([claim.job.id for claim in claims], self.database))
-        if jobs := [claim.job._replace(attempts=0) for claim in claims if claim.job.id not in known]:
-            self._rows.send(jobs)
+        while True:
+            known = self._rows.own(lambda _: read_standings([claim.job.id for claim in claims], self.database))
+            jobs = [claim.job._replace(attempts=0) for claim in claims if claim.job.id not in known]
+            try:
+                if jobs:
+                    self._rows.own(lambda _, jobs=jobs: self._rows.send(jobs), writes=True)  # type: ignore[misc]
+                return
+            except IntegrityError:
+                continue  # another process has just adopted one of them
 
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
         return self._rows.release_unanswered(worker_id, held) + self._messages.release_unanswered(worker_id, held)
