@@ -104,6 +104,10 @@ class Transport(ABC):
         """
 
     @abstractmethod
+    def purge(self, queue_name: str) -> int:
+        """Remove what waits in a queue; returns how many messages that were."""
+
+    @abstractmethod
     def bell(self) -> Bell:
         """A new bell for the calling thread's loop, which rings when a message waits."""
 
@@ -140,15 +144,11 @@ class Transport(ABC):
 
     def depth(self) -> list[Depth]:
         """How many messages of each queue wait and are held, and how long the oldest has waited."""
-        raise NotImplementedError
+        return []
 
     def peek(self, queue_name: str, limit: int) -> list[Job]:
         """Those that would be claimed next, in that order; nothing is changed."""
-        raise NotImplementedError
-
-    def purge(self, queue_name: str) -> int:
-        """Remove what waits in a queue; returns how many messages that were."""
-        raise NotImplementedError
+        return []
 
     # --- what an engine may ask for ---------------------------------------------------------------------------------
 
