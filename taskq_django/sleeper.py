@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
+from time import monotonic
 
 
 class Bell(ABC):
@@ -60,23 +62,31 @@ class Sleeper:
             self._outside.send(b"!")
 
     def sleep(
-        self, seconds: float, fds: Sequence[int] = (), *, unless: Callable[[], bool] = lambda: False
+        self,
+        seconds: float,
+        fds: Sequence[int] = (),
+        *,
+        unless: Callable[[], bool] = lambda: False,
+        glance: float = math.inf,
+        rang: Callable[[], bool] = lambda: False,
     ) -> list[int]:
         """Until woken, until one of ``fds`` is readable (those are returned), or until ``seconds`` are over.
 
-        Not at all when ``unless`` holds once wake-ups are being sent.
+        Not at all when ``unless`` holds once wake-ups are being sent. ``rang`` is asked every ``glance`` seconds, in
+        between: when it says yes, the sleep is over.
         """
         own = self._inside.fileno()
+        until = monotonic() + seconds
         self.is_asleep = True
         if unless():
-            seconds = 0.0
-        if hasattr(select, "poll"):  # select() fails above file descriptor 1,023
-            waiter = select.poll()
-            for fd in (own, *fds):
-                waiter.register(fd, select.POLLIN)
-            readable = [fd for fd, _ in waiter.poll(max(0.0, seconds) * 1000)]
-        else:
-            readable = select.select([own, *fds], [], [], max(0.0, seconds))[0]
+            until = 0.0
+        readable: list[int] = []
+        wait = _waiter([own, *fds])
+        while not readable:
+            left = until - monotonic()
+            readable = wait(max(0.0, min(left, glance)))
+            if left <= glance or (not readable and rang()):
+                break
         self.is_asleep = False
         if own in readable:
             self._inside.recv(4096)
@@ -86,3 +96,13 @@ class Sleeper:
     def close(self) -> None:
         self._inside.close()
         self._outside.close()
+
+
+def _waiter(fds: Sequence[int]) -> Callable[[float], list[int]]:
+    """What waits so many seconds until some of them are readable, and returns those."""
+    if not hasattr(select, "poll"):  # Windows; select() fails above file descriptor 1,023
+        return lambda seconds: select.select(fds, [], [], seconds)[0]
+    waiter = select.poll()
+    for fd in fds:
+        waiter.register(fd, select.POLLIN)
+    return lambda seconds: [fd for fd, _ in waiter.poll(seconds * 1000)]

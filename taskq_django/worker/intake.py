@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from time import monotonic
 
 from ..brokers import Broker
@@ -41,6 +43,7 @@ class Intake:
     ) -> None:
         """``held``: what the loop holds; claims are added to it here."""
         self._bells: list[tuple[Broker, Bell]] = []
+        self._rang = False  # while the loop slept
         self._reach = reach
         self._fetcher = fetcher
         self._pool = pool
@@ -129,15 +132,24 @@ class Intake:
         return False
 
     def seconds_to_look(self, now: float, idle: float) -> float:
-        """Until the bells, the queues or the held jobs must be looked at."""
+        """Until the queues or the held jobs must be looked at, though no bell rings."""
         if self._suspects:
             return SOON
+        soon = min(self._fetcher.promote_at - now, LONGEST_PATIENCE)
         if self._is_full or self._alone:  # the next outcome wakes the loop
-            return min(self._fetcher.promote_at - now, LONGEST_PATIENCE)
-        bells = self.bells
-        pauses = [glance for bell in bells if (glance := bell.glance(idle)) is not None]
-        pauses += [self._fetcher.looked_at + bell.patience(idle) - now for bell in bells]
-        return min([*pauses, self._fetcher.promote_at - now, LONGEST_PATIENCE])
+            return soon
+        return min([soon, *(self._fetcher.looked_at + bell.patience(idle) - now for bell in self.bells)])
+
+    def glance(self, idle: float) -> float:
+        """Seconds between two calls of ``rang``, while there is room; infinity where no bell has to be asked."""
+        if self._suspects or self._is_full or self._alone:
+            return math.inf
+        return min((glance for bell in self.bells if (glance := bell.glance(idle)) is not None), default=math.inf)
+
+    def rang(self) -> bool:
+        """Has a bell rung that has to be asked? The next ``fetch`` knows it."""
+        self._rang |= self._ask(bell for bell in self._bells if bell[1].fd is None)
+        return self._rang
 
     def _wanted(self) -> int:
         ahead, group = self._ahead(), self.group
@@ -168,13 +180,17 @@ class Intake:
     def _may_look(self, idle: float) -> bool:
         if self._options.burst:
             return True
+        rang, self._rang = self._ask(self._bells) or self._rang, False
+        since = monotonic() - self._fetcher.looked_at
+        return rang or since >= min([LONGEST_PATIENCE, *(bell.patience(idle) for bell in self.bells)])
+
+    def _ask(self, bells: Iterable[tuple[Broker, Bell]]) -> bool:
         rang = False
-        for broker, bell in self._bells:  # every one, so that none keeps an old ring
+        for broker, bell in bells:  # every one, so that none keeps an old ring
             if self._reach.has(broker.alias):
                 with self._reach.guard(broker):
                     rang = bell.rang() or rang
-        since = monotonic() - self._fetcher.looked_at
-        return rang or since >= min([LONGEST_PATIENCE, *(bell.patience(idle) for bell in self.bells)])
+        return rang
 
     def _advance_suspects(self) -> bool:
         """Run one alone, once no other runs."""

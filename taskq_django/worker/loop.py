@@ -70,9 +70,7 @@ class Loop:
         self._intake = Intake(self._reach, self._fetcher, self.pool, self._held, self._finisher, options)
         self._wake_at = 1  # how many outcomes the sleeping loop waits for; read by the pool
         self._is_orphan = False  # nobody renews the lease any more
-        self.is_stopping = False
-        self._leaving = False
-        self._now_asked = False
+        self.is_stopping = self._leaving = self._now_asked = False
         self._flushed_at = monotonic()
         self._busy_at = monotonic()  # when there was work last
         self.each_turn: Callable[[], None] = lambda: None  # a lease to renew; must return soon
@@ -202,21 +200,23 @@ class Loop:
 
     def _rest(self) -> None:
         """Sleep until there is something to do, as far as can be known."""
-        now = monotonic()
+        now, glance = monotonic(), math.inf
         idle = now - self._busy_at
         if self.pool.waiting() > 0:
             self._wake_at = max(1, self._intake.group // 2)
             seconds = min(COMPANY, self._deadlines.next_at - now)
         else:
             self._wake_at = 1
-            seconds = min(self._intake.seconds_to_look(now, idle), 1.0)
+            seconds = self._intake.seconds_to_look(now, idle)
             if self._held:
                 seconds = min(seconds, self._deadlines.next_at - now)
             if self._options.burst or self._is_held_up():
                 seconds = COMPANY
+            glance = self._intake.glance(idle)
         seconds = min(seconds, self._reach.next_try_at - now)
         # Looked at once the loop counts as asleep: what comes later wakes it.
-        readable = self.sleeper.sleep(seconds, [*self._intake.fds, *self.lifelines], unless=self._has_enough)
+        fds = [*self._intake.fds, *self.lifelines]
+        readable = self.sleeper.sleep(seconds, fds, unless=self._has_enough, glance=glance, rang=self._intake.rang)
         if any(fd in self.lifelines for fd in readable):
             logger.warning("The supervisor is gone; stopping")
             self.lifelines = ()

@@ -25,3 +25,27 @@ def test_a_signal_that_comes_late_raises_nothing() -> None:
         signal.raise_signal(signal.SIGTERM)  # a second one, while the process ends
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_what_has_to_be_asked_ends_a_sleep_once_it_says_yes() -> None:
+    sleeper = Sleeper()
+    answers = iter([False, False, True])
+    begun = time.monotonic()
+    sleeper.sleep(60, glance=0.001, rang=lambda: next(answers))
+    assert time.monotonic() - begun < 30
+    assert next(answers, None) is None
+    sleeper.close()
+
+
+def test_a_sleep_that_asks_is_woken_as_any() -> None:
+    sleeper = Sleeper()
+    asked: list[bool] = []
+
+    def rang() -> bool:
+        asked.append(sleeper.is_asleep)
+        sleeper.wake()
+        return False
+
+    sleeper.sleep(60, glance=0.001, rang=rang)
+    assert asked == [True]
+    sleeper.close()
