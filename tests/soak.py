@@ -107,7 +107,7 @@ class Bench:
         time.sleep(random.uniform(0, SECONDS))  # at any point of what they do
         at, begun = time.monotonic(), set(ledger.stories())
         mend = fault(self, victim)
-        forgotten = self.wait_for_end(ids, ledger, fault.__name__.endswith("keeps_nothing")) - begun
+        forgotten = self.wait_for_end(ids, ledger, fault) - begun
         before = story_of(ids)
         if mend:
             mend()
@@ -129,7 +129,7 @@ class Bench:
 
         return {result.id for result in tasks.ledgered.enqueue_many([(path, SECONDS)] * JOBS)}
 
-    def wait_for_end(self, ids: set[str], ledger: Any, forgets: bool) -> set[str]:
+    def wait_for_end(self, ids: set[str], ledger: Any, fault: Any) -> set[str]:
         """Until each has a result; the ids of those of which there is none."""
         from taskq_django.models import JobResult
         from tests.support.workers import wait_for
@@ -293,7 +293,7 @@ def main() -> None:
     parser.add_argument("--merge", type=Path, nargs="+", help="Only write the table, from such files.")
     asked = parser.parse_args()
     if asked.merge:
-        write_table([json.loads(path.read_text()) for path in asked.merge], TABLES[asked.broker])
+        write_table(merged(json.loads(path.read_text()) for path in asked.merge), TABLES[asked.broker])
     elif asked.out:
         asked.out.write_text(json.dumps(soak(asked.db[0], asked.times, asked.only, asked.broker)))
     else:
@@ -363,6 +363,15 @@ def vars_of(figures: Figures) -> dict[str, Any]:
         "p50": round(statistics.median(waits), 2) if waits else None,
         "max": round(max(waits), 2) if waits else None,
     }
+
+
+def merged(soaks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One for each database: the faults of one may be in several files."""
+    found: dict[str, dict[str, Any]] = {}
+    for each in soaks:
+        first = found.setdefault(each["database"], each)
+        first["figures"] = {**first["figures"], **each["figures"]}
+    return list(found.values())
 
 
 def write_table(soaks: list[dict[str, Any]], table: Path) -> None:

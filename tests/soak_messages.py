@@ -21,6 +21,7 @@ from tests import soak
 
 STEPS = 12  # of a producer with an outbox; see tests/support/producing.py
 OF_PRODUCERS = 5  # jobs of one of them
+USUAL = ("default", "plain")  # the aliases whose Redis is one server
 QUIET = 2.0  # seconds in which nobody begins what is nowhere: it is forgotten
 
 
@@ -30,14 +31,18 @@ class MessageBench(soak.Bench):
     def __init__(self, folder: Path, server: Any) -> None:
         from django.test import override_settings
 
-        from tests.support.redis_servers import Redis
+        from tests.support.redis_servers import Pair, Redis
 
         self.redis = Redis(appendonly="yes", appendfsync="always")
         self.redis.start()
+        self.pair = Pair().start()
+        self.aliases = USUAL
         at = {"BACKEND": "taskq_django.TaskqBackend"}
         tasks = {
             "default": at | {"OPTIONS": {"broker": self.redis.url, "outbox": True}},
             "plain": at | {"OPTIONS": {"broker": self.redis.url}},
+            "watched": at
+            | {"OPTIONS": {"broker": self.pair.url, "transport_options": {"master_name": "mymaster"}, "outbox": True}},
         }
         override_settings(TASKS=tasks).enable()
         super().__init__(folder, server, f"TASKS = {tasks!r}")
@@ -46,12 +51,16 @@ class MessageBench(soak.Bench):
     def stop(self) -> None:
         super().stop()
         self.redis.remove()
+        self.pair.remove()
+
+    def client_of(self, alias: str) -> Any:
+        return (self.pair.master if alias == "watched" else self.redis).client()
 
     def enqueue(self, path: str) -> set[str]:
         from tests.app import tasks
 
-        half = [(path, soak.SECONDS)] * (soak.JOBS // 2)
-        sent = [tasks.ledgered.using(backend=backend).enqueue_many(half) for backend in ("default", "plain")]
+        part = [(path, soak.SECONDS)] * (soak.JOBS // len(self.aliases))
+        sent = [tasks.ledgered.using(backend=alias).enqueue_many(part) for alias in self.aliases]
         return {result.id for each in sent for result in each}
 
     def waiting(self, ids: set[str]) -> set[str]:
@@ -59,20 +68,23 @@ class MessageBench(soak.Bench):
         from taskq_django.models import QueuedJob
         from tests.support.redis_places import places
 
-        rows = {str(id_) for id_ in QueuedJob.objects.values_list("id", flat=True)}
-        with self.redis.client() as client:
-            there = places(client) + places(client, "plain")
-        assert max(there.values(), default=1) == 1, there
-        return ids & (rows | set(there))
+        found = {str(id_) for id_ in QueuedJob.objects.values_list("id", flat=True)}
+        for alias in self.aliases:
+            with self.client_of(alias) as client:
+                there = places(client, alias)
+            assert max(there.values(), default=1) == 1, there
+            found |= set(there)
+        return ids & found
 
     def round(self, fault: Callable[[soak.Bench, Any], Any]) -> soak.Figures:
         if fault in PRODUCERS:
             return self._round_of_producer(fault)
+        self.aliases = ("watched",) if fault is fail_redis_over else USUAL
         figures = super().round(fault)
         self._check_whole()
         return figures
 
-    def wait_for_end(self, ids: set[str], ledger: Any, forgets: bool) -> set[str]:
+    def wait_for_end(self, ids: set[str], ledger: Any, fault: Any) -> set[str]:
         """Until none is left; the ids of those of which there is no result."""
         from taskq_django.models import JobResult
         from tests.support.workers import wait_for
@@ -85,7 +97,7 @@ class MessageBench(soak.Bench):
         def over() -> bool:
             nonlocal quiet_since
             # A worker may hold what Redis has forgotten, and begin it yet.
-            if not forgets or self.waiting(left()) or ledger.running():
+            if fault not in FORGETFUL or self.waiting(left()) or ledger.running():
                 quiet_since = time.monotonic()
             return not left() or time.monotonic() - quiet_since > QUIET
 
@@ -96,12 +108,14 @@ class MessageBench(soak.Bench):
         from tests.support.redis_places import assert_whole
         from tests.support.workers import wait_for
 
-        with self.redis.client() as client:
+        def is_empty() -> bool:
+            left = set()
+            for alias in self.aliases:
+                with self.client_of(alias) as client:
+                    left |= assert_whole(client, alias)
+            return not left
 
-            def is_empty() -> bool:
-                return not (assert_whole(client) | assert_whole(client, "plain"))
-
-            wait_for(is_empty, what=lambda: "\n".join(worker.output[-3000:] for worker in self.workers))
+        wait_for(is_empty, what=lambda: "\n".join(worker.output[-3000:] for worker in self.workers))
 
     def _round_of_producer(self, fault: Any) -> soak.Figures:
         from taskq_django.models import QueuedJob
@@ -109,6 +123,7 @@ class MessageBench(soak.Bench):
         from tests.support.workers import wait_for
 
         self.rounds += 1
+        self.aliases = USUAL
         ledger, notes = Ledger(self.folder / f"ledger{self.rounds}"), self.folder / f"notes{self.rounds}"
         backend, kept = PRODUCERS[fault]
         step = random.randint(1, STEPS)
@@ -182,6 +197,11 @@ def fill_redis(bench: MessageBench, victim: Any) -> None:
         client.config_set("maxmemory", "0")
 
 
+def fail_redis_over(bench: MessageBench, victim: Any) -> None:
+    """To a replica, by a sentinel: what the replica had not heard of is forgotten."""
+    bench.pair.fail_over()
+
+
 def kill_a_process_whose_supervisor_sleeps(bench: MessageBench, victim: Any) -> Any:
     """So that two others and, late, its own want to rescue what it held."""
     children = victim.children()
@@ -203,13 +223,14 @@ PRODUCERS: dict[Any, tuple[str, str]] = {
     kill_a_producer_with_an_outbox: ("default", "committed"),
     kill_a_producer_without_an_outbox: ("plain", "published"),
 }
-FORGET: set[Any] = {kill_redis_that_keeps_nothing}
+FORGETFUL: set[Any] = {kill_redis_that_keeps_nothing, fail_redis_over}
 FAULTS = [
     kill_redis_that_writes_always,
     kill_redis_that_writes_each_second,
     kill_redis_that_keeps_nothing,
     mute_redis_for_longer_than_a_lease,
     fill_redis,
+    fail_redis_over,
     kill_a_process_whose_supervisor_sleeps,
     *PRODUCERS,
 ]

@@ -75,6 +75,46 @@ class Sentinel(Redis):
         return [self._binary, str(self._config), "--sentinel"]
 
 
+class Pair:
+    """A master, its replica, and a sentinel that makes one of the other."""
+
+    def __init__(self) -> None:
+        self.master = Redis()
+        self.replica = Redis(replicaof=f"127.0.0.1 {self.master.port}")
+        self.sentinel = Sentinel(self.master)
+
+    @property
+    def url(self) -> str:
+        """Wants ``master_name``: ``mymaster``."""
+        return f"sentinel://127.0.0.1:{self.sentinel.port}/0"
+
+    def start(self) -> Pair:
+        for server in (self.master, self.replica, self.sentinel):
+            server.start()
+        self.wait_until_whole()
+        return self
+
+    def fail_over(self) -> None:
+        """The master is killed and comes back as the replica of the one that was its own."""
+        self.wait_until_whole()
+        self.master.kill()
+        with self.replica.client() as client:
+            eventually(lambda: client.role()[0] == b"master")
+        self.master, self.replica = self.replica, self.master
+        self.replica.options["replicaof"] = f"127.0.0.1 {self.master.port}"
+        self.replica.start()
+
+    def wait_until_whole(self) -> None:
+        """The replica has all that the master has, and the sentinel knows it."""
+        with self.replica.client() as replica, self.sentinel.client() as sentinel:
+            eventually(lambda: replica.info("replication")["master_link_status"] == "up")
+            eventually(lambda: [each["flags"] for each in sentinel.sentinel_slaves("mymaster")] == ["slave"])
+
+    def remove(self) -> None:
+        for server in (self.sentinel, self.master, self.replica):
+            server.remove()
+
+
 @contextmanager
 def running(*servers: Server) -> Iterator[None]:
     try:
