@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import redis
+
+# In one step, because a job that is claimed meanwhile would be seen in both.
+PLACES = """
+local found = {}
+for _, key in ipairs(redis.call('KEYS', ARGV[1] .. 'q:*')) do
+  for _, id in ipairs(redis.call('LRANGE', key, 0, -1)) do found[#found + 1] = id end
+end
+for _, key in ipairs(redis.call('KEYS', ARGV[1] .. 'h:*')) do
+  for _, id in ipairs(redis.call('HKEYS', key)) do found[#found + 1] = id end
+end
+return found"""
 
 
 def places(client: redis.Redis, name: str = "default") -> Counter[str]:
     """In how many places each id is: a list, or what a process holds."""
-    found: Counter[str] = Counter()
-    for key in client.scan_iter(match=f"taskq:{{{name}}}:q:*", count=1000):
-        found.update(id_.decode() for id_ in client.lrange(key, 0, -1))
-    for key in client.scan_iter(match=f"taskq:{{{name}}}:h:*", count=1000):
-        found.update(id_.decode() for id_ in client.hkeys(key))
-    return found
+    found: Any = client.eval(PLACES, 0, f"taskq:{{{name}}}:")
+    return Counter(id_.decode() for id_ in found)
 
 
 def bodies(client: redis.Redis, name: str = "default") -> set[str]:
