@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,17 +106,14 @@ class MessageBench(soak.Bench):
         return left()
 
     def _check_whole(self) -> None:
-        from tests.support.redis_places import assert_whole
+        from tests.support.redis_places import assert_whole, bodies
         from tests.support.workers import wait_for
 
-        def is_empty() -> bool:
-            left = set()
-            for alias in self.aliases:
-                with self.client_of(alias) as client:
-                    left |= assert_whole(client, alias)
-            return not left
-
-        wait_for(is_empty, what=lambda: "\n".join(worker.output[-3000:] for worker in self.workers))
+        for alias in self.aliases:
+            with self.client_of(alias) as client:
+                is_empty = partial(lambda *at: not bodies(*at), client, alias)
+                wait_for(is_empty, what=lambda: "\n".join(worker.output[-3000:] for worker in self.workers))
+                assert not assert_whole(client, alias)
 
     def _round_of_producer(self, fault: Any) -> soak.Figures:
         from taskq_django.models import QueuedJob

@@ -58,7 +58,8 @@ class Redis(Server):
 class Sentinel(Redis):
     """One that watches a master under the name of ``mymaster`` and is enough to fail it over."""
 
-    def __init__(self, master: Redis, where: Path | None = None) -> None:
+    def __init__(self, master: Redis, where: Path | None = None, *, down_after: int = 500) -> None:
+        """``down_after``: milliseconds without an answer."""
         super().__init__(where)
         self._config = self.folder / "sentinel.conf"
         lines = [
@@ -66,7 +67,7 @@ class Sentinel(Redis):
             "bind 127.0.0.1",
             f"dir {self.folder}",
             f"sentinel monitor mymaster 127.0.0.1 {master.port} 1",
-            "sentinel down-after-milliseconds mymaster 500",
+            f"sentinel down-after-milliseconds mymaster {down_after}",
             "sentinel failover-timeout mymaster 2000",
         ]
         self._config.write_text("\n".join(lines))
@@ -79,39 +80,46 @@ class Pair:
     """A master, its replica, and a sentinel that makes one of the other."""
 
     def __init__(self) -> None:
-        self.master = Redis()
-        self.replica = Redis(replicaof=f"127.0.0.1 {self.master.port}")
-        self.sentinel = Sentinel(self.master)
+        first = Redis()
+        self._servers = [first, Redis(replicaof=f"127.0.0.1 {first.port}")]
+        self._sentinel = Sentinel(first, down_after=1500)
 
     @property
     def url(self) -> str:
         """Wants ``master_name``: ``mymaster``."""
-        return f"sentinel://127.0.0.1:{self.sentinel.port}/0"
+        return f"sentinel://127.0.0.1:{self._sentinel.port}/0"
+
+    @property
+    def master(self) -> Redis:
+        """As the sentinel knows it, which makes another one too where the master has no time to answer."""
+        with self._sentinel.client() as sentinel:
+            _, port = sentinel.sentinel_get_master_addr_by_name("mymaster")
+        return next(server for server in self._servers if server.port == port)
 
     def start(self) -> Pair:
-        for server in (self.master, self.replica, self.sentinel):
+        for server in (*self._servers, self._sentinel):
             server.start()
-        self.wait_until_whole()
+        eventually(self._is_whole)
         return self
 
     def fail_over(self) -> None:
         """The master is killed and comes back as the replica of the one that was its own."""
-        self.wait_until_whole()
-        self.master.kill()
-        with self.replica.client() as client:
-            eventually(lambda: client.role()[0] == b"master")
-        self.master, self.replica = self.replica, self.master
-        self.replica.options["replicaof"] = f"127.0.0.1 {self.master.port}"
-        self.replica.start()
+        eventually(self._is_whole)
+        killed = self.master
+        killed.kill()
+        eventually(lambda: self.master is not killed)
+        killed.options["replicaof"] = f"127.0.0.1 {self.master.port}"
+        killed.start()
 
-    def wait_until_whole(self) -> None:
-        """The replica has all that the master has, and the sentinel knows it."""
-        with self.replica.client() as replica, self.sentinel.client() as sentinel:
-            eventually(lambda: replica.info("replication")["master_link_status"] == "up")
-            eventually(lambda: [each["flags"] for each in sentinel.sentinel_slaves("mymaster")] == ["slave"])
+    def _is_whole(self) -> bool:
+        """Has the replica all that the master has, and does the sentinel know it?"""
+        (other,) = (server for server in self._servers if server is not self.master)
+        with other.client() as replica, self._sentinel.client() as sentinel:
+            has_all = replica.info("replication").get("master_link_status") == "up"
+            return has_all and [each["flags"] for each in sentinel.sentinel_slaves("mymaster")] == ["slave"]
 
     def remove(self) -> None:
-        for server in (self.sentinel, self.master, self.replica):
+        for server in (self._sentinel, *self._servers):
             server.remove()
 
 
