@@ -118,6 +118,23 @@ def test_what_is_held_is_not_given_back_by_a_look_after_an_outage(engine: Faulty
     assert list(engine.where().values()).count("") == 1
 
 
+def test_what_an_engine_has_forgotten_of_its_confirms_is_done_again_after_the_outage(
+    engine: FaultyTransport, mine: MessageBroker
+) -> None:
+    ended, returned = sent(mine, 2)
+    first, second = mine.claim("default", 2, ME)
+    forgotten = engine.memory()
+    mine.settle([success(first), Released(second, began=False)], ME)
+    engine.remember(forgotten)
+
+    engine.faults["queues"] = "before"
+    mine.ready_queues()
+    mine.ready_queues()
+
+    assert engine.where() == {returned.id: ""}
+    assert JobResult.objects.get().id.hex == ended.id.replace("-", "")
+
+
 # --- turns ----------------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from taskq_django.brokers.database.broker import DatabaseBroker
 from taskq_django.brokers.messages import breaker, engine, inheritance
 from taskq_django.brokers.messages.broker import MessageBroker
-from taskq_django.brokers.messages.memory import MemoryTransport
+from taskq_django.brokers.messages.memory import MemoryTransport, Message
 from taskq_django.exceptions import BrokerUnavailable
 
 When = Literal["before", "after"]
@@ -22,6 +23,14 @@ class FaultyTransport(MemoryTransport):
     def __init__(self, alias: str = "default") -> None:
         super().__init__(alias)
         self.faults: dict[str, When] = {}
+
+    def memory(self) -> dict[str, Message]:
+        """What it has now, for ``remember``."""
+        return {id_: replace(message) for id_, message in self._messages.items()}
+
+    def remember(self, then: dict[str, Message]) -> None:
+        """It was killed, and has again what it had then: it has forgotten what it has done since."""
+        self._messages = then
 
     def where(self) -> dict[str, str]:
         """By the id of each message, the process that holds it; "": none."""

@@ -53,7 +53,7 @@ class MessageBroker(Broker):
         # Of the loop thread:
         self._engine = Engine(alias)
         self._due = DueRows(rows, self._outbox, transport, self._engine)
-        self._messages = HeldMessages(transport, self._engine, self._inheritance.is_registered)
+        self._messages = HeldMessages(transport, self._engine, self._inheritance)
         self._messages_first: set[str] = set()  # queues whose rows have filled the last claim
         self._no_rows: set[str] = set()  # queues of which the last look has found messages alone; each is claimed once
         self._adopted: set[str] = set()  # ids of messages that the store must hold; any thread adds

@@ -21,6 +21,7 @@ class Engine:
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
+        self.outages = 0  # since the start
         self._failures = 0  # in a row
         self._try_at = 0.0  # monotonic
 
@@ -41,6 +42,7 @@ class Engine:
         try:
             yield
         except BrokerUnavailable as error:
+            self.outages += not self._failures
             self._failures += 1
             pause = max(wait_after(self._failures), min(LONGEST_PAUSE, TIMES * (monotonic() - asked_at)))
             self._try_at = monotonic() + pause

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from time import monotonic
 
 from ...exceptions import BrokerUnavailable, one_line
 from ...jobs import Claim
 from .engine import Engine
+from .inheritance import Inheritance
 from .transport import NewerMessage, NotJoined, Transport
 
 # Where a newer release sends already, its workers must come to the messages.
@@ -18,16 +19,16 @@ logger = logging.getLogger("taskq_django.broker")
 
 
 class HeldMessages:
-    def __init__(self, transport: Transport, engine: Engine, is_registered: Callable[[str], bool]) -> None:
-        """``is_registered``: has the store a row of this process?"""
+    def __init__(self, transport: Transport, engine: Engine, inheritance: Inheritance) -> None:
         self._transport = transport
         self._engine = engine
-        self._is_registered = is_registered
+        self._inheritance = inheritance
         self._worker_id = ""
         self._held: dict[str, str] = {}  # ids, and who holds them
         self._resting: dict[str, float] = {}  # queues with a message of a newer release, and until when (monotonic)
         self._gone: dict[str, Claim] = {}  # by id, what is done with, and what the engine may have still
         self._is_unsure = False  # Has something had no answer, so that the engine may hold more for this process?
+        self._outages = 0  # after which it was asked what it holds: it may have forgotten what it had confirmed
 
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         """None while the engine is away."""
@@ -50,7 +51,7 @@ class HeldMessages:
         try:
             return self._readable_claim(queue_name, limit, worker_id)
         except NotJoined:
-            if not self._is_registered(worker_id):
+            if not self._inheritance.is_registered(worker_id):
                 return []  # it counts as dead, as it will see by its lease
         self._transport.join(worker_id)
         return self._readable_claim(queue_name, limit, worker_id)
@@ -76,19 +77,24 @@ class HeldMessages:
         """May the engine be asked? After an outage what is done with is removed there first, and claims whose answer
         was lost go back: no queue tells of these, so that nobody else would look.
         """
-        if self._engine.is_here and self._is_unsure:
+        has_doubts = self._is_unsure or self._engine.outages > self._outages
+        if has_doubts and self._worker_id and self._engine.is_here:
             self._clear_up()
         return self._engine.is_here and not self._is_unsure
 
     def _clear_up(self) -> int:
-        count = 0
+        count, outages = 0, self._engine.outages
         with self._engine.guard():
             if self._gone:
                 self._transport.ack(list(self._gone.values()))
                 self._gone.clear()
+            mine = self._transport.inherit(self._worker_id, self._worker_id)
+            unknown = [claim for claim, _ in mine if claim.job.id not in self._held]
+            if ended := self._inheritance.written(unknown):
+                self._transport.ack([claim for claim in unknown if claim.job.id in ended])
             if count := self._transport.release_unanswered(self._worker_id, self._held):
                 logger.info("%d messages whose answer was lost go back", count)
-            self._is_unsure = False
+            self._is_unsure, self._outages = False, outages
         return count
 
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
