@@ -2,12 +2,13 @@
 
 ``python -m tests.benchmarks.peers`` measures all of them (about an hour) and writes results.json and the tables that
 docs/explanation/speed.rst includes. ``--systems taskq_django:pg pgqueuer:pg --steps drain`` measures less; figures
-of the last run that are not measured again are kept. ``--report`` only writes the tables.
+of the last run that are not measured again are kept. With another ``--json`` file the tables are written beside it.
+``--report`` only writes the tables.
 
 The peers are installed from PyPI into $BENCH_VENVS (default: taskq-bench-venvs in the temporary folder). PostgreSQL is
 the one that TASKQ_TEST_POSTGRESQL names, or that answers on the usual local port; it must run on this host, and the
 databases bench_* are made and dropped in it. Redis is a server of its own, without persistence. Needs Linux (/proc).
-Wants a quiet machine; run nothing beside it.
+Wants a quiet machine; run nothing beside it. A second run at a time is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+import socket
 import tempfile
 import time
 from pathlib import Path
@@ -69,14 +71,27 @@ def main() -> None:
     results: dict[str, Any] = json.loads(asked.json.read_text()) if asked.json.exists() else {"systems": {}}
     if not asked.report:
         results["machine"] = machine_facts()
-        with tempfile.TemporaryDirectory(prefix="taskq-bench-") as folder:
+        with the_only_run(), tempfile.TemporaryDirectory(prefix="taskq-bench-") as folder:
             environment = prepare_environment(Path(folder))
             if any(":redis" in spec for spec in asked.systems):
                 server = Redis(Path(folder)).start()  # ends with this process
                 environment |= {"BENCH_REDIS": server.url, "BENCH_REDIS_PID": str(server.pid)}
             run = Run(asked, results, lambda: save(results, asked.json))
             run.measure(environment, Path(folder))
-    report.write(results)
+    report.write(results, report.TABLES if asked.json == RESULTS else asked.json.with_suffix(".rst"))
+
+
+def the_only_run() -> socket.socket:
+    """Held until it is closed or this process is gone: two runs would drop each other's databases."""
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind("\0tests.benchmarks.peers")  # Linux keeps such a name itself: no file stays behind
+    except OSError as error:
+        raise SystemExit(
+            "tests.benchmarks.peers: another run goes on on this machine. Both would use the databases bench_*, and "
+            "each would measure the other. Wait until it has ended."
+        ) from error
+    return name
 
 
 def prepare_environment(folder: Path) -> dict[str, str]:

@@ -51,7 +51,7 @@ class Figures:
         return statistics.median(found) if found else None
 
 
-def write(results: dict[str, Any]) -> None:
+def write(results: dict[str, Any], path: Path) -> None:
     figures, machine = Figures(results), results["machine"]
     goals = [row for variant in ("pg", "sqlite") for row in goals_of(figures, variant)]
     goals += redis_goals(figures) if "taskq_django:redis" in figures.specs() else ()
@@ -76,7 +76,7 @@ def write(results: dict[str, Any]) -> None:
         ),
         table("Versions and configurations (N: processes)", ["", "versions", "configuration"], versions(figures)),
     ]
-    TABLES.write_text("\n".join([".. Written by tests.benchmarks.peers.\n", *parts]))
+    path.write_text("\n".join([".. Written by tests.benchmarks.peers.\n", *parts]))
     width = max(len(row[0]) for row in goals)
     for row in goals:
         print(f"{row[0]:<{width}}  {row[1]:>10}  {row[2]:>28}  {row[3]:>6}  {row[4]:>10}  {row[5]}")
