@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,26 @@ class Contender:
         finally:
             self.process.stdin.close()
             self.process.wait(20)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """CPU seconds so far, at a moment."""
+
+    at: float
+    workers: float
+    server: dict[str, float]  # by process
+    engine: float
+
+    def costs_since(self, before: Reading, jobs: int) -> dict[str, float]:
+        """µs of CPU a job."""
+        server = sum(cpu - before.server.get(pid, 0.0) for pid, cpu in self.server.items())
+        used = {
+            "worker_us": self.workers - before.workers,
+            "server_us": server,
+            "engine_us": self.engine - before.engine,
+        }
+        return {who: seconds / max(1, jobs) * 1e6 for who, seconds in used.items()}
 
 
 class Workers:
@@ -122,27 +143,47 @@ class Workers:
                 raise RuntimeError(f"{self._contender.spec}: not done after {limit:g} s or ended early. {said}")
             time.sleep(0.01)
 
+    def read(self) -> Reading:
+        ask = self._contender.ask
+        return Reading(time.monotonic(), self.cpu(), ask("server_cpu"), ask("engine_cpu"))
+
     def drain(self, marks: Marks, count: int, limit: float = 240.0) -> dict[str, float]:
         """Rates and CPU from the first job's start until all ends are stored."""
-        ask = self._contender.ask
         self.wait(lambda: marks.any_began(count), 60)
-        before = marks.ended(count)
-        worker, server, engine, (used, total) = self.cpu(), ask("server_cpu"), ask("engine_cpu"), machine.busy()
+        before, begun, (used, total) = marks.ended(count), self.read(), machine.busy()
         self.wait(lambda: marks.all_ended(count), limit)
-        settled_at = ask("settled_at", 20.0)
-        worker_used = self.cpu() - worker
-        engine_used = ask("engine_cpu") - engine
-        server_used = sum(cpu - server.get(pid, 0.0) for pid, cpu in ask("server_cpu").items())
+        settled_at = self._contender.ask("settled_at", 20.0)
+        jobs = max(1, count - before)
+        costs = self.read().costs_since(begun, jobs)
         used_now, total_now = machine.busy()
         first, last = marks.first_began(count), marks.last_ended(count)
-        jobs = max(1, count - before)
+        others = used_now - used - sum(costs.values()) * jobs / 1e6
         return {
             "rate": count / (last - first),
             "settled_rate": count / (max(settled_at, last) - first) if settled_at else 0.0,
-            "worker_us": worker_used / jobs * 1e6,
-            "server_us": server_used / jobs * 1e6,
-            "engine_us": engine_used / jobs * 1e6,
-            "foreign": max(0.0, used_now - used - worker_used - server_used - engine_used)
-            / max(total_now - total, 1e-9),
+            **costs,
+            "foreign": max(0.0, others) / max(total_now - total, 1e-9),
             "run_twice": marks.run_twice(count),
         }
+
+    def drain_long(self, marks: Marks, count: int, limit: float = 20.0) -> dict[str, float]:
+        """Rates and CPU of the first 2 s and of the last 4, until all have ended or ``limit`` seconds are over."""
+        self.wait(lambda: marks.any_began(count), 60)
+        looks = [self.read()]
+        over = False
+        while not over:
+            self.wait(lambda: time.monotonic() > looks[-1].at + 0.2, 60)
+            looks.append(self.read())
+            over = marks.all_ended(count) or looks[-1].at > looks[0].at + limit
+        if len(looks) > 2 and marks.all_ended(count):
+            looks.pop()  # its span had an idle part
+        begun, ended = looks[0], looks[-1]
+        third = (ended.at - begun.at) / 3  # of what is short
+        early = next(look for look in looks if look.at >= begun.at + min(2.0, third))
+        late = [look for look in looks if look.at <= ended.at - min(4.0, third)][-1]
+        figures = {"seconds": ended.at - begun.at}
+        for name, since, until in (("first", begun, early), ("last", late, ended)):
+            jobs = marks.ended_between(count, since.at, until.at)
+            figures[f"{name}_rate"] = jobs / (until.at - since.at)
+            figures[f"{name}_us"] = sum(until.costs_since(since, jobs).values())
+        return figures

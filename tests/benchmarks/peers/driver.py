@@ -13,6 +13,8 @@ from typing import Any
 
 from . import machine, marks
 
+FACTS = ("config", "jobs", "waiting", "has_bulk", "naps", "scenes", "also", "has_raw_bulk")
+
 
 class Driver:
     def __init__(self, name: str) -> None:
@@ -24,7 +26,7 @@ class Driver:
 
     def info(self) -> dict[str, Any]:
         system = self._system
-        facts = {key: getattr(system, key) for key in ("config", "jobs", "has_bulk", "naps", "scenes", "has_raw_bulk")}
+        facts = {key: getattr(system, key) for key in FACTS}
         versions = {name: version(name) for name in system.distributions}
         return {**facts, "versions": versions, "server": system.server_version(), "python": sys.version.split()[0]}
 

@@ -38,6 +38,11 @@ def write(results: dict[str, Any], path: Path) -> None:
             ["", "jobs/s empty", "so", "ratio", "µs of CPU empty", "so", "ratio"],
             scenes(figures),
         ),
+        table(
+            "Within a long backlog: of the first 2 s, and of the last 4 before its end or before 20 s are over",
+            ["", "jobs/s first", "last", "ratio", "µs of CPU first", "last", "ratio"],
+            long_drains(figures),
+        ),
         table("Versions and configurations (N: processes)", ["", "versions", "configuration"], versions(figures)),
     ]
     path.write_text("\n".join([".. Written by tests.benchmarks.peers.\n", *parts]))
@@ -97,6 +102,17 @@ def scenes(figures: Figures) -> Iterable[Row]:
             if slow and fast and few and many:
                 costs = [number(few), number(many), f"{few / many:.2f}"]
                 yield [f"{title(spec)}: {text}", number(slow), number(fast), f"{fast / slow:.2f}", *costs]
+
+
+def long_drains(figures: Figures) -> Iterable[Row]:
+    for spec in figures.specs():
+        first, last, few, many = (
+            figures.of(spec, "long", figure) for figure in ("first_rate", "last_rate", "first_us", "last_us")
+        )
+        if first and last and few and many:
+            rates = [number(first), number(last), f"{last / first:.2f}"]
+            waiting = f"{title(spec)}: {figures.info(spec)['waiting']:,} jobs"
+            yield [waiting, *rates, number(few), number(many), f"{few / many:.2f}"]
 
 
 def versions(figures: Figures) -> Iterable[Row]:

@@ -39,7 +39,8 @@ class Run:
                 rounds = 1 if name in ONCE else self._asked.rounds
                 for number in range(1, rounds + 1):
                     for contender in contenders:
-                        self._one(name, contender, f"{number}/{rounds}")
+                        if name not in OPTIONAL or name in contender.info["also"]:
+                            self._one(name, contender, f"{number}/{rounds}")
 
     def _one(self, name: str, contender: Contender, number: str) -> None:
         begun = time.monotonic()
@@ -139,6 +140,16 @@ class Run:
                         contender.ask("close_snapshot")
         self._fresh(contender)
 
+    def long(self, contender: Contender) -> Any:
+        """The first 20 s of a long backlog, or all of it: is the end as fast as the beginning?"""
+        count = self._scaled(contender.info["waiting"])
+        self._fresh(contender)
+        self._fill(contender, count)
+        machine.wait_until_quiet(self._asked.quiet_wait)
+        with Workers(contender, processes_of(contender)) as workers:
+            yield "long", workers.drain_long(self._marks, count)
+        self._fresh(contender)
+
     # --- parts ---------------------------------------------------------------------------------------------------
 
     def _scaled(self, count: int) -> int:
@@ -151,8 +162,7 @@ class Run:
     def _drain(self, contender: Contender, processes: int) -> dict[str, float]:
         count = self._scaled(contender.info["jobs"])
         engine = contender.ask("engine_cpu")
-        contender.ask("enqueue_all", count)
-        contender.ask("analyze")
+        self._fill(contender, count)
         sent = contender.ask("engine_cpu") - engine
         machine.wait_until_quiet(self._asked.quiet_wait)
         with Workers(contender, processes) as workers:
@@ -160,6 +170,15 @@ class Run:
         if engine:
             figures["life_us"] = sent / count * 1e6 + figures["engine_us"]
         return figures
+
+    def _fill(self, contender: Contender, count: int) -> None:
+        contender.ask("enqueue_all", count)
+        contender.ask("analyze")
+
+
+def processes_of(contender: Contender) -> int:
+    """As many as serve it best: on SQLite a second one only waits for the first."""
+    return 1 if "sqlite" in contender.variant else 2
 
 
 STEPS: dict[str, Callable[[Run, Contender], Any]] = {
@@ -169,7 +188,9 @@ STEPS: dict[str, Callable[[Run, Contender], Any]] = {
     "latency": Run.latency,
     "naps": Run.naps,
     "scenes": Run.scenes,
+    "long": Run.long,
 }
+OPTIONAL = {"long"}  # for those that name them in ``also``
 ONCE = {"scenes"}  # it has its rounds inside
 
 

@@ -23,6 +23,8 @@ class System:
     has_bulk = False
     naps: tuple[str, ...] = ()  # "threads", "coroutines": how it can run 100 sleeping tasks at once
     scenes: tuple[str, ...] = ("snapshot",)  # of "history", "future", "paused", "snapshot"
+    also: tuple[str, ...] = ()  # steps in which not all take part: "long"
+    waiting = 1_000_000  # jobs of a long drain: more than it reaches
 
     # --- to be written -------------------------------------------------------------------------------------------
 

@@ -53,6 +53,8 @@ class InSQLite(Huey, base.System):
     config = "bare ``huey_consumer -k process -w N``, SqliteHuey with WAL, no fsync; results kept until read"
     naps = ("threads",)
     scenes = ()
+    also = ("long",)
+    waiting = 400_000
 
     def migrate(self) -> None: ...
 

@@ -27,6 +27,7 @@ class System(base.System):
     has_bulk = True
     naps = ("coroutines",)
     scenes = ("history", "future", "snapshot")
+    also = ("long",)
 
     def migrate(self) -> None:
         self._loop = asyncio.new_event_loop()
