@@ -21,6 +21,7 @@ SCENES = {
     "snapshot": "an old snapshot held open",
 }
 SETTLED = "settled_rate"
+PARTS = ("first", "last")  # of a long drain
 Row = Sequence[str]
 
 
@@ -44,6 +45,10 @@ class Figures:
     def of(self, spec: str, step: str, figure: str) -> float | None:
         found = self.all(spec, step, figure)
         return statistics.median(found) if found else None
+
+    def cost(self, spec: str, step: str) -> float:
+        """µs of CPU a job, of all."""
+        return sum(self.of(spec, step, who) or 0.0 for who in ("worker_us", "server_us", "engine_us"))
 
 
 def number(value: float | None) -> str:

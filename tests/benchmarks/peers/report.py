@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .figures import NAMES, SCENES, Figures, Row, number
+from .figures import NAMES, PARTS, SCENES, SETTLED, Figures, Row, number
 from .goals import goals_of, redis_goals
 
 TABLES = Path(__file__).parents[3] / "docs/explanation/speed_tables.inc"
@@ -42,6 +42,11 @@ def write(results: dict[str, Any], path: Path) -> None:
             "Within a long backlog: of the first 2 s, and of the last 4 before its end or before 20 s are over",
             ["", "jobs/s first", "last", "ratio", "µs of CPU first", "last", "ratio"],
             long_drains(figures),
+        ),
+        table(
+            "The same jobs in one queue and in 1,000",
+            ["", "jobs/s in one", "in 1,000", "ratio", "µs of CPU in one", "in 1,000", "ratio"],
+            many_queues(figures),
         ),
         table("Versions and configurations (N: processes)", ["", "versions", "configuration"], versions(figures)),
     ]
@@ -94,25 +99,30 @@ def scenes(figures: Figures) -> Iterable[Row]:
     for spec in figures.specs():
         cost = "server_us" if spec.endswith(":pg") else "worker_us"
         for scene, text in SCENES.items():
-            pairs = [
-                [figures.of(spec, f"scenes-{scene}-{state}", figure) for state in ("empty", "full")]
-                for figure in ("settled_rate", cost)
-            ]
-            (slow, fast), (few, many) = pairs
-            if slow and fast and few and many:
-                costs = [number(few), number(many), f"{few / many:.2f}"]
-                yield [f"{title(spec)}: {text}", number(slow), number(fast), f"{fast / slow:.2f}", *costs]
+            keys = [f"scenes-{scene}-{state}" for state in ("empty", "full")]
+            rates, costs = ([figures.of(spec, key, figure) for key in keys] for figure in (SETTLED, cost))
+            yield from compared(f"{title(spec)}: {text}", rates, costs)
 
 
 def long_drains(figures: Figures) -> Iterable[Row]:
     for spec in figures.specs():
-        first, last, few, many = (
-            figures.of(spec, "long", figure) for figure in ("first_rate", "last_rate", "first_us", "last_us")
-        )
-        if first and last and few and many:
-            rates = [number(first), number(last), f"{last / first:.2f}"]
-            waiting = f"{title(spec)}: {figures.info(spec)['waiting']:,} jobs"
-            yield [waiting, *rates, number(few), number(many), f"{few / many:.2f}"]
+        rates, costs = ([figures.of(spec, "long", f"{part}_{what}") for part in PARTS] for what in ("rate", "us"))
+        yield from compared(f"{title(spec)}: {figures.info(spec).get('waiting', 0):,} jobs", rates, costs)
+
+
+def many_queues(figures: Figures) -> Iterable[Row]:
+    for spec in figures.specs():
+        keys = ("queues-one", "queues-many")
+        rates, costs = [figures.of(spec, key, SETTLED) for key in keys], [figures.cost(spec, key) for key in keys]
+        yield from compared(title(spec), rates, costs)
+
+
+def compared(label: str, rates: Sequence[float | None], costs: Sequence[float | None]) -> Iterable[Row]:
+    """Of the usual case and of the other; no row where one was not measured."""
+    (rate, other_rate), (cost, other_cost) = rates, costs
+    if rate and other_rate and cost and other_cost:
+        ratios = f"{other_rate / rate:.2f}", f"{cost / other_cost:.2f}"
+        yield [label, number(rate), number(other_rate), ratios[0], number(cost), number(other_cost), ratios[1]]
 
 
 def versions(figures: Figures) -> Iterable[Row]:

@@ -150,6 +150,12 @@ class Run:
             yield "long", workers.drain_long(self._marks, count)
         self._fresh(contender)
 
+    def queues(self, contender: Contender) -> Any:
+        """The same jobs in one queue, and in a thousand."""
+        for key, fill in (("one", "enqueue_all"), ("many", "enqueue_in_queues")):
+            self._fresh(contender)
+            yield f"queues-{key}", self._drain(contender, processes_of(contender), fill)
+
     # --- parts ---------------------------------------------------------------------------------------------------
 
     def _scaled(self, count: int) -> int:
@@ -159,10 +165,10 @@ class Run:
         contender.ask("clear")
         self._marks.clear()
 
-    def _drain(self, contender: Contender, processes: int) -> dict[str, float]:
+    def _drain(self, contender: Contender, processes: int, fill: str = "enqueue_all") -> dict[str, float]:
         count = self._scaled(contender.info["jobs"])
         engine = contender.ask("engine_cpu")
-        self._fill(contender, count)
+        self._fill(contender, count, fill)
         sent = contender.ask("engine_cpu") - engine
         machine.wait_until_quiet(self._asked.quiet_wait)
         with Workers(contender, processes) as workers:
@@ -171,8 +177,8 @@ class Run:
             figures["life_us"] = sent / count * 1e6 + figures["engine_us"]
         return figures
 
-    def _fill(self, contender: Contender, count: int) -> None:
-        contender.ask("enqueue_all", count)
+    def _fill(self, contender: Contender, count: int, fill: str = "enqueue_all") -> None:
+        contender.ask(fill, count)
         contender.ask("analyze")
 
 
@@ -189,8 +195,9 @@ STEPS: dict[str, Callable[[Run, Contender], Any]] = {
     "naps": Run.naps,
     "scenes": Run.scenes,
     "long": Run.long,
+    "queues": Run.queues,
 }
-OPTIONAL = {"long"}  # for those that name them in ``also``
+OPTIONAL = {"long", "queues"}  # for those that name them in ``also``
 ONCE = {"scenes"}  # it has its rounds inside
 
 

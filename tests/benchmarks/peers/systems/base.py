@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 VARIANT = os.environ.get("BENCH_VARIANT", "pg")
 IS_SQLITE = "sqlite" in VARIANT
+QUEUES = 1000
 BIN = Path(sys.executable).parent
 # A value for a column of a cloned row.
 NEW_UUID = "lower(hex(randomblob(16)))" if IS_SQLITE else "gen_random_uuid()"
@@ -23,7 +25,7 @@ class System:
     has_bulk = False
     naps: tuple[str, ...] = ()  # "threads", "coroutines": how it can run 100 sleeping tasks at once
     scenes: tuple[str, ...] = ("snapshot",)  # of "history", "future", "paused", "snapshot"
-    also: tuple[str, ...] = ()  # steps in which not all take part: "long"
+    also: tuple[str, ...] = ()  # steps in which not all take part: "long", "queues"
     waiting = 1_000_000  # jobs of a long drain: more than it reaches
 
     # --- to be written -------------------------------------------------------------------------------------------
@@ -35,6 +37,10 @@ class System:
         raise NotImplementedError
 
     def enqueue_naps(self, count: int, kind: str) -> None:
+        raise NotImplementedError
+
+    def enqueue_in_queues(self, count: int) -> None:
+        """Evenly in the queues of ``queues()``, one queue after the other."""
         raise NotImplementedError
 
     def worker(self, processes: int, mode: str) -> list[list[str]]:
@@ -109,6 +115,11 @@ class System:
         for first in range(0, count, 1000):
             self.enqueue_bulk(first, min(count, first + 1000))
         return None
+
+    def queues(self, count: int) -> Iterator[tuple[str, range]]:
+        """A thousand names, and which of ``count`` jobs go there."""
+        for n in range(QUEUES):
+            yield f"queue{n}", range(n * count // QUEUES, (n + 1) * count // QUEUES)
 
     def execute(self, sql: str) -> Any:
         with self.connection.cursor() as cursor:

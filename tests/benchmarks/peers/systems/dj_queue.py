@@ -34,6 +34,7 @@ class System(base.System):
     has_bulk = True
     naps = ("threads",)
     scenes = ("history", "snapshot")
+    also = ("queues",)
 
     def clear(self) -> None:
         if base.IS_SQLITE:
@@ -49,6 +50,11 @@ class System(base.System):
 
     def enqueue_bulk(self, first: int, end: int) -> None:
         noop.get_backend().enqueue_all([(noop, [n], {}) for n in range(first, end)])
+
+    def enqueue_in_queues(self, count: int) -> None:
+        for name, numbers in self.queues(count):
+            there = noop.using(queue_name=name)
+            noop.get_backend().enqueue_all([(there, [n], {}) for n in numbers])
 
     def enqueue_naps(self, count: int, kind: str) -> None:
         nap.get_backend().enqueue_all([(nap, [n], {}) for n in range(count)])

@@ -30,6 +30,7 @@ class System(base.System):
     has_bulk = True
     naps = ("coroutines",)
     scenes = ("history", "future", "snapshot")
+    also = ("queues",)
 
     def migrate(self) -> None:
         app.open()
@@ -40,6 +41,10 @@ class System(base.System):
 
     def enqueue_bulk(self, first: int, end: int) -> None:
         noop.batch_defer(*({"n": n} for n in range(first, end)))
+
+    def enqueue_in_queues(self, count: int) -> None:
+        for name, numbers in self.queues(count):
+            noop.configure(queue=name).batch_defer(*({"n": n} for n in numbers))
 
     def enqueue_naps(self, count: int, kind: str) -> None:
         anap.batch_defer(*({"n": n} for n in range(count)))

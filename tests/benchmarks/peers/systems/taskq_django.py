@@ -26,6 +26,10 @@ class Ours:
     def enqueue_bulk(self, first: int, end: int) -> None:
         noop.enqueue_many([(n,) for n in range(first, end)])
 
+    def enqueue_in_queues(self, count: int) -> None:
+        for name, numbers in self.queues(count):
+            noop.using(queue_name=name).enqueue_many([(n,) for n in numbers])
+
     def enqueue_naps(self, count: int, kind: str) -> None:
         (nap if kind == "threads" else anap).enqueue_many([(n,) for n in range(count)])
 
@@ -35,13 +39,13 @@ class Ours:
 
 
 class InDatabase(Ours, base.System):
-    also = ("long",)
+    also = ("long", "queues")
     waiting = 600_000 if IS_SQLITE else 1_000_000
     # A rollback journal, SQLite's default, lets nobody write while another reads.
     scenes = ("history", "future", "paused", *(() if VARIANT == "sqlite_stock" else ("snapshot",)))
 
     def left(self) -> int:
-        return self.count(f"{JOB} WHERE status IN ('READY', 'RUNNING') AND queue_name = 'default'")
+        return self.count(f"{JOB} WHERE status IN ('READY', 'RUNNING') AND queue_name <> 'paused'")
 
     def add_history(self, rows: int) -> None:
         self.clone(RESULT, rows, id=NEW_UUID)
