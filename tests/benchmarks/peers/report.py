@@ -50,7 +50,7 @@ def write(results: dict[str, Any], path: Path) -> None:
         ),
         table("Versions and configurations (N: processes)", ["", "versions", "configuration"], versions(figures)),
     ]
-    path.write_text("\n".join([".. Written by tests.benchmarks.peers.\n", *parts]))
+    path.write_text("\n".join([".. Written by tests.benchmarks.peers.\n", *filter(None, parts)]))
     width = max(len(row[0]) for row in goals)
     for row in goals:
         print(f"{row[0]:<{width}}  {row[1]:>10}  {row[2]:>28}  {row[3]:>6}  {row[4]:>10}  {row[5]}")
@@ -133,7 +133,9 @@ def versions(figures: Figures) -> Iterable[Row]:
 
 
 def table(caption: str, head: Row, rows: Iterable[Row]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    text, found = io.StringIO(), list(rows)
+    if not found:
+        return ""  # a table of a head alone is refused
+    csv.writer(text, lineterminator="\n").writerows([head, *found])
     body = "".join(f"   {line}\n" for line in text.getvalue().splitlines())
     return f".. csv-table:: {caption}\n   :header-rows: 1\n\n{body}"
