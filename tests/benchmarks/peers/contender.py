@@ -18,9 +18,11 @@ from .venvs import python_of
 ROOT = Path(__file__).parents[3]
 
 
-class Contender:
+class Caller:
+    """A process in a system's own virtual environment that enqueues and answers."""
+
     def __init__(self, spec: str, environment: dict[str, str], folder: Path) -> None:
-        self.spec = spec
+        self.spec, self.folder = spec, folder
         self.system, _, self.variant = spec.partition(":")
         self.environment = {
             **os.environ,
@@ -33,7 +35,7 @@ class Contender:
         }
         self.log = folder / f"{self.system}-{self.variant}.log"
         python = python_of(self.system)
-        with self.log.open("w") as log:
+        with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 [python, "-m", "tests.benchmarks.peers.driver", self.system],
                 cwd=ROOT,
@@ -43,14 +45,18 @@ class Contender:
                 stderr=log,
                 text=True,
             )
-        self.ask("prepare")
-        self.info = self.ask("info")
 
     def ask(self, name: str, *args: Any) -> Any:
+        self.send(name, *args)
+        return self.answer()
+
+    def send(self, name: str, *args: Any) -> None:
         assert self.process.stdin
-        assert self.process.stdout
         self.process.stdin.write(json.dumps([name, args]) + "\n")
         self.process.stdin.flush()
+
+    def answer(self) -> Any:
+        assert self.process.stdout
         line = self.process.stdout.readline()
         answer = json.loads(line) if line else {"error": f"its driver died. {self.log.read_text()[-2000:]}"}
         if "error" in answer:
@@ -59,11 +65,50 @@ class Contender:
 
     def close(self) -> None:
         assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait(20)
+
+
+class Contender(Caller):
+    """The one that makes the database, and removes it."""
+
+    def __init__(self, spec: str, environment: dict[str, str], folder: Path) -> None:
+        super().__init__(spec, environment, folder)
+        self.ask("prepare")
+        self.info = self.ask("info")
+
+    def close(self) -> None:
         try:
             self.ask("destroy")
         finally:
-            self.process.stdin.close()
-            self.process.wait(20)
+            super().close()
+
+
+class Callers:
+    """Several more processes that call at a time, as a context."""
+
+    def __init__(self, contender: Contender, processes: int) -> None:
+        self._contender, self._processes = contender, processes
+
+    def __enter__(self) -> Callers:
+        like = self._contender
+        self._callers = [Caller(like.spec, like.environment, like.folder) for _ in range(self._processes)]
+        for caller in self._callers:
+            caller.ask("connect")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for caller in self._callers:
+            caller.close()
+
+    def share(self, method: str, count: int) -> float:
+        """Each calls it for as many and for other numbers; how many a second all have done."""
+        each, begun = count // self._processes, time.monotonic()
+        for n, caller in enumerate(self._callers):
+            caller.send(method, each, n * each)
+        for caller in self._callers:
+            caller.answer()
+        return each * self._processes / (time.monotonic() - begun)
 
 
 @dataclass(frozen=True)

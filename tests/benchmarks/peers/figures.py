@@ -46,9 +46,9 @@ class Figures:
         found = self.all(spec, step, figure)
         return statistics.median(found) if found else None
 
-    def cost(self, spec: str, step: str) -> float:
-        """µs of CPU a job, of all."""
-        return sum(self.of(spec, step, who) or 0.0 for who in ("worker_us", "server_us", "engine_us"))
+    def costs(self, spec: str, step: str) -> list[float]:
+        """µs of CPU a job."""
+        return [self.of(spec, step, who) or 0.0 for who in ("worker_us", "server_us", "engine_us")]
 
 
 def number(value: float | None) -> str:

@@ -48,6 +48,11 @@ def write(results: dict[str, Any], path: Path) -> None:
             ["", "jobs/s in one", "in 1,000", "ratio", "µs of CPU in one", "in 1,000", "ratio"],
             many_queues(figures),
         ),
+        table(
+            "8 producers one by one, while workers drain",
+            ["", "enqueued /s", "µs of CPU a job, workers + database, without the producers"],
+            producers(figures),
+        ),
         table("Versions and configurations (N: processes)", ["", "versions", "configuration"], versions(figures)),
     ]
     path.write_text("\n".join([".. Written by tests.benchmarks.peers.\n", *filter(None, parts)]))
@@ -61,6 +66,10 @@ def title(spec: str) -> str:
     return f"{system}, {NAMES[variant]}"
 
 
+def costs_of(figures: Figures, spec: str, step: str) -> str:
+    return " + ".join(number(cost) for cost in figures.costs(spec, step) if cost)
+
+
 def spread(figures: Figures, spec: str, step: str, figure: str) -> str:
     found = figures.all(spec, step, figure)
     if not found:
@@ -70,12 +79,11 @@ def spread(figures: Figures, spec: str, step: str, figure: str) -> str:
 
 def drains(figures: Figures) -> Iterable[Row]:
     for spec in figures.specs():
-        costs = [figures.of(spec, "drain-p1", cost) for cost in ("worker_us", "server_us", "engine_us")]
         yield [
             title(spec),
             spread(figures, spec, "drain-p1", "settled_rate"),
             spread(figures, spec, "drain-p2", "settled_rate"),
-            " + ".join(number(cost) for cost in costs if cost),
+            costs_of(figures, spec, "drain-p1"),
         ]
 
 
@@ -113,8 +121,14 @@ def long_drains(figures: Figures) -> Iterable[Row]:
 def many_queues(figures: Figures) -> Iterable[Row]:
     for spec in figures.specs():
         keys = ("queues-one", "queues-many")
-        rates, costs = [figures.of(spec, key, SETTLED) for key in keys], [figures.cost(spec, key) for key in keys]
+        rates, costs = [figures.of(spec, key, SETTLED) for key in keys], [sum(figures.costs(spec, key)) for key in keys]
         yield from compared(title(spec), rates, costs)
+
+
+def producers(figures: Figures) -> Iterable[Row]:
+    for spec in figures.specs():
+        if figures.all(spec, "producers", "rate"):
+            yield [title(spec), spread(figures, spec, "producers", "rate"), costs_of(figures, spec, "producers")]
 
 
 def compared(label: str, rates: Sequence[float | None], costs: Sequence[float | None]) -> Iterable[Row]:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from . import machine
-from .contender import Contender, Workers
+from .contender import Callers, Contender, Workers
 from .marks import Marks
 
+PRODUCERS = 8
 SCENE_ROWS = {"history": 1_000_000, "future": 300_000, "paused": 500_000, "snapshot": 0}
 
 
@@ -156,6 +157,21 @@ class Run:
             self._fresh(contender)
             yield f"queues-{key}", self._drain(contender, processes_of(contender), fill)
 
+    def producers(self, contender: Contender) -> Any:
+        """Eight processes that enqueue one by one while others drain."""
+        count = self._scaled(contender.info["jobs"]) // PRODUCERS * PRODUCERS
+        self._fresh(contender)
+        with Callers(contender, PRODUCERS) as callers, Workers(contender, processes_of(contender)) as workers:
+            callers.share("enqueue", PRODUCERS)  # all have begun, and their start does not count
+            workers.wait(lambda: self._marks.all_ended(PRODUCERS), 60)
+            self._marks.clear()
+            machine.wait_until_quiet(self._asked.quiet_wait)
+            begun = workers.read()
+            rate = callers.share("enqueue", count)
+            workers.wait(lambda: self._marks.all_ended(count), 60)
+            contender.ask("settled_at", 20.0)
+            yield "producers", {"rate": rate, **workers.read().costs_since(begun, count)}
+
     # --- parts ---------------------------------------------------------------------------------------------------
 
     def _scaled(self, count: int) -> int:
@@ -196,8 +212,9 @@ STEPS: dict[str, Callable[[Run, Contender], Any]] = {
     "scenes": Run.scenes,
     "long": Run.long,
     "queues": Run.queues,
+    "producers": Run.producers,
 }
-OPTIONAL = {"long", "queues"}  # for those that name them in ``also``
+OPTIONAL = {"long", "queues", "producers"}  # for those that name them in ``also``
 ONCE = {"scenes"}  # it has its rounds inside
 
 

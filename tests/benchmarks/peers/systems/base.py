@@ -25,7 +25,7 @@ class System:
     has_bulk = False
     naps: tuple[str, ...] = ()  # "threads", "coroutines": how it can run 100 sleeping tasks at once
     scenes: tuple[str, ...] = ("snapshot",)  # of "history", "future", "paused", "snapshot"
-    also: tuple[str, ...] = ()  # steps in which not all take part: "long", "queues"
+    also: tuple[str, ...] = ()  # steps in which not all take part: "long", "queues", "producers"
     waiting = 1_000_000  # jobs of a long drain: more than it reaches
 
     # --- to be written -------------------------------------------------------------------------------------------
@@ -75,7 +75,11 @@ class System:
             with self.connection._nodb_cursor() as cursor:
                 cursor.execute(f'DROP DATABASE IF EXISTS "{settings["NAME"]}" WITH (FORCE)')
                 cursor.execute(f'CREATE DATABASE "{settings["NAME"]}"')
+        self.connect()
         self.migrate()
+
+    def connect(self) -> None:
+        """First in each process that enqueues."""
 
     def migrate(self) -> None:
         from django.core.management import call_command
@@ -104,8 +108,8 @@ class System:
         self.execute(f"VACUUM ANALYZE {', '.join(self.tables)}")
         self.execute("CHECKPOINT")
 
-    def enqueue(self, count: int) -> None:
-        for n in range(count):
+    def enqueue(self, count: int, first: int = 0) -> None:
+        for n in range(first, first + count):
             self.enqueue_one(n)
 
     def enqueue_all(self, count: int) -> None:

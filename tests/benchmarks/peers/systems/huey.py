@@ -53,7 +53,7 @@ class InSQLite(Huey, base.System):
     config = "bare ``huey_consumer -k process -w N``, SqliteHuey with WAL, no fsync; results kept until read"
     naps = ("threads",)
     scenes = ()
-    also = ("long",)
+    also = ("long", "producers")
     waiting = 400_000
 
     def migrate(self) -> None: ...

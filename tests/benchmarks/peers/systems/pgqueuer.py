@@ -27,11 +27,13 @@ class System(base.System):
     has_bulk = True
     naps = ("coroutines",)
     scenes = ("history", "future", "snapshot")
-    also = ("long",)
+    also = ("long", "producers")
 
-    def migrate(self) -> None:
+    def connect(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._queries = Queries(AsyncpgDriver(self._run(asyncpg.connect(URL))))
+
+    def migrate(self) -> None:
         self._run(self._queries.install())
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -40,9 +42,9 @@ class System(base.System):
     def enqueue_one(self, n: int) -> None:
         self._run(self._queries.enqueue("noop", b"%d" % n))
 
-    def enqueue(self, count: int) -> None:
+    def enqueue(self, count: int, first: int = 0) -> None:
         async def all_of_them() -> None:
-            for n in range(count):
+            for n in range(first, first + count):
                 await self._queries.enqueue("noop", b"%d" % n)
 
         self._run(all_of_them())

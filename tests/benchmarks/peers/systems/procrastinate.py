@@ -30,10 +30,12 @@ class System(base.System):
     has_bulk = True
     naps = ("coroutines",)
     scenes = ("history", "future", "snapshot")
-    also = ("queues",)
+    also = ("queues", "producers")
+
+    def connect(self) -> None:
+        app.open()
 
     def migrate(self) -> None:
-        app.open()
         app.schema_manager.apply_schema()
 
     def enqueue_one(self, n: int) -> None:

@@ -32,9 +32,9 @@ class System(on_redis.System):
     def enqueue_one(self, n: int) -> None:
         self._loop.run_until_complete(noop.kiq(n))
 
-    def enqueue(self, count: int) -> None:
+    def enqueue(self, count: int, first: int = 0) -> None:
         async def send() -> None:
-            for n in range(count):
+            for n in range(first, first + count):
                 await noop.kiq(n)
 
         self._loop.run_until_complete(send())

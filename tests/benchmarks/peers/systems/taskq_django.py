@@ -39,7 +39,7 @@ class Ours:
 
 
 class InDatabase(Ours, base.System):
-    also = ("long", "queues")
+    also = ("long", "queues", "producers")
     waiting = 600_000 if IS_SQLITE else 1_000_000
     # A rollback journal, SQLite's default, lets nobody write while another reads.
     scenes = ("history", "future", "paused", *(() if VARIANT == "sqlite_stock" else ("snapshot",)))
