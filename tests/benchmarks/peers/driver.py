@@ -11,7 +11,7 @@ import traceback
 from importlib.metadata import version
 from typing import Any
 
-from . import machine, marks
+from . import machine, marks, orm
 
 FACTS = ("config", "jobs", "waiting", "has_bulk", "naps", "scenes", "also", "has_raw_bulk")
 
@@ -41,6 +41,14 @@ class Driver:
             time.sleep(gap)  # low load is what is measured
             marks.enqueued(n)
             self._system.enqueue_one(n)
+
+    def add_users(self) -> None:
+        orm.add_users()
+
+    def read_and_write(self, count: int, first: int) -> None:
+        """Without a queue."""
+        for n in range(first, first + count):
+            orm.read_and_write(n)
 
     def settled_at(self, limit: float) -> float | None:
         """The moment at which no job is left; None when some still are after ``limit`` seconds."""

@@ -53,6 +53,11 @@ def write(results: dict[str, Any], path: Path) -> None:
             ["", "enqueued /s", "µs of CPU a job, workers + database, without the producers"],
             producers(figures),
         ),
+        table(
+            "A task that reads and writes a row by the ORM, 2 processes",
+            ["", "jobs/s", "µs of CPU a job, workers + database"],
+            orm_tasks(figures),
+        ),
         table("Versions and configurations (N: processes)", ["", "versions", "configuration"], versions(figures)),
     ]
     path.write_text("\n".join([".. Written by tests.benchmarks.peers.\n", *filter(None, parts)]))
@@ -129,6 +134,15 @@ def producers(figures: Figures) -> Iterable[Row]:
     for spec in figures.specs():
         if figures.all(spec, "producers", "rate"):
             yield [title(spec), spread(figures, spec, "producers", "rate"), costs_of(figures, spec, "producers")]
+
+
+def orm_tasks(figures: Figures) -> Iterable[Row]:
+    for spec in figures.specs():
+        if figures.all(spec, "orm", SETTLED):
+            yield [title(spec), spread(figures, spec, "orm", SETTLED), costs_of(figures, spec, "orm")]
+        if figures.all(spec, "orm-floor", "rate"):
+            bare = f"a bare loop in each process, {NAMES[spec.partition(':')[2]]}"
+            yield [bare, spread(figures, spec, "orm-floor", "rate"), ""]
 
 
 def compared(label: str, rates: Sequence[float | None], costs: Sequence[float | None]) -> Iterable[Row]:

@@ -172,6 +172,16 @@ class Run:
             contender.ask("settled_at", 20.0)
             yield "producers", {"rate": rate, **workers.read().costs_since(begun, count)}
 
+    def orm(self, contender: Contender) -> Any:
+        """A task that reads and writes a row; and beside us a bare loop of it in as many processes."""
+        contender.ask("add_users")
+        self._fresh(contender)
+        yield "orm", self._drain(contender, 2, "enqueue_orm", "orm")
+        if contender.system == "taskq_django":
+            with Callers(contender, 2) as callers:
+                callers.share("read_and_write", 2)  # they have connected
+                yield "orm-floor", {"rate": callers.share("read_and_write", self._scaled(contender.info["jobs"]))}
+
     # --- parts ---------------------------------------------------------------------------------------------------
 
     def _scaled(self, count: int) -> int:
@@ -181,13 +191,15 @@ class Run:
         contender.ask("clear")
         self._marks.clear()
 
-    def _drain(self, contender: Contender, processes: int, fill: str = "enqueue_all") -> dict[str, float]:
+    def _drain(
+        self, contender: Contender, processes: int, fill: str = "enqueue_all", mode: str = "noop"
+    ) -> dict[str, float]:
         count = self._scaled(contender.info["jobs"])
         engine = contender.ask("engine_cpu")
         self._fill(contender, count, fill)
         sent = contender.ask("engine_cpu") - engine
         machine.wait_until_quiet(self._asked.quiet_wait)
-        with Workers(contender, processes) as workers:
+        with Workers(contender, processes, mode) as workers:
             figures = workers.drain(self._marks, count)
         if engine:
             figures["life_us"] = sent / count * 1e6 + figures["engine_us"]
@@ -213,8 +225,9 @@ STEPS: dict[str, Callable[[Run, Contender], Any]] = {
     "long": Run.long,
     "queues": Run.queues,
     "producers": Run.producers,
+    "orm": Run.orm,
 }
-OPTIONAL = {"long", "queues", "producers"}  # for those that name them in ``also``
+OPTIONAL = {"long", "queues", "producers", "orm"}  # for those that name them in ``also``
 ONCE = {"scenes"}  # it has its rounds inside
 
 

@@ -6,12 +6,17 @@ import os
 
 from taskq_django import task
 
-from . import marks
+from . import marks, orm
 
 
 @task(store_result=os.environ.get("BENCH_VARIANT") != "redis")
 def noop(n: int) -> None:
     marks.noop(n)
+
+
+@task
+def read_and_write(n: int) -> None:
+    orm.read_and_write(n)
 
 
 @task

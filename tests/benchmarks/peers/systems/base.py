@@ -25,7 +25,7 @@ class System:
     has_bulk = False
     naps: tuple[str, ...] = ()  # "threads", "coroutines": how it can run 100 sleeping tasks at once
     scenes: tuple[str, ...] = ("snapshot",)  # of "history", "future", "paused", "snapshot"
-    also: tuple[str, ...] = ()  # steps in which not all take part: "long", "queues", "producers"
+    also: tuple[str, ...] = ()  # steps in which not all take part: "long", "queues", "producers", "orm"
     waiting = 1_000_000  # jobs of a long drain: more than it reaches
 
     # --- to be written -------------------------------------------------------------------------------------------
@@ -43,8 +43,11 @@ class System:
         """Evenly in the queues of ``queues()``, one queue after the other."""
         raise NotImplementedError
 
+    def enqueue_orm(self, count: int) -> None:
+        raise NotImplementedError
+
     def worker(self, processes: int, mode: str) -> list[list[str]]:
-        """Commands to start; mode: "noop", "threads" or "coroutines" (100 at once)."""
+        """Commands to start; mode: "noop", "orm", "threads" or "coroutines" (100 at once)."""
         raise NotImplementedError
 
     def left(self) -> int:

@@ -10,7 +10,7 @@ if not apps.ready:
 
 from django.tasks import task
 
-from .. import marks
+from .. import marks, orm
 from . import base
 from .base import NEW_UUID
 
@@ -27,6 +27,11 @@ def nap(n: int) -> None:
     marks.nap(n)
 
 
+@task
+def read_and_write(n: int) -> None:
+    orm.read_and_write(n)
+
+
 class System(base.System):
     distributions = ("dj-queue", "django", "psycopg")
     config = "``dj_queue`` with N worker processes of 3 threads, LISTEN where there is one; results kept"
@@ -34,7 +39,7 @@ class System(base.System):
     has_bulk = True
     naps = ("threads",)
     scenes = ("history", "snapshot")
-    also = ("queues",)
+    also = ("queues", "orm")
 
     def clear(self) -> None:
         if base.IS_SQLITE:
@@ -55,6 +60,9 @@ class System(base.System):
         for name, numbers in self.queues(count):
             there = noop.using(queue_name=name)
             noop.get_backend().enqueue_all([(there, [n], {}) for n in numbers])
+
+    def enqueue_orm(self, count: int) -> None:
+        noop.get_backend().enqueue_all([(read_and_write, [n], {}) for n in range(count)])
 
     def enqueue_naps(self, count: int, kind: str) -> None:
         nap.get_backend().enqueue_all([(nap, [n], {}) for n in range(count)])

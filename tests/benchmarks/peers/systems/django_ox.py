@@ -12,7 +12,7 @@ if not apps.ready:
 from django.tasks import task
 from django.utils import timezone
 
-from .. import marks
+from .. import marks, orm
 from . import base
 from .base import NEW_UUID
 
@@ -29,12 +29,18 @@ def nap(n: int) -> None:
     marks.nap(n)
 
 
+@task
+def read_and_write(n: int) -> None:
+    orm.read_and_write(n)
+
+
 class System(base.System):
     distributions = ("django-ox", "django", "psycopg")
     config = "``ox_worker --processes N``, one task at a time each, its default interval of 1 s; results kept"
     tables = (TABLE,)
     naps = ("threads",)
     scenes = ("history", "future", "snapshot")
+    also = ("orm",)
 
     def enqueue_one(self, n: int) -> None:
         noop.enqueue(n)
@@ -42,6 +48,10 @@ class System(base.System):
     def enqueue_naps(self, count: int, kind: str) -> None:
         for n in range(count):
             nap.enqueue(n)
+
+    def enqueue_orm(self, count: int) -> None:
+        for n in range(count):
+            read_and_write.enqueue(n)
 
     def worker(self, processes: int, mode: str) -> list[list[str]]:
         flags = ["--concurrency", str(100 // processes)] if mode == "threads" else []

@@ -12,7 +12,7 @@ if not apps.ready:
 from django.tasks import task
 from django.utils import timezone
 
-from .. import marks
+from .. import marks, orm
 from . import base
 from .base import NEW_UUID
 
@@ -24,14 +24,24 @@ def noop(n: int) -> None:
     marks.noop(n)
 
 
+@task
+def read_and_write(n: int) -> None:
+    orm.read_and_write(n)
+
+
 class System(base.System):
     distributions = ("django-tasks-db", "django", "psycopg")
     config = "N × ``db_worker``, one task at a time each, its default interval of 1 s; results kept"
     tables = (TABLE,)
     scenes = ("history", "future", "snapshot")
+    also = ("orm",)
 
     def enqueue_one(self, n: int) -> None:
         noop.enqueue(n)
+
+    def enqueue_orm(self, count: int) -> None:
+        for n in range(count):
+            read_and_write.enqueue(n)
 
     def worker(self, processes: int, mode: str) -> list[list[str]]:
         return [[sys.executable, "-m", "django", "db_worker", "-v", "0", "--no-startup-delay"]] * processes

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import huey as library
 
-from .. import marks
+from .. import marks, orm
 from . import base, on_redis
 from .base import VARIANT
+
+if os.environ.get("BENCH_MODE") == "orm":  # in a consumer; it has no need of Django otherwise
+    import django
+
+    django.setup()
 
 FILE = Path(os.environ["BENCH_FOLDER"]) / "huey-own.sqlite3"
 if VARIANT == "redis":
@@ -26,6 +31,12 @@ def noop(n: int) -> int:
 @huey.task()
 def nap(n: int) -> int:
     marks.nap(n)
+    return 0
+
+
+@huey.task()
+def read_and_write(n: int) -> int:
+    orm.read_and_write(n)
     return 0
 
 
@@ -53,10 +64,12 @@ class InSQLite(Huey, base.System):
     config = "bare ``huey_consumer -k process -w N``, SqliteHuey with WAL, no fsync; results kept until read"
     naps = ("threads",)
     scenes = ()
-    also = ("long", "producers")
+    also = ("long", "producers", "orm")
     waiting = 400_000
 
-    def migrate(self) -> None: ...
+    def enqueue_orm(self, count: int) -> None:
+        for n in range(count):
+            read_and_write(n)
 
     def clear(self) -> None:
         huey.storage.flush_all()

@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from ..tasks import anap, nap, noop
+from ..tasks import anap, nap, noop, read_and_write
 from . import base, on_redis
 from .base import IS_SQLITE, NEW_UUID, VARIANT
 
@@ -30,6 +30,9 @@ class Ours:
         for name, numbers in self.queues(count):
             noop.using(queue_name=name).enqueue_many([(n,) for n in numbers])
 
+    def enqueue_orm(self, count: int) -> None:
+        read_and_write.enqueue_many([(n,) for n in range(count)])
+
     def enqueue_naps(self, count: int, kind: str) -> None:
         (nap if kind == "threads" else anap).enqueue_many([(n,) for n in range(count)])
 
@@ -39,7 +42,7 @@ class Ours:
 
 
 class InDatabase(Ours, base.System):
-    also = ("long", "queues", "producers")
+    also = ("long", "queues", "producers", "orm") if VARIANT in {"pg", "sqlite"} else ()
     waiting = 600_000 if IS_SQLITE else 1_000_000
     # A rollback journal, SQLite's default, lets nobody write while another reads.
     scenes = ("history", "future", "paused", *(() if VARIANT == "sqlite_stock" else ("snapshot",)))
