@@ -188,9 +188,9 @@ class Workers:
                 raise RuntimeError(f"{self._contender.spec}: not done after {limit:g} s or ended early. {said}")
             time.sleep(0.01)
 
-    def read(self) -> Reading:
+    def read(self, own: bool = False) -> Reading:
         ask = self._contender.ask
-        return Reading(time.monotonic(), self.cpu(), ask("server_cpu"), ask("engine_cpu"))
+        return Reading(time.monotonic(), self.cpu(), ask("server_cpu", own), ask("engine_cpu"))
 
     def drain(self, marks: Marks, count: int, limit: float = 240.0) -> dict[str, float]:
         """Rates and CPU from the first job's start until all ends are stored."""

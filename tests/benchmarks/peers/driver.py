@@ -36,9 +36,10 @@ class Driver:
         used = time.process_time() - used
         return {"rate": count / (time.perf_counter() - begun), "caller_us": used / count * 1e6}
 
-    def enqueue_at_leisure(self, count: int, gap: float) -> None:
+    def enqueue_at_leisure(self, count: int, rate: float) -> None:
+        begun = time.monotonic()
         for n in range(count):
-            time.sleep(gap)  # low load is what is measured
+            time.sleep(max(0.0, begun + (n + 1) / rate - time.monotonic()))  # low load is what is measured
             marks.enqueued(n)
             self._system.enqueue_one(n)
 
@@ -59,8 +60,9 @@ class Driver:
             time.sleep(0.005)
         return time.monotonic()
 
-    def server_cpu(self) -> dict[str, float]:
-        return {str(pid): machine.cpu([pid], reaped=False) for pid in self._system.server_pids()}
+    def server_cpu(self, own: bool = False) -> dict[str, float]:
+        """``own``: with what serves this process's connection of Django, which asks such questions too."""
+        return {str(pid): machine.cpu([pid], reaped=False) for pid in self._system.server_pids(own)}
 
     def engine_cpu(self) -> float:
         return machine.cpu(self._system.engine_pids())

@@ -82,19 +82,21 @@ class Run:
             yield f"drain-p{processes}", self._drain(contender, processes)
 
     def latency(self, contender: Contender) -> Any:
-        """At 30 jobs a second; and before, what two idle worker processes cost."""
-        count = self._scaled(150)
+        """At 40 jobs a second, with what they cost the server; and before, what two idle worker processes cost."""
+        count = self._scaled(300)
         self._fresh(contender)
         with Workers(contender, 2) as workers:
-            contender.ask("enqueue_at_leisure", 1, 0.5)
+            contender.ask("enqueue_at_leisure", 1, 2)
             workers.wait(lambda: self._marks.all_ended(1), 30)
             time.sleep(2)  # until the start is over
             pss, cpu, begun = workers.pss(), workers.cpu(), time.monotonic()
             time.sleep(5)  # the span over which idling is measured
             share = (workers.cpu() - cpu) / (time.monotonic() - begun)
             self._marks.clear()
-            contender.ask("enqueue_at_leisure", count, 0.03)
+            busy = workers.read(own=True)
+            contender.ask("enqueue_at_leisure", count, 40)
             workers.wait(lambda: self._marks.all_ended(count), 60)
+            costs = workers.read(own=True).costs_since(busy, count)
         waits = sorted(wait * 1000 for wait in self._marks.waits(count))
         yield (
             "latency",
@@ -103,6 +105,7 @@ class Run:
                 "p99": waits[int(count * 0.99)],
                 "pss_mib": pss,
                 "idle_cpu": share,
+                "server_ms": costs["server_us"] / 1000,
             },
         )
 

@@ -149,15 +149,13 @@ class System:
                 f"INSERT INTO {table} ({names}) SELECT {chosen} FROM (SELECT * FROM {table} LIMIT 1) AS one, g"
             )
 
-    def server_pids(self) -> list[int]:
-        """PostgreSQL's processes that serve this database, without that of this connection."""
+    def server_pids(self, own: bool) -> list[int]:
+        """PostgreSQL's processes that serve this database, with or without that of this connection."""
         if IS_SQLITE:
             return []
         with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-            return [pid for (pid,) in cursor.fetchall()]
+            cursor.execute("SELECT pid, pg_backend_pid() FROM pg_stat_activity WHERE datname = current_database()")
+            return [pid for pid, mine in cursor.fetchall() if own or pid != mine]
 
     def engine_pids(self) -> list[int]:
         """Of a server beside the database that carries the jobs."""
