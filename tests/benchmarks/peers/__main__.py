@@ -5,9 +5,10 @@ docs/explanation/speed.rst includes. ``--systems taskq_django:pg pgqueuer:pg --s
 of the last run that are not measured again are kept. With another ``--json`` file the tables are written beside it.
 ``--report`` only writes the tables.
 
-The peers are installed from PyPI into $BENCH_VENVS (default: taskq-bench-venvs in the temporary folder). PostgreSQL is
-the one that TASKQ_TEST_POSTGRESQL names, or that answers on the usual local port; it must run on this host, and the
-databases bench_* are made and dropped in it. Redis is a server of its own, without persistence. Needs Linux (/proc).
+The peers are installed from PyPI into $BENCH_VENVS (default: taskq-bench-venvs in the temporary folder). PostgreSQL and
+MariaDB are those that TASKQ_TEST_POSTGRESQL and TASKQ_TEST_MARIADB name, or that answer on the usual local ports; they
+must run on this host, and the databases bench_* are made and dropped in them. Redis is a server of its own, without
+persistence. Needs Linux (/proc).
 Wants a quiet machine; run nothing beside it. A second run at a time is refused.
 """
 
@@ -46,6 +47,7 @@ SYSTEMS = [
     "django_ox:sqlite",
     "dj_queue:sqlite",
     "django_q2:sqlite",
+    "taskq_django:mariadb",
     "taskq_django:redis",
     "django_vtasks:redis",
     "taskiq:redis",
@@ -72,7 +74,7 @@ def main() -> None:
     if not asked.report:
         results["machine"] = machine_facts()
         with the_only_run(), tempfile.TemporaryDirectory(prefix="taskq-bench-") as folder:
-            environment = prepare_environment(Path(folder))
+            environment = prepare_environment(Path(folder), asked.systems)
             if any(":redis" in spec for spec in asked.systems):
                 server = Redis(Path(folder)).start()  # ends with this process
                 environment |= {"BENCH_REDIS": server.url, "BENCH_REDIS_PID": str(server.pid)}
@@ -94,10 +96,14 @@ def the_only_run() -> socket.socket:
     return name
 
 
-def prepare_environment(folder: Path) -> dict[str, str]:
-    postgresql = services.postgresql() or {}
+def prepare_environment(folder: Path, specs: list[str]) -> dict[str, str]:
     os.environ["BENCH_MARKS"] = str(folder / "marks")
-    return {"BENCH_FOLDER": str(folder), "BENCH_POSTGRESQL": json.dumps(postgresql)}
+    mariadb = services.mariadb() if any(spec.endswith(":mariadb") for spec in specs) else None
+    return {
+        "BENCH_FOLDER": str(folder),
+        "BENCH_POSTGRESQL": json.dumps(services.postgresql() or {}),
+        "BENCH_MARIADB": json.dumps(mariadb or {}),
+    }
 
 
 def machine_facts() -> dict[str, Any]:

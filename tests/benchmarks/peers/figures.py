@@ -10,6 +10,7 @@ NAMES = {
     "pg": "PostgreSQL",
     "sqlite": "SQLite",
     "sqlite_stock": "SQLite, stock options",
+    "mariadb": "MariaDB",
     "redis": "Redis",
     "redis_pg": "Redis, results in PostgreSQL",
     "redis_sqlite": "Redis, results in SQLite",

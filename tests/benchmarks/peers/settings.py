@@ -26,6 +26,11 @@ if "sqlite" in VARIANT:
         "NAME": Path(os.environ["BENCH_FOLDER"]) / f"{SYSTEM}-{VARIANT}.sqlite3",
         "OPTIONS": {} if VARIANT == "sqlite_stock" else recommended,
     }
+elif VARIANT == "mariadb":
+    from tests.support.servers import choose_mysql_driver
+
+    choose_mysql_driver()
+    _default = {**json.loads(os.environ["BENCH_MARIADB"]), "NAME": f"bench_{SYSTEM}", "CONN_MAX_AGE": 600}
 else:
     _default = {**json.loads(os.environ["BENCH_POSTGRESQL"]), "NAME": f"bench_{SYSTEM}_{VARIANT}", "CONN_MAX_AGE": 600}
 DATABASES = {"default": _default}

@@ -75,9 +75,9 @@ class System:
             for suffix in ("", "-wal", "-shm", "-journal"):
                 Path(f"{settings['NAME']}{suffix}").unlink(missing_ok=True)
         else:
+            self.drop()
             with self.connection._nodb_cursor() as cursor:
-                cursor.execute(f'DROP DATABASE IF EXISTS "{settings["NAME"]}" WITH (FORCE)')
-                cursor.execute(f'CREATE DATABASE "{settings["NAME"]}"')
+                cursor.execute(f"CREATE DATABASE {settings['NAME']}")
         self.connect()
         self.migrate()
 
@@ -90,11 +90,13 @@ class System:
         call_command("migrate", verbosity=0)
 
     def destroy(self) -> None:
-        settings = self.connection.settings_dict
         self.connection.close()
         if not IS_SQLITE:
-            with self.connection._nodb_cursor() as cursor:
-                cursor.execute(f'DROP DATABASE IF EXISTS "{settings["NAME"]}" WITH (FORCE)')
+            self.drop()
+
+    def drop(self) -> None:
+        with self.connection._nodb_cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {self.connection.settings_dict['NAME']} WITH (FORCE)")
 
     def clear(self) -> None:
         if IS_SQLITE:

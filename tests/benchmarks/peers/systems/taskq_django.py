@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from ..tasks import anap, nap, noop, read_and_write
-from . import base, on_redis
+from . import base, on_mariadb, on_redis
 from .base import IS_SQLITE, NEW_UUID, VARIANT
 
 JOB, RESULT = "taskq_django_queuedjob", "taskq_django_jobresult"
@@ -42,10 +42,9 @@ class Ours:
 
 
 class InDatabase(Ours, base.System):
-    also = ("long", "queues", "producers", "orm") if VARIANT in {"pg", "sqlite"} else ()
+    also: tuple[str, ...] = ("long", "queues", "producers", "orm")
     waiting = 600_000 if IS_SQLITE else 1_000_000
-    # A rollback journal, SQLite's default, lets nobody write while another reads.
-    scenes = ("history", "future", "paused", *(() if VARIANT == "sqlite_stock" else ("snapshot",)))
+    scenes: tuple[str, ...] = ("history", "future", "paused", "snapshot")
 
     def left(self) -> int:
         return self.count(f"{JOB} WHERE status IN ('READY', 'RUNNING') AND queue_name <> 'paused'")
@@ -68,17 +67,32 @@ class InDatabase(Ours, base.System):
         from taskq_django.jobs import new_id
 
         self.connection.ensure_connection()
-        raw = self.connection.connection
+        execute = self.connection.connection.cursor().execute
         mark = "?" if IS_SQLITE else "%s"
         sql = (
             f"INSERT INTO {JOB} (id, task_path, backend, queue_name, status, rank, available_at, enqueued_at, payload, "
             f"headers, tries, attempts, crashes) VALUES ({mark}, 'noop', 'default', 'default', 'READY', 0, {mark}, "
             f"{mark}, '[[1],{{}}]', '', 0, 0, 0)"
         )
-        now: Any = "2026-01-01 00:00:00.000000" + ("" if IS_SQLITE else "+00:00")
+        now: Any = "2026-01-01 00:00:00.000000" + ("+00:00" if VARIANT == "pg" else "")
         for _ in range(count):
             id_ = new_id()
-            raw.execute(sql, (id_.replace("-", "") if IS_SQLITE else id_, now, now))
+            execute(sql, (id_ if VARIANT == "pg" else id_.replace("-", ""), now, now))
+
+
+class InStockSQLite(InDatabase):
+    also = ()
+    scenes = ("history", "future", "paused")  # a rollback journal lets nobody write while another reads
+
+
+class InMariaDB(on_mariadb.System, InDatabase):
+    also = ()
+    scenes = ()
+
+    @property
+    def distributions(self) -> tuple[str, ...]:
+        driver = self.connection.Database.__name__  # another one may stand in for mysqlclient, which is faster
+        return ("django", "mysqlclient" if driver == "MySQLdb" else driver, "orjson")
 
 
 class InRedis(Ours, on_redis.System):
@@ -119,4 +133,7 @@ class InRedis(Ours, on_redis.System):
         return partial(self.engine.execute_command, "EVALSHA", digest, *known), body
 
 
-System = InRedis if VARIANT.startswith("redis") else InDatabase
+if VARIANT.startswith("redis"):
+    System: type[base.System] = InRedis
+else:
+    System = {"sqlite_stock": InStockSQLite, "mariadb": InMariaDB}.get(VARIANT, InDatabase)
