@@ -1,7 +1,7 @@
 """Our system and its peers, in one run on one machine.
 
-``python -m tests.benchmarks.peers`` measures all of them (about an hour) and writes results.json and the tables that
-docs/explanation/speed.rst includes. ``--systems taskq_django:pg pgqueuer:pg --steps drain`` measures less; figures
+``python -m tests.benchmarks.peers`` measures all of them (an hour and a half) and writes results.json and the tables
+that docs/explanation/speed.rst includes. ``--systems taskq_django:pg pgqueuer:pg --steps drain`` measures less; figures
 of the last run that are not measured again are kept. With another ``--json`` file the tables are written beside it.
 ``--report`` only writes the tables.
 
