@@ -295,7 +295,7 @@ def main() -> None:
     if asked.merge:
         write_table(merged(json.loads(path.read_text()) for path in asked.merge), TABLES[asked.broker])
     elif asked.out:
-        asked.out.write_text(json.dumps(soak(asked.db[0], asked.times, asked.only, asked.broker)))
+        soak(asked.db[0], asked.times, asked.only, asked.broker, asked.out)
     else:
         with tempfile.TemporaryDirectory(prefix="taskq-soak-") as folder:
             files = [Path(folder) / f"{database}.json" for database in asked.db]
@@ -306,8 +306,8 @@ def main() -> None:
             write_table([json.loads(file.read_text()) for file in files], TABLES[asked.broker])
 
 
-def soak(database: str, times: int, only: Iterable[str] | None = None, broker: str = "database") -> dict[str, Any]:
-    """``only``: the names of the faults, where not all of them are wanted."""
+def soak(database: str, times: int, only: Iterable[str] | None, broker: str, out: Path) -> None:
+    """``only``: the names of the faults, where not all of them are wanted. The figures are written after each ten."""
     from tests.support import services
 
     server = None if database == "sqlite" else services.start_own(database)
@@ -326,17 +326,24 @@ def soak(database: str, times: int, only: Iterable[str] | None = None, broker: s
             bench = kind(Path(folder), server)
             faults = [fault for fault in all_faults if not only or fault.__name__ in only]
             try:
-                for number in range(times):
+                for number in range(1, times + 1):
                     for fault in faults:
                         figures.setdefault(fault.__name__, Figures()).add(bench.round(fault))
-                    if number % 10 == 9:
-                        print(database, number + 1, {name: vars_of(each) for name, each in figures.items()}, flush=True)
+                    if number % 10 == 0 or number == times:
+                        out.write_text(json.dumps(told(figures, broker)))
+                        print(database, number, {name: vars_of(each) for name, each in figures.items()}, flush=True)
             finally:
                 bench.stop()
-        version = ".".join(map(str, connection.get_database_version()))
-        name = connection.display_name if broker == "database" else f"Redis with {connection.display_name}"
     finally:
         connection.creation.destroy_test_db(str(connection.settings_dict["NAME"]), verbosity=0)
+
+
+def told(figures: dict[str, Figures], broker: str) -> dict[str, Any]:
+    import django
+    from django.db import connection
+
+    version = ".".join(map(str, connection.get_database_version()))
+    name = connection.display_name if broker == "database" else f"Redis with {connection.display_name}"
     return {
         "database": f"{name} {version}",
         "django": django.get_version(),
