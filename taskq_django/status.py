@@ -87,7 +87,7 @@ def read_status(brokers: Iterable[Broker]) -> Status:
         try:
             replace_lost(database)
             paused = _paused(database, aliases)
-            status.workers.extend(_workers(database))
+            status.workers.extend(workers_in(database))
             _add_ended(status, database, aliases)
         except OUTAGE as error:
             status.unanswered |= dict.fromkeys(aliases, why_unanswered(error))
@@ -159,7 +159,8 @@ def _queues(broker: Broker, paused: Collection[str]) -> list[QueueStatus]:
     ]
 
 
-def _workers(database: str) -> list[WorkerStatus]:
+def workers_in(database: str) -> list[WorkerStatus]:
+    """Those that have not ended, or not as they should."""
     lease = taskq_settings().worker.lease
     rows = (
         WorkerProcess.objects.using(database)

@@ -70,7 +70,8 @@ def test_the_guide_to_brokers_works_as_it_is_written(tmp_path: Path, redis_url: 
     site.manage("taskq_worker", "--burst")
     assert ended() == 25
 
-    site.shell(blocks(text, "copy")[0])
+    assert "manage.py taskq_new_store_id" in text
+    assert "redis-cli DEL 'taskq:{shop}:store'" in site.manage("taskq_new_store_id", "--noinput")
     says("redis")
     with pytest.raises(AssertionError, match="belong to another database"):
         site.manage("check", "--database", "default")

@@ -64,7 +64,7 @@ CHECKS = {
     ),
     "E022": (
         "The jobs under this name in the Redis belong to another database. Each project needs a ``name`` of its own "
-        "there. A copy of a database has the identity of its original."
+        "there. A copy of a database has the id of its original, until ``taskq_new_store_id`` gives it another."
     ),
     "W001": (
         "A backend keeps its jobs in a database where the ORM, and so the admin, does not look. The jobs run all "

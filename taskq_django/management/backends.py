@@ -47,6 +47,11 @@ def add_backend(parser: CommandParser) -> None:
     )
 
 
+def add_no_input(parser: CommandParser) -> None:
+    """By both names that it has in Django."""
+    parser.add_argument("--noinput", "--no-input", action="store_false", dest="interactive", help="Do not ask.")
+
+
 def chosen_brokers(aliases: Iterable[str] | None) -> list[Broker]:
     """The brokers of these aliases, or of all of ours. Raises CommandError."""
     try:

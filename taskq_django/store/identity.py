@@ -38,6 +38,13 @@ def store_id(database: str) -> str:
     return _ids.setdefault(database, str(stored))
 
 
+def renew(database: str) -> str:
+    """Give it another id, because a copy of a store is another one. Who has read the old one goes on with it."""
+    StoreIdentity.objects.using(database).update_or_create(id=1, defaults={"uuid": uuid4()})
+    _ids.pop(database, None)
+    return store_id(database)
+
+
 def identify(app_config: AppConfig, using: str, apps: Apps = apps, **kwargs: Any) -> None:
     """After `migrate` and `flush`: give the store an id where it has none. The migration has done so, but for a flush
     and for projects that make their tables without migrations.

@@ -7,10 +7,12 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.db import connection, connections, transaction
+from pytest_django import Settings
 
 from taskq_django.exceptions import BrokerError
-from taskq_django.models import CancelWish, QueuedJob, StoreIdentity
+from taskq_django.models import CancelWish, QueuedJob, StoreIdentity, WorkerProcess
 from taskq_django.models.moments import DatabaseNow
 from taskq_django.store import identity
 from taskq_django.store.identity import store_id
@@ -61,6 +63,98 @@ def test_a_flush_makes_another_store_of_it() -> None:
     before = store_id("other")
     call_command("flush", database="other", verbosity=0, interactive=False)
     assert store_id("other") != before
+
+
+def ids() -> dict[str, str]:
+    """As another process reads them."""
+    identity._ids.clear()
+    return {database: store_id(database) for database in ("default", "other")}
+
+
+def work(seen_at: DatabaseNow) -> None:
+    """Be a worker of the other store whose last sign of life is of that moment."""
+    WorkerProcess.objects.using("other").create(
+        id="host/1", name="host", host="host", pid=1, started_at=seen_at, seen_at=seen_at
+    )
+
+
+def test_a_copy_is_given_an_id_of_its_own_and_the_others_keep_theirs(capsys: pytest.CaptureFixture[str]) -> None:
+    before = ids()
+    call_command("taskq_new_store_id", "--database", "other", "--noinput")
+    assert store_id("other") != before["other"]  # in the process that has done it, too
+    after = ids()
+    assert after["other"] != before["other"]
+    assert after["default"] == before["default"]
+    assert capsys.readouterr().out == f"other: its store has the id {after['other']} now\n"
+
+
+def test_without_a_database_it_is_all_where_our_backends_keep_jobs(settings: Settings) -> None:
+    backend = "taskq_django.TaskqBackend"
+    settings.TASKS = {
+        "default": {"BACKEND": backend},
+        "far": {"BACKEND": backend, "OPTIONS": {"broker": "database://other"}},
+    }
+    before = ids()
+    call_command("taskq_new_store_id", interactive=False)
+    assert not set(ids().values()) & set(before.values())
+
+
+def test_each_backend_on_redis_is_told_what_to_do_with_its_name(
+    capsys: pytest.CaptureFixture[str], settings: Settings
+) -> None:
+    pytest.importorskip("redis")
+    options = {"broker": "redis://127.0.0.1:1/0"}  # which nobody asks
+    settings.TASKS = {
+        "default": {"BACKEND": "taskq_django.TaskqBackend", "OPTIONS": options},
+        "fast": {"BACKEND": "taskq_django.TaskqBackend", "OPTIONS": {**options, "name": "shop"}},
+        "rows": {"BACKEND": "taskq_django.TaskqBackend"},
+    }
+    call_command("taskq_new_store_id", "--no-input")
+    _, *advice = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in advice] == ["default", "fast"]
+    assert "redis-cli DEL 'taskq:{default}:store'" in advice[0]
+    assert "redis-cli DEL 'taskq:{shop}:store'" in advice[1]
+
+
+def test_no_store_changes_beside_a_worker_that_lives_unless_it_is_forced(settings: Settings) -> None:
+    far = {"BACKEND": "taskq_django.TaskqBackend", "OPTIONS": {"broker": "database://other"}}
+    settings.TASKS = {"default": {"BACKEND": "taskq_django.TaskqBackend"}, "far": far}
+    before = ids()
+    work(DatabaseNow())
+    with pytest.raises(CommandError, match=r"^other: the worker host gave a sign of life 0 s ago"):
+        call_command("taskq_new_store_id", "--noinput")
+    assert ids() == before
+    call_command("taskq_new_store_id", "--noinput", "--force")
+    assert ids() != before
+
+
+def test_a_worker_that_has_long_been_silent_stands_in_nobodys_way() -> None:
+    before = ids()
+    work(DatabaseNow(-3600))
+    call_command("taskq_new_store_id", "--database", "other", "--noinput")
+    assert ids() != before
+
+
+@pytest.mark.parametrize("answer", ["yes", "no"])
+def test_it_asks_before_it_changes_anything(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, asked = ids(), []
+    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or answer)
+    if answer == "yes":
+        call_command("taskq_new_store_id", "--database", "other")
+    else:
+        with pytest.raises(CommandError, match=r"Nothing was changed\."):
+            call_command("taskq_new_store_id", "--database", "other")
+    assert "Give other another?" in asked[0]
+    assert (ids() == before) is (answer == "no")
+
+
+def test_without_its_table_it_says_what_to_run() -> None:
+    migrate("0003")
+    try:
+        with pytest.raises(CommandError, match=r"manage\.py migrate"):
+            call_command("taskq_new_store_id", "--database", "other", "--noinput")
+    finally:
+        migrate()
 
 
 def test_the_migration_goes_back_and_forth_and_rows_stay() -> None:

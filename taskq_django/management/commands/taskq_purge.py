@@ -8,7 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from ... import control
 from ...brokers import Broker
-from ..backends import QueueCommand
+from ..backends import QueueCommand, add_no_input
 
 
 class Command(QueueCommand):
@@ -16,7 +16,7 @@ class Command(QueueCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--no-input", action="store_false", dest="interactive", help="Do not ask.")
+        add_no_input(parser)
 
     def act(self, queue: str, broker: Broker, given: dict[str, Any]) -> str:
         if given["interactive"] and (waiting := control.count_waiting(queue, broker)):
