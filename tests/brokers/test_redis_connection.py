@@ -220,6 +220,7 @@ def test_an_outage_is_unavailable_and_tells_whether_something_was_done(error: An
             "Give it these rights",
         ),
         (exceptions.ResponseError("The user executing the script can't run this command"), "Give it these rights"),
+        (exceptions.ResponseError("The user executing the script can't access at least one of the keys"), "Give it"),
         (exceptions.DataError("Invalid input"), "cannot be used: DataError"),
     ],
 )

@@ -22,9 +22,11 @@ from taskq_django.brokers.kombu import advice, lua, lua_questions  # noqa: E402
 from taskq_django.brokers.kombu.connection import RedisConnection  # noqa: E402
 from taskq_django.brokers.kombu.errors import RIGHTS  # noqa: E402
 from taskq_django.brokers.kombu.redis import RedisTransport  # noqa: E402
+from taskq_django.conf import read_options  # noqa: E402
 from taskq_django.store.identity import store_id  # noqa: E402
 from tests.support.carrying import carry_a_job  # noqa: E402
 from tests.support.redis_servers import Redis, running  # noqa: E402
+from tests.support.sending import job  # noqa: E402
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 
@@ -142,6 +144,51 @@ def test_a_missing_right_is_named_and_those_that_are_needed_are_enough(
     assert check == "E021"
     assert "hunter2" not in text
     connection.close()
+
+
+@pytest.mark.parametrize("keyprefix", ["", "shop-"])
+def test_beside_celery_the_rights_on_its_keys_are_asked_for_and_those_that_are_named_are_enough(
+    server: Redis, project: redis.Redis, settings: Settings, keyprefix: str
+) -> None:
+    url, reset = f"redis://queue:hunter2@127.0.0.1:{server.port}/0", ("reset", "resetchannels", "on", ">hunter2")
+    options = {"celery_compatible": True, "transport_options": {"global_keyprefix": keyprefix}}
+    settings.TASKS = backends(url, **options)
+    settings.TASKS["fast"]["QUEUES"] = ["mail", "bills"]
+
+    project.execute_command("ACL", "SETUSER", "queue", *reset, *RIGHTS.split(), f"~{keyprefix}mail*")
+    [(check, text)] = said()
+    assert check == "E021"
+    lacking = [f"{command} {keyprefix}bills" for command in ("LRANGE", "LTRIM")]
+    lacking += [f"LTRIM {keyprefix}_kombu.{key}.{queue}" for queue in ("bills", "mail") for key in BINDINGS]
+    assert f"does not let its user call {', '.join(lacking)}, MULTI, EXEC, which is needed." in text
+
+    named = text.partition("Give it these rights: ")[2].rstrip(".").split()
+    project.execute_command("ACL", "SETUSER", "queue", *reset, *named)
+    assert said() == []
+    assert project.keys() == []
+    transport = RedisTransport.opened("fast", read_options("fast", {"broker": url, **options}), lambda: "a store")
+    sent = job(queue_name="bills", priority=-100)
+    transport.join("me")
+    transport.publish([sent], 3)
+    [claim] = transport.claim("bills", 5, "me")
+    assert transport.release([claim]) == {sent.id}
+    assert [each.job.id for each in transport.claim("bills", 5, "me")] == [sent.id]
+    transport.close()
+
+
+BINDINGS = ("binding", "binding_permanent")
+
+
+def test_what_is_asked_changes_nothing_of_what_waits_for_celery(project: redis.Redis, settings: Settings) -> None:
+    settings.TASKS = backends(settings.TASKS["fast"]["OPTIONS"]["broker"], celery_compatible=True)
+    project.rpush("celery", "one", "two")
+    project.sadd("_kombu.binding.celery", "a")
+
+    assert said() == []
+
+    assert project.lrange("celery", 0, -1) == [b"one", b"two"]
+    assert project.smembers("_kombu.binding.celery") == {b"a"}
+    assert set(project.keys()) == {b"celery", b"_kombu.binding.celery"}
 
 
 def test_the_rights_that_are_needed_are_in_the_docs() -> None:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 import redis
 from django.conf import settings
 from django.db import DatabaseError
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from ...conf import BackendOptions
 from ...conf.declaration import Problem
 from ...exceptions import BrokerError, BrokerUnavailable
 from ...store.identity import store_id
 from .caches import cache_pool
+from .celery_redis import queues_of
 from .connection import RedisConnection
 from .errors import LACKS_A_RIGHT, RIGHTS
 
 OLDEST = (6, 2)
 
-# Every command of our scripts, with arguments that change nothing for good. The first one is the end of a key's name.
+# Every command of our scripts, with arguments that change nothing for good. The first is the end of a key's name.
 COMMANDS = (
     "SET s 1 PX 1", "GET s", "EXISTS s", "EXPIRE s 1", "DEL s", "HSET h m 1", "HGET h m", "HMGET h m",
     "HGETALL h", "HVALS h", "HSTRLEN h m", "HEXISTS h m", "HDEL h m", "LPUSH l m", "RPUSH l m", "LLEN l", "LINDEX l 0",
@@ -32,28 +34,23 @@ COMMANDS = (
 )  # fmt: skip
 
 _MAY = """
-local lacks = {}
-for line in string.gmatch(ARGV[1], '[^;]+') do
-  local words, name = {}, nil
-  for word in string.gmatch(line, '%S+') do
-    if not name then name = word
-    elseif #words == 0 then words[1] = KEYS[1] .. word
-    else words[#words + 1] = word end
-  end
-  local answer = redis.pcall(name, unpack(words))
-  if type(answer) == 'table' and answer.err then lacks[#lacks + 1] = name .. ' ' .. answer.err end
+local refused = {}
+for n, words in ipairs(cjson.decode(ARGV[1])) do
+  local answer = redis.pcall(unpack(words))
+  if type(answer) == 'table' and answer.err then refused[#refused + 1] = {n, answer.err} end
 end
-return lacks
+return refused
 """
 
 
-def problems(connection: RedisConnection, name: str, store: str) -> list[Problem]:
+def problems(connection: RedisConnection, name: str, store: str, beside_celery: Collection[str] = ()) -> list[Problem]:
     """What is wrong with the server of a broker whose keys begin with ``name``, and is for this store ("": for none).
 
-    One W014 stands for a server that cannot be reached: whoever needs it asks again.
+    ``beside_celery``: the queues that it shares with a Celery app. One W014 stands for a server that cannot be reached:
+    whoever needs it asks again.
     """
     try:
-        return list(_problems(connection, connection.client(), name, store))
+        return list(_problems(connection, connection.client(), name, store, beside_celery))
     except (BrokerError, RedisError, OSError) as error:
         ours = connection.explain(error)
     message = str(ours).removeprefix(f"{connection.described} ")
@@ -77,13 +74,16 @@ def backend_problems(alias: str, options: BackendOptions, database: str) -> list
         store = ""
     connection = RedisConnection(options.broker, options.transport_options)
     try:
-        found = problems(connection, options.name or alias, store)
+        shared = sorted(queues_of(alias)) if options.celery_compatible else ()
+        found = problems(connection, options.name or alias, store, shared)
     finally:
         connection.close()
     return [replace(problem, where=f'TASKS["{alias}"]: {problem.where}') for problem in found]
 
 
-def _problems(connection: RedisConnection, client: redis.Redis, name: str, store: str) -> Iterator[Problem]:
+def _problems(
+    connection: RedisConnection, client: redis.Redis, name: str, store: str, beside_celery: Collection[str]
+) -> Iterator[Problem]:
     where, info = connection.described, client.info()
     found = str(info.get("valkey_version") or info.get("redis_version", "0"))
     product = "Valkey" if "valkey_version" in info else "Redis"
@@ -98,9 +98,14 @@ def _problems(connection: RedisConnection, client: redis.Redis, name: str, store
         hint = "Set maxmemory-policy to noeviction, or keep jobs in a server of their own."
         yield Problem(where, message, hint, "E020")
     yield from _shared(connection)
-    if lacks := _lacking(client, name):
+    lacks, rights = _lacking(client, name), RIGHTS
+    if beside_celery:
+        lacks += _lacking_beside_celery(connection, name, beside_celery)
+        rights += " +multi +exec"
+        rights += "".join(f" ~{connection.channel().global_keyprefix}{key}*" for key in ("_kombu.", *beside_celery))
+    if lacks:
         message = f"does not let its user call {', '.join(lacks)}, which is needed."
-        yield Problem(where, message, f"Give it these rights: {RIGHTS}.", "E021")
+        yield Problem(where, message, f"Give it these rights: {rights}.", "E021")
         return
     owner = client.get(f"taskq:{{{name}}}:store")
     if store and owner is not None and owner.decode("utf-8", "replace") != store:
@@ -111,14 +116,47 @@ def _problems(connection: RedisConnection, client: redis.Redis, name: str, store
 
 def _lacking(client: redis.Redis, name: str) -> list[str]:
     """The commands that this user may not call. Found out now, and not in the middle of a job."""
-    prefix = f"taskq:{{{name}}}:question:"
-    said = [each.decode("utf-8", "replace") for each in client.eval(_MAY, 1, prefix, ";".join(COMMANDS))]
-    lacking = [each.partition(" ")[0] for each in said if LACKS_A_RIGHT.search(each)]
+    prefix = _prefix(name)
+    commands = [
+        (command, *(f"{prefix}{key}" for key in rest[:1]), *rest[1:]) for command, *rest in map(str.split, COMMANDS)
+    ]
+    lacking = [command for command, *_ in _refused(client, prefix, commands)]
     try:
         client.execute_command("BLPOP", f"{prefix}l", 0.01)  # no script may call it
     except NoPermissionError:
         lacking.append("BLPOP")
     return lacking
+
+
+def _lacking_beside_celery(connection: RedisConnection, name: str, queues: Collection[str]) -> list[str]:
+    """The same for what Celery's lists are read and written by, with the keys, and for how kombu declares a queue."""
+    channel, client, prefix = connection.channel(), connection.client(), _prefix(name)
+    own = channel.global_keyprefix
+    lists = [own + channel._q_for_pri(queue, step) for queue in queues for step in channel.priority_steps]
+    bindings = [
+        own + key % (queue,)
+        for queue in queues
+        for key in (channel.keyprefix_queue, channel.keyprefix_binding_permanent)
+    ]
+    commands = [("LRANGE", key, "1", "0") for key in lists] + [("LTRIM", key, "0", "-1") for key in lists + bindings]
+    refused = _refused(client, prefix, commands)
+    lacking = list(dict.fromkeys(f"{command} {key.partition(channel.sep)[0]}" for command, key, *_ in refused))
+    try:
+        client.transaction(lambda pipeline: pipeline.exists(f"{prefix}s"))
+    except ResponseError:
+        lacking += ["MULTI", "EXEC"]
+    return lacking
+
+
+def _refused(client: redis.Redis, prefix: str, commands: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """Those of them that this user may not call from a script."""
+    said = client.eval(_MAY, 1, prefix, json.dumps(commands))
+    return [commands[n - 1] for n, error in said if LACKS_A_RIGHT.search(error.decode("utf-8", "replace"))]
+
+
+def _prefix(name: str) -> str:
+    """Of keys that are there for these questions only."""
+    return f"taskq:{{{name}}}:question:"
 
 
 def _shared(connection: RedisConnection) -> Iterator[Problem]:

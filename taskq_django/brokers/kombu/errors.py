@@ -20,7 +20,7 @@ from redis.exceptions import (
 from ...exceptions import BrokerError, BrokerUnavailable, one_line
 
 # What the server's user needs, for `ACL SETUSER`. Commands inside of scripts are checked as all others. Beside Celery
-# it needs its keys too: ~*.
+# there are more, which the checks name.
 RIGHTS = (
     "~taskq:* &taskq:* +@hash +@list +@set +@sortedset +@scripting +get +set +exists +expire +del +unlink "
     "+publish +subscribe +ping +info +time +select +hello +client"
@@ -40,7 +40,9 @@ _PASSING = {
 }
 # A script that meets one of them has it in the middle of its text with servers before 7.
 _CODE = re.compile(rf"(?:^|-)({'|'.join(_PASSING)}|NOPERM)\b")
-LACKS_A_RIGHT = re.compile(r"no permissions|NOPERM|can't run this command|ACL failure")
+LACKS_A_RIGHT = re.compile(
+    r"no permissions|NOPERM|can't (?:run this command|access at least one of the keys)|ACL failure"
+)
 
 
 def was_sent(error: BaseException) -> bool:
@@ -54,7 +56,10 @@ def explained(error: Exception, where: str, secrets: Collection[str], sent: bool
     if isinstance(error, (AuthenticationError, AuthenticationWrongNumberOfArgsError)) or "NOAUTH" in said:
         return BrokerError(f'{where} refuses the user or the password: {said}. Correct them in OPTIONS["broker"].')
     if isinstance(error, NoPermissionError) or LACKS_A_RIGHT.search(said):
-        return BrokerError(f"{where} does not let its user do what is needed: {said}. Give it these rights: {RIGHTS}.")
+        return BrokerError(
+            f"{where} does not let its user do what is needed: {said}. Give it these rights: {RIGHTS}; "
+            "with celery_compatible those too that `manage.py check --database default` names."
+        )
     if code := _code(error):
         return BrokerUnavailable(f"{where} {_PASSING[code]}: {said}.", known=True, answers=True)
     if isinstance(error, InvalidResponse):
