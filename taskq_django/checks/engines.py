@@ -7,18 +7,19 @@ from typing import Any
 
 from django.core.checks import Tags
 
-from ..conf import option_advice
+from ..conf import BackendOptions, option_advice
 from ..conf.broker_url import parse_broker
-from ..conf.declaration import Problem
+from ..conf.declaration import Problem, unknown_key
 from .databases import databases_of_backends
 from .messages import reports
 
 
 @reports()
 def check_options(**kwargs: Any) -> Iterator[Problem]:
-    """What is idle or a risk in options that are right. Does not connect."""
+    """What is idle or a risk in options that are right, and what kombu does not know. Does not connect."""
     for alias, _, backend in _backends():
         yield from option_advice(alias, backend.options)
+        yield from _unknown_to_kombu(alias, backend.taskq_options)
 
 
 @reports(Tags.database)
@@ -29,6 +30,17 @@ def check_engines(databases: Sequence[str] | None = None, **kwargs: Any) -> Iter
             from ..brokers.kombu.advice import backend_problems
 
             yield from backend_problems(alias, backend.taskq_options, database)
+
+
+def _unknown_to_kombu(alias: str, options: BackendOptions) -> Iterator[Problem]:
+    """kombu passes over what it does not know."""
+    if options.transport_options and (options.bell or parse_broker(options.broker).transport):
+        from ..brokers.kombu.channels import known_options
+
+        where, known = f'TASKS["{alias}"]["OPTIONS"]["transport_options"]', known_options()
+        for name in options.transport_options:
+            if name not in known:
+                yield unknown_key(where, name, known, str.lower)
 
 
 def _backends() -> Iterator[tuple[str, str, Any]]:

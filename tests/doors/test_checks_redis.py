@@ -22,7 +22,9 @@ from taskq_django.brokers.kombu import advice, lua, lua_questions  # noqa: E402
 from taskq_django.brokers.kombu.connection import RedisConnection  # noqa: E402
 from taskq_django.brokers.kombu.errors import RIGHTS  # noqa: E402
 from taskq_django.brokers.kombu.redis import RedisTransport  # noqa: E402
+from taskq_django.checks.engines import check_options  # noqa: E402
 from taskq_django.conf import read_options  # noqa: E402
+from taskq_django.conf.transport_options import KEPT_BACK  # noqa: E402
 from taskq_django.store.identity import store_id  # noqa: E402
 from tests.support.carrying import carry_a_job  # noqa: E402
 from tests.support.redis_servers import Redis, running  # noqa: E402
@@ -66,6 +68,12 @@ def said(*databases: str) -> list[tuple[str, str]]:
         ((each.id or "").removeprefix("taskq_django."), f"{each.msg} {each.hint or ''}")
         for each in messages
         if (each.id or "").startswith("taskq_django.")
+    ]
+
+
+def said_without_asking() -> list[tuple[str, str]]:
+    return [
+        ((each.id or "").removeprefix("taskq_django."), f"{each.msg} {each.hint or ''}") for each in check_options()
     ]
 
 
@@ -290,6 +298,32 @@ def test_an_idle_option_and_a_certificate_that_is_not_checked_are_warnings(setti
 
     settings.TASKS = backends("rediss://127.0.0.1:1?ssl_cert_reqs=none")
     assert sorted(check for check, _ in said()) == ["W012", "W014"]
+
+
+@pytest.mark.parametrize("where", ["broker", "bell"])
+def test_what_kombu_does_not_know_is_an_error_with_the_nearest_name(settings: Settings, where: str) -> None:
+    options = {where: "redis://127.0.0.1:1/0", "transport_options": {"global_keyprefx": "shop-", "client_name": "shop"}}
+    settings.TASKS = {"default": {"BACKEND": OURS, "OPTIONS": options}}
+
+    [(check, text)] = said_without_asking()
+
+    assert check == "E002"
+    assert '["transport_options"] has no key "global_keyprefx". Did you mean "global_keyprefix"? Its keys are "' in text
+    assert '"retry_on_timeout"' not in text  # which is refused
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "sentinel://127.0.0.1:1"])
+def test_what_the_docs_of_kombu_name_is_known(settings: Settings, url: str) -> None:
+    from kombu.transport import redis as of_kombu
+
+    documented = re.findall(r"^\* ``(\w+)``", of_kombu.__doc__.partition("Transport Options\n")[2], re.MULTILINE)
+    names = {*documented, *of_kombu.SentinelChannel.from_transport_options} - KEPT_BACK.keys()
+    assert {"sep", "visibility_timeout", "priority_steps", "global_keyprefix", "min_other_sentinels"} < names
+    valid: dict[str, Any] = {**dict.fromkeys(names), "master_name": "mymaster", "sentinel_kwargs": {}, "max_retries": 3}
+
+    settings.TASKS = backends(url, transport_options=valid)
+
+    assert [text for check, text in said_without_asking() if check == "E002"] == []
 
 
 def test_a_warning_is_logged_by_a_worker_that_starts(
