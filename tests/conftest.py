@@ -40,6 +40,16 @@ def pytest_configure(config: pytest.Config) -> None:
     assert settings.DATABASES  # read early: a service is started once, before any test
 
 
+@pytest.fixture(autouse=True)
+def _known_here_only() -> Iterator[None]:
+    """What a test declares ends with it, because another one counts on it that nobody has such a task."""
+    from taskq_django.registry import registry
+
+    known, duplicates = dict(registry._tasks), list(registry.duplicates)
+    yield
+    registry._tasks, registry.duplicates = known, duplicates
+
+
 @pytest.fixture(scope="session")
 def private_redis() -> Iterator[Redis]:
     """A server that nobody else uses. Without the extra, or a server, the test is skipped."""

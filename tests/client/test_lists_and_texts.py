@@ -10,17 +10,10 @@ from taskq_django import Backoff, cron, every, task
 from taskq_django.compat import InvalidTask, task_backends
 from taskq_django.exceptions import ArgumentError, SpecError
 from taskq_django.models import QueuedJob
-from taskq_django.registry import registry
 from taskq_django.testing import run_all
 from tests.app import tasks
 
 PATH = f"{__name__}.charge"
-
-
-@pytest.fixture(autouse=True)
-def _known_here_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test declares is known while it runs, and no schedule of it is left."""
-    monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
 
 
 def charge(user: str, pin: str, *, amount: int = 0) -> None: ...

@@ -371,18 +371,20 @@ def test_two_tasks_of_one_path_are_noted() -> None:
     other = compile("\n\n\ndef add(x): ...", "elsewhere.py", "exec")
     names: dict[str, Any] = {"__name__": "tests.app.tasks"}
     exec(other, names)
-    known = registry.get("tests.app.tasks.add")
-    try:
-        task(names["add"])
-        (path, first, second) = registry.duplicates[-1]
-        assert path == "tests.app.tasks.add"
-        assert "tasks.py" in first
-        assert second == "elsewhere.py:4"
-    finally:
-        registry.duplicates.clear()
-        assert known is not None
-        registry.add(known)
-        registry.duplicates.clear()
+    task(names["add"])
+    ((path, first, second),) = registry.duplicates
+    assert path == "tests.app.tasks.add"
+    assert "tasks.py" in first
+    assert second == "elsewhere.py:4"
+
+
+@pytest.mark.parametrize("time", ["once", "and once more"])
+def test_what_a_test_declares_no_other_knows(time: str) -> None:
+    def brief() -> None: ...
+
+    brief.__qualname__ = "brief"
+    assert registry.get(f"{__name__}.brief") is None
+    assert registry.get(task(brief).module_path)
 
 
 def test_a_task_is_found_under_an_alias() -> None:

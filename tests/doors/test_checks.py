@@ -42,11 +42,6 @@ def tasks(**params: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def no_duplicates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "duplicates", [])
-
-
-@pytest.fixture(autouse=True)
 def right_settings(settings: Settings) -> None:
     settings.TASKQ = {}
     settings.TASKS = tasks()
