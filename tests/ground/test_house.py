@@ -58,3 +58,17 @@ def test_the_contracts_of_brokers_ask_no_table() -> None:
         froms = [each for each in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(each, ast.ImportFrom)]
         parts = {part for each in froms for part in [*(each.module or "").split("."), *(n.name for n in each.names)]}
         assert not parts & {"db", "models", "store", "dialects", "connection", "transaction"}, path.name
+
+
+NOT_OURS = {"Traceback", "Exception in thread", "default/reports"}  # Python says it, or the test's own queue
+
+
+def test_what_no_log_may_say_somebody_would_say() -> None:
+    """Else a test that looks for it could not fail."""
+    nodes = [node for _, tree in sources() for node in ast.walk(tree)]
+    docs = {n.value for n in nodes if isinstance(n, ast.Expr) or (isinstance(n, ast.keyword) and n.arg == "doc")}
+    texts = (node for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    ours = [node.value for node in texts if node not in docs]
+    for path in (Path(__file__).parents[1] / "system").glob("test_*.py"):
+        denied = set(re.findall(r'assert "([^"]+)" not in [^#\n]*(?:output|logs)', path.read_text("utf-8")))
+        assert [text for text in denied - NOT_OURS if not any(text in each for each in ours)] == [], path.name
