@@ -32,7 +32,7 @@ from .seats import Interrupted, Reason, Seat
 logger = logging.getLogger(__name__)
 
 
-WHY_UNRUN = {State.EXPIRED: "it had not started in time", State.CANCELLED: "cancelled before it was run again"}
+WHY_UNRUN = {State.EXPIRED: "it had not started in time", State.CANCELLED: "cancelled before it was run"}
 
 
 class Unrun(Exception):
