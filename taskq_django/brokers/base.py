@@ -21,6 +21,10 @@ class Found(NamedTuple):
     worker_id: str = ""  # of the process that holds it
 
 
+# What dead processes held: by the id of each the claims, and the seconds since each was made.
+Orphans = dict[str, list[tuple[Claim, float]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Depth:
     """How many jobs a queue has. ``oldest``: seconds that the oldest ready one has been ready; None: there is none."""
@@ -151,11 +155,12 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    def orphans(self, heir: str, dead: str | None = None) -> dict[str, list[tuple[Claim, float]]]:
+    def orphans(self, heir: str, dead: str | None = None, in_store: bool = False) -> Orphans:
         """What a process that has died holds, or (None) every process that is not registered; by the process's id.
 
-        ``heir``: the id of the process that asks, and that will settle them; it is registered. Jobs that have one
-        holder at a time are its own from now on, also those of a process whose jobs it was given before.
+        ``in_store``: only what is there, and nothing else is asked. ``heir``: the id of the process that asks, and that
+        will settle them; it is registered. Jobs that have one holder at a time are its own from now on, also those of
+        a process whose jobs it was given before.
 
         Of each job the claim, in which arguments may be left out, and the seconds since it was made. Some of the jobs,
         where there are many: whoever asks settles them, and asks again. The receipt guards what is settled, so a claim

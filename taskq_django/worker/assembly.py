@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -29,11 +30,14 @@ logger = logging.getLogger("taskq_django.worker")
 OF_A_LEASE = 6  # for an answer of an engine a service waits this part of it: some follow each other before a renewal
 
 
-def limit_waits(brokers: Collection[Broker], lease: float) -> None:
-    """Have the calling thread, a service's, wait for no answer so long that its lease is lost."""
+def limit_waits(brokers: Collection[Broker], lease: float, of_engines: float = math.inf) -> None:
+    """Have the calling thread, a service's, wait for no answer so long that its lease is lost.
+
+    ``of_engines``: nor longer than so many seconds for an engine's.
+    """
     limit_own_sessions(databases_of(brokers), lease)
     for broker in brokers:
-        broker.wait_at_most(lease / OF_A_LEASE)
+        broker.wait_at_most(min(lease / OF_A_LEASE, of_engines))
 
 
 def new_board(options: WorkerOptions, context: Any = multiprocessing) -> Blackboard:

@@ -41,13 +41,13 @@ class Death:
     overdue: Collection[str] = ()  # ids of those that were running beyond their time limit
 
 
-def rescue(broker: Broker, worker_id: str, death: Death, heir: str) -> int:
+def rescue(broker: Broker, worker_id: str, death: Death, heir: str, in_store: bool = False) -> int:
     """Settle everything that a dead process holds; returns how many jobs that were. Raises BrokerUnavailable.
 
-    ``heir``: the id of the process that does it.
+    ``heir``: the id of the process that does it. ``in_store``: only what is there, for which no engine is asked.
     """
     count = 0
-    while held := broker.orphans(heir, worker_id).get(worker_id):
+    while held := broker.orphans(heir, worker_id, in_store).get(worker_id):
         settled = settle_dead(broker, worker_id, held, death)
         count += settled
         if settled == 0:

@@ -37,6 +37,7 @@ logger = logging.getLogger("taskq_django.worker")
 
 LOOK = 1.0  # seconds between two looks at the children when nothing happens
 SOON = 0.1  # and while something is about to
+ENGINE_WAIT = 1.0  # seconds at most for an answer of an engine: meanwhile nobody looks after the children
 # Seconds before a process is started again that died before its loop ran, the second time twice as much, and so on.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 WAIT_AFTER_SERVICE = 2.0  # at most, before one that has served, ended no job and died at once is started again
@@ -68,7 +69,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Until every process has ended; the exit code is the worst of theirs."""
-        limit_waits(self._brokers, self._options.lease)
+        limit_waits(self._brokers, self._options.lease, ENGINE_WAIT)
         self._leases.register()
         self._last_resort = LastResort(GRACE_EXPIRED, self._kill_all)
         listen(dict.fromkeys(HEARD, disregard))  # they are read below
@@ -182,6 +183,7 @@ class Supervisor:
                 self._codes.append(child.exit_code)
             death = child.death()
             self._deaths += [(broker, child.worker_id, death) for broker in self._brokers]
+            self._rescue_at = 0.0  # the jobs of this one do not wait for what could not be settled of another
 
     def _wait_after(self, child: Child) -> float:
         """Seconds before the next one is started. One that served dies by its jobs: these have three lives each."""
@@ -200,25 +202,28 @@ class Supervisor:
         if not self._can_rescue:
             return
         away: set[str] = set()  # databases: those of an engine need nobody but it
-        left = []
-        for broker, worker_id, death in self._deaths:
-            if broker.database in away or not self._leases.holds(broker.database):
-                left.append((broker, worker_id, death))
-                continue
-            try:
-                if count := rescue(broker, worker_id, death, self._leases.worker_id):
-                    logger.warning("%d jobs of process %s were rescued", count, worker_id)
-            except BrokerError as error:
-                logger.warning("%s; the jobs of %s wait to be rescued", error, worker_id)
-                if not isinstance(error, EngineUnavailable):
-                    away.add(broker.database)
-                self._rescue_at = monotonic() + LOOK
-                left.append((broker, worker_id, death))
+        for in_store in (True, False):  # all rows first, because an engine that is mute takes its time to say nothing
+            left = [each for each in self._deaths if not self._rescue_one(*each, away, in_store)]
         for database in databases_of(self._brokers):
             dead, waiting = _dead_in(database, self._deaths), _dead_in(database, left)
             if dead - waiting:
                 self._leases.forget(database, dead - waiting)
         self._deaths = left
+
+    def _rescue_one(self, broker: Broker, worker_id: str, death: Death, away: set[str], in_store: bool) -> bool:
+        """Returns whether it is done. Adds the broker's database to those that are away, if it is."""
+        if broker.database in away or not self._leases.holds(broker.database):
+            return False
+        try:
+            if count := rescue(broker, worker_id, death, self._leases.worker_id, in_store):
+                logger.warning("%d jobs of process %s were rescued", count, worker_id)
+        except BrokerError as error:
+            logger.warning("%s; the jobs of %s wait to be rescued", error, worker_id)
+            if not isinstance(error, EngineUnavailable):
+                away.add(broker.database)
+            self._rescue_at = monotonic() + LOOK
+            return False
+        return True
 
 
 def _dead_in(database: str, deaths: Iterable[tuple[Broker, str, Death]]) -> set[str]:

@@ -264,6 +264,21 @@ def test_what_an_heir_held_that_has_died_goes_to_the_next_heir(
     assert [(claim.job.id, claim.receipt) for claim, _ in held] == [(each.id, f"@{HEIR}")]
 
 
+def test_rows_of_a_dead_process_are_rescued_before_the_engine_is_asked(
+    engine: FaultyTransport, mine: MessageBroker
+) -> None:
+    (message,) = sent(mine)
+    mine.send([job()], in_store=True)
+    begun = [claim.job.id for claim in mine.claim("default", 2, ME)]
+    engine.faults["inherit"] = "before"
+
+    assert rescue(mine, ME, Death(cause="signal SIGKILL", begun=begun), HEIR, in_store=True) == 1
+
+    assert "inherit" in engine.faults
+    assert QueuedJob.objects.get(status=State.READY).crashes == 1
+    assert engine.where() == {message.id: ME}
+
+
 def test_messages_of_a_dead_process_are_rescued_though_the_store_refuses_its_rows(
     engine: FaultyTransport, mine: MessageBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,8 +76,8 @@ def test_a_command_is_answered_in_bytes(connection: RedisConnection) -> None:
     assert client.set("a", "1")
     assert client.get("a") == b"1"
     assert connection.client() is client
-    assert connection.client(2.0) is not client
-    assert connection.client(2.0).get("a") == b"1"
+    assert connection.client(3.0) is not client
+    assert connection.client(3.0).get("a") == b"1"
 
 
 def test_where_nobody_listens_nothing_was_done_and_it_says_so_at_once() -> None:
@@ -470,7 +470,7 @@ def test_close_leaves_nothing_open_and_the_next_call_opens_it_anew(server: Redis
     with server.client() as other:
         before = len(other.client_list())
         connection.client(1.0).ping()
-        connection.client(2.0).ping()
+        connection.client(3.0).ping()
         raw = connection.dedicated()
         assert len(other.client_list()) == before + 4  # dedicated() has looked for the server first
 

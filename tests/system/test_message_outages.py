@@ -13,7 +13,7 @@ import pytest
 from django.db import connection
 
 from taskq_django.exceptions import BrokerUnavailable
-from taskq_django.models import JobResult, QueuedJob
+from taskq_django.models import JobResult, QueuedJob, WorkerProcess
 from taskq_django.states import State
 from tests.app import tasks
 from tests.support.ledger import Ledger
@@ -148,17 +148,24 @@ def test_while_redis_is_away_the_dead_are_rescued_on_other_backends(
     ledger: Ledger,
     how: str,
 ) -> None:
-    worker = start_worker("-t", "4", env=on_broker(redis_server.url, others={"second": "database://"}))
-    there = tasks.ledgered.enqueue_many([(str(ledger.path), 2.0)] * 2)
-    here = tasks.ledgered.using(backend="second").enqueue_many([(str(ledger.path), 2.0)] * 2)
-    wait_for(lambda: len(ledger.running()) == 4, what=lambda: worker.output)
+    # With a lease as long as usual, because nothing is waited for longer than a part of it.
+    env = on_broker(redis_server.url, others={"second": "database://"}, worker={"LEASE": 30.0})
+    worker = start_worker("-p", "2", "-t", "3", env=env)
+    there = tasks.ledgered.enqueue_many([(str(ledger.path), 4.0)] * 2)
+    here = tasks.ledgered.using(backend="second").enqueue_many([(str(ledger.path), 4.0)] * 3)
+    row = tasks.ledgered.using(run_after=DUE).enqueue(str(ledger.path), 4.0)
+    wait_for(lambda: len(ledger.running()) == 6, what=lambda: worker.output)
+    children = {WorkerProcess.objects.get(pid=pid).id: pid for pid in worker.children()}
     redis_server.kill() if how == "killed" else muted()
-    (child,) = worker.children()
-    os.kill(child, signal.SIGKILL)
-    wait_for_end(worker, *here)
+    for id_, pid in children.items():  # the second one while Redis is asked for what the first one held there
+        rows = QueuedJob.objects.filter(worker_id=id_)
+        assert rows.exists()
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda rows=rows: not rows.exists(), timeout=2, what=lambda: worker.output)  # type: ignore[misc]
+    wait_for_end(worker, row, *here)
     redis_server.start() if how == "killed" else redis_server.thaw()
     wait_for_end(worker, *there)
-    assert {(job.state, job.attempts) for job in [*here, *there]} == {(State.SUCCESSFUL, 2)}
+    assert {(job.state, job.attempts) for job in [row, *here, *there]} == {(State.SUCCESSFUL, 2)}
     assert set(JobResult.objects.values_list("crashes", flat=True)) == {1}, worker.output
     assert_empty(redis_server)
 

@@ -29,7 +29,7 @@ from ...store.dialects.bells import RING_PAUSE
 from ...store.dialects.vendors import dialect_of, messages_of
 from ...store.stories import Standing, read_standings
 from ...store.weights import LIGHT, cut, light_groups
-from ..base import Broker, Cancelled, Depth, Found
+from ..base import Broker, Cancelled, Depth, Found, Orphans
 from . import asking, rows
 from .faults import TOO_LARGE_PERHAPS, is_the_datas_fault, lost_a_race, refusals
 
@@ -180,7 +180,7 @@ class DatabaseBroker(Broker):
         back |= dict.fromkeys(["token", "worker_id", "claimed_at", "begun_at"])
         return self.own(lambda cursor: jobs.exclude(id__in=list(held)).update(**back), writes=True)
 
-    def orphans(self, heir: str, dead: str | None = None) -> dict[str, list[tuple[Claim, float]]]:
+    def orphans(self, heir: str, dead: str | None = None, in_store: bool = False) -> Orphans:
         jobs = rows.running(self.database, self.alias)
         jobs = rows.stranded(jobs) if dead is None else jobs.filter(worker_id=dead)
         return self.own(lambda _: rows.claims_by_worker(jobs))

@@ -29,7 +29,7 @@ from . import celery_lua, celery_lua_questions, lua, lua_questions
 from .celery_envelopes import declare, enveloped, in_parts, size_of
 from .celery_wire import Envelope, Reader, check, is_writable, write
 from .connection import RedisConnection
-from .redis import ASKED, FOUND_AT_ONCE, RedisTransport
+from .redis import FOUND_AT_ONCE, RedisTransport
 from .redis_wire import by_holder, in_chunks, texts
 
 
@@ -137,18 +137,18 @@ class CeleryRedisTransport(RedisTransport):
         return {
             id_
             for part in in_chunks(list(ids), lua.MOST)
-            for id_ in texts(self._question(celery_lua_questions.KNOWN, *part))
+            for id_ in texts(self._ask(celery_lua_questions.KNOWN, *part))
         }
 
     def find(self, ids: Collection[str]) -> dict[str, Found]:
         """Those that are held, and of those that ``known`` tells of what is not long."""
         found = {}
         for part in in_chunks(list(ids), FOUND_AT_ONCE):
-            now, *told = self._question(celery_lua_questions.TOLD, *part)
+            now, *told = self._ask(celery_lua_questions.TOLD, *part)
             for id_, text in zip(told[::2], told[1::2], strict=True):
                 claim = self._told(id_, text, float(now))
                 found[claim.job.id] = Found(claim.job._replace(attempts=0), State.READY)
-            answer = self._question(lua_questions.FIND, *part)
+            answer = self._ask(lua_questions.FIND, *part)
             for id_, stored, holder, entry in zip(*(answer[nth::4] for nth in range(4)), strict=True):
                 if holder:
                     claim, claimed_at = self._held(id_, entry, stored, "")
@@ -183,25 +183,25 @@ class CeleryRedisTransport(RedisTransport):
     @property
     def _naming(self) -> tuple[str, str]:
         """What begins the name of every list, and what parts the queue from the step."""
-        channel = self._connection.channel(ASKED)
+        channel = self._connection.channel(self.patience)
         return channel.global_keyprefix, channel.sep
 
     def _lists(self, queue_name: str) -> list[str]:
         """Name and step of each list of a queue, one after the other, the one of the highest priority first."""
-        channel = self._connection.channel(ASKED)
+        channel = self._connection.channel(self.patience)
         named = ((channel.global_keyprefix + channel._q_for_pri(queue_name, n), str(n)) for n in channel.priority_steps)
         return [each for pair in named for each in pair]
 
     def _names(self) -> list[str]:
         """The queues that are looked at: the given ones, and those that we have published to."""
-        return list(dict.fromkeys([*self._queue_names(), *texts(self._question(lua_questions.QUEUES))]))
+        return list(dict.fromkeys([*self._queue_names(), *texts(self._ask(lua_questions.QUEUES))]))
 
     def _lengths(self, names: Sequence[str]) -> Iterator[tuple[str, Sequence[int]]]:
         """Of each queue how many envelopes its lists have."""
-        width = len(self._connection.channel(ASKED).priority_steps)
+        width = len(self._connection.channel(self.patience).priority_steps)
         for part in in_chunks(names, lua.MOST):
             lists = (key for name in part for key in self._lists(name)[::2])
-            lengths = self._question(celery_lua_questions.LENGTHS, *lists)
+            lengths = self._ask(celery_lua_questions.LENGTHS, *lists)
             yield from zip(part, in_chunks(lengths, width), strict=True)
 
     def _declare(self, names: Collection[str], within: float) -> None:
@@ -236,7 +236,7 @@ class CeleryRedisTransport(RedisTransport):
 
     def _peek(self, queue_name: str, limit: int) -> list[Claim]:
         asked = (limit, HEAVIEST, self._largest)
-        now, *answer = self._question(celery_lua_questions.PEEK, *asked, *self._lists(queue_name))
+        now, *answer = self._ask(celery_lua_questions.PEEK, *asked, *self._lists(queue_name))
         return self._read(answer, queue_name, "", float(now))
 
     def _oldest(self, queue_name: str) -> float | None:

@@ -26,6 +26,7 @@ from .channels import NO_RETRY, OURS, CacheChannel, SentinelChannel, ServerChann
 from .errors import explained, is_demoted, was_sent
 
 CONNECT = 1.0  # seconds for a connection to a server
+ANSWER = 2.0  # seconds for an answer, where nothing else is said
 ASK_SENTINEL = 0.5  # seconds for each step with a sentinel, of which several may be away
 MOST = 65_536  # connections of a pool, so that no thread is refused one
 
@@ -45,7 +46,7 @@ class RedisConnection:
         self._clients: dict[float, redis.Redis] = {}
         self._dedicated = threading.local()
 
-    def client(self, within: float = 5.0) -> redis.Redis:
+    def client(self, within: float = ANSWER) -> redis.Redis:
         """Waits so many seconds for each answer, and a second for a connection. What it returns is bytes.
 
         Raises BrokerUnavailable or BrokerError where the first of this process finds no server.
@@ -57,7 +58,7 @@ class RedisConnection:
             client = self._clients.setdefault(within, redis.Redis(connection_pool=self.channel(within).pool))
         return client
 
-    def channel(self, within: float = 5.0) -> Channel:
+    def channel(self, within: float = ANSWER) -> Channel:
         """kombu's, with the pool of the client. For one thread at a time, as all of kombu."""
         self._forget_what_was_inherited()
         channel = self._channels.get(within)
@@ -71,7 +72,7 @@ class RedisConnection:
                 made.pool.disconnect()
         return channel
 
-    def dedicated(self, within: float = 5.0) -> redis.connection.AbstractConnection:
+    def dedicated(self, within: float = ANSWER) -> redis.connection.AbstractConnection:
         """A connection of the calling thread's own, for a command that waits; that thread's ``close`` closes it."""
         pool = self.channel(within).pool
         connection: redis.connection.AbstractConnection = pool.connection_class(**pool.connection_kwargs)

@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 LARGEST = 64 << 20  # bytes of a message: a server serves nobody else while it takes one in, here some 0.3 s
 FOUND_AT_ONCE = 100  # messages that are looked for by one call: each may be large
 WATCHED = 10  # seconds for which it is known that somebody waits for the end of a job
-ASKED = 2.0  # seconds for an answer that somebody's request waits for
 UNREADABLE = "unreadable"  # stands for the task of a message that cannot be read
 
 
@@ -158,7 +157,7 @@ class RedisTransport(Transport):
     def find(self, ids: Collection[str]) -> dict[str, Found]:
         found = {}
         for part in in_chunks(list(ids), FOUND_AT_ONCE):
-            answer = self._question(lua_questions.FIND, *part)
+            answer = self._ask(lua_questions.FIND, *part)
             for id_, stored, holder, entry in zip(*(answer[nth::4] for nth in range(4)), strict=True):
                 job = self._seen(id_, stored)
                 if holder:
@@ -168,13 +167,13 @@ class RedisTransport(Transport):
 
     def watch(self, id_: str, tell: Callable[[], object]) -> bool:
         self._waiters.add(id_, tell)  # first, or it could end unheard
-        return bool(self._question(lua_ends.WATCH, id_, WATCHED))
+        return bool(self._ask(lua_ends.WATCH, id_, WATCHED))
 
     def unwatch(self, id_: str, tell: Callable[[], object]) -> None:
         self._waiters.remove(id_, tell)
 
     def depth(self) -> list[Depth]:
-        now, *answer = self._question(lua_questions.DEPTH)
+        now, *answer = self._ask(lua_questions.DEPTH)
         running = self._running()
         depths = []
         for name, count, oldest in zip(texts(answer[::3]), answer[1::3], answer[2::3], strict=True):
@@ -183,29 +182,25 @@ class RedisTransport(Transport):
         return depths + [Depth(name, running=count) for name, count in running.items()]
 
     def peek(self, queue_name: str, limit: int) -> list[Job]:
-        answer = self._question(lua_questions.PEEK, queue_name, limit, HEAVIEST)
+        answer = self._ask(lua_questions.PEEK, queue_name, limit, HEAVIEST)
         jobs = (self._seen(id_, stored) for id_, stored in zip(answer[::2], answer[1::2], strict=True))
         return [job._replace(queue_name=queue_name) for job in jobs]
 
     def purge(self, queue_name: str) -> int:
         removed, last = 0, lua.MOST
         while last == lua.MOST:
-            last = self._ask(lua_ends.PURGE, queue_name, within=ASKED)
+            last = self._ask(lua_ends.PURGE, queue_name)
             removed += last
         return removed
 
     def _running(self) -> dict[str, int]:
         """Of each queue how many messages are held."""
         running: dict[str, int] = {}
-        for worker in texts(self._question(lua_questions.WORKERS)):
-            held = self._question(lua_questions.HELD, worker)
+        for worker in texts(self._ask(lua_questions.WORKERS)):
+            held = self._ask(lua_questions.HELD, worker)
             for name, count in zip(texts(held[::2]), held[1::2], strict=True):
                 running[name] = running.get(name, 0) + count
         return running
-
-    def _question(self, script: lua.Script, *arguments: object) -> Any:
-        """What somebody's request may wait for."""
-        return self._ask(script, *arguments, within=ASKED)
 
     def _ask(self, script: lua.Script, *arguments: object, within: float | None = None) -> Any:
         """The answer of a script. One that the server does not know has done nothing, so its text is sent then."""

@@ -17,7 +17,7 @@ from ...sleeper import Bell
 from ...store.dialects.vendors import messages_of
 from ...store.stories import read_standings
 from ...store.weights import HEAVIEST
-from ..base import Broker, Cancelled, Depth, Found
+from ..base import Broker, Cancelled, Depth, Found, Orphans
 from ..database.broker import DatabaseBroker
 from ..database.outbox import Outbox
 from ..database.rows import held_rows
@@ -138,7 +138,7 @@ class MessageBroker(Broker):
         return f"{self._transport.describe()}; results and what is not due in {self._rows.describe()}"
 
     def wait_at_most(self, seconds: float) -> None:
-        self._transport.patience = min(self._transport.patience, seconds)
+        self._transport.patience = min(type(self._transport).patience, seconds)
 
     def close(self) -> None:
         self._transport.close()
@@ -258,8 +258,10 @@ class MessageBroker(Broker):
 
     # --- the supervisor ---------------------------------------------------------------------------------------------
 
-    def orphans(self, heir: str, dead: str | None = None) -> dict[str, list[tuple[Claim, float]]]:
+    def orphans(self, heir: str, dead: str | None = None, in_store: bool = False) -> Orphans:
         found = self._rows.orphans(heir, dead)
+        if in_store:
+            return found
         try:
             messages = self._inheritance.held(heir, dead)
         except EngineUnavailable:

@@ -40,7 +40,7 @@ class Transport(ABC):
     belongs to another store, a right is missing.
     """
 
-    patience = 5.0  # seconds for an answer, but of ``publish``
+    patience = 2.0  # seconds for an answer, but of ``publish``; somebody's request or a loop waits for it
 
     @classmethod
     @abstractmethod
