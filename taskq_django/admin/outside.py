@@ -81,17 +81,16 @@ def engines(address: QueryDict, site: str) -> list[Engine]:
     """Of each backend that has one, on the first page of a list with this address; ``site``: the admin's name."""
     if address.get("p", "1") not in {"", "1"}:
         return []
-    asked, deadline, shown = Asked.of(address), monotonic() + PATIENCE, []
-    for broker in _brokers():
-        if broker.outside is None:
-            continue
-        engine = Engine(broker.alias, broker.outside.describe())
+    beside = [(broker, broker.outside) for broker in _brokers() if broker.outside is not None]
+    asked, deadline, shown = Asked.of(address), monotonic() + PATIENCE, []  # from here on: to load them takes time too
+    for broker, outside in beside:
+        engine = Engine(broker.alias, outside.describe())
         shown.append(engine)
         if monotonic() >= deadline:  # one that does not answer has taken it
             engine.problem = _t("was not asked, because another one did not answer in time: load the page again")
             continue
         try:
-            _ask(engine, broker, broker.outside, asked, site)
+            _ask(engine, broker, outside, asked, site)
         except (BrokerError, DatabaseError) as error:
             engine.problem = one_line(error)
     return shown

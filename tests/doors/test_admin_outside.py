@@ -17,6 +17,7 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from taskq_django import control
+from taskq_django.admin import outside
 from taskq_django.brokers import Broker
 from taskq_django.compat import task_backends
 from tests.app import tasks
@@ -212,6 +213,22 @@ def test_an_engine_that_does_not_answer_is_a_line_and_the_page_comes(
     assert ("refuses the user or the password" if how == "password" else "cannot be reached") in problems[0]
     assert "geheim" not in page
     assert "tests.app.tasks.add" in page, "the rows are there all the same"
+
+
+def test_the_time_that_a_broker_takes_to_load_is_not_its_engines(
+    broker: Broker, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks.add.enqueue(1)
+    now, brokers = [0.0], outside._brokers
+
+    def slow() -> Iterator[Broker]:
+        for each in brokers():
+            now[0] += 60
+            yield each
+
+    monkeypatch.setattr(outside, "monotonic", lambda: now[0])
+    monkeypatch.setattr(outside, "_brokers", slow)
+    assert len(ids(shown(admin_client))) == 1
 
 
 def test_whoever_may_not_view_queued_jobs_sees_nothing(broker: Broker, client: Client) -> None:
