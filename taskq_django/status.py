@@ -63,7 +63,8 @@ class Status:
     recent: dict[str, int] = field(default_factory=dict)  # ended jobs by state, of those enqueued in the last hour
     day: dict[str, int] = field(default_factory=dict)  # the same of the last day
     more: bool = False  # there may be more of them than were counted
-    unanswered: dict[str, str] = field(default_factory=dict)  # why, by the alias of each backend that cannot be asked
+    # Why, by the alias of each backend that cannot be asked, or whose engine cannot: of that the rows are counted.
+    unanswered: dict[str, str] = field(default_factory=dict)
 
     @property
     def ready(self) -> int:
@@ -94,7 +95,7 @@ def read_status(brokers: Iterable[Broker]) -> Status:
             continue
         for broker in here:
             try:
-                status.queues.extend(_queues(broker, paused[broker.alias]))
+                status.queues.extend(_queues(broker, _depths(broker, status), paused[broker.alias]))
             except (BrokerError, *OUTAGE) as error:
                 status.unanswered[broker.alias] = why_unanswered(error)
     return status
@@ -141,9 +142,20 @@ def _paused(database: str, aliases: Collection[str]) -> dict[str, set[str]]:
     return paused
 
 
-def _queues(broker: Broker, paused: Collection[str]) -> list[QueueStatus]:
+def _depths(broker: Broker, status: Status) -> list[Depth]:
+    """Of its queues; while its engine does not answer, only of the rows, which are run meanwhile."""
+    try:
+        return broker.depth()
+    except BrokerError as error:
+        if broker.outside is None:
+            raise
+        status.unanswered[broker.alias] = why_unanswered(error)
+        return broker.depth(in_store=True)
+
+
+def _queues(broker: Broker, told: Iterable[Depth], paused: Collection[str]) -> list[QueueStatus]:
     """Those that have jobs or are paused, by name."""
-    depths = {depth.queue_name: depth for depth in broker.depth()}
+    depths = {depth.queue_name: depth for depth in told}
     return [
         QueueStatus(
             backend=broker.alias,

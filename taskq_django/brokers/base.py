@@ -218,8 +218,8 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    def depth(self) -> list[Depth]:
-        """Of every queue that has jobs, paused or not, by name."""
+    def depth(self, in_store: bool = False) -> list[Depth]:
+        """Of every queue that has jobs, paused or not, by name. ``in_store``: only of those there."""
 
     @abstractmethod
     def peek(self, queue_name: str, limit: int) -> list[Job]:

@@ -663,6 +663,19 @@ def test_depth_tells_how_many_jobs_each_queue_has(broker: Broker) -> None:
     assert 0 <= (mail.oldest or 0) < 60
 
 
+def test_what_is_in_the_store_is_told_alone_to_who_asks_so(broker: Broker) -> None:
+    broker.send([job()], in_store=True)
+    broker.send([job()])
+    in_store = 2 if broker.outside is None else 1
+
+    (depth,) = broker.depth(in_store=True)
+    claim_all(broker)
+    held = broker.orphans(HEIR, ME, in_store=True)[ME]
+
+    assert (depth.ready, len(held)) == (in_store, in_store)
+    assert len(broker.orphans(HEIR, ME)[ME]) == 2
+
+
 def test_peek_shows_what_would_be_claimed_next_and_changes_nothing(broker: Broker) -> None:
     jobs = [job(priority=priority, headers='{"a":1}') for priority in (0, 5, 0, -5)]
     for each in jobs:

@@ -191,17 +191,20 @@ def test_what_needs_no_engine_is_done(silent: str, capsys: pytest.CaptureFixture
     assert said(capsys, "taskq_retry", later.id) == "1 jobs will run again\n"
 
 
-def test_the_workers_are_shown_all_the_same(silent: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_and_workers_are_shown_all_the_same(silent: str, capsys: pytest.CaptureFixture[str]) -> None:
+    tasks.add.using(queue_name="mail", run_after=timedelta(hours=1)).enqueue(1)
+    refused("taskq_status", "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert [(each["queue"], each["scheduled"]) for each in found["queues"]] == [("mail", 1)]
+    assert list(found["unanswered"]) == ["default"]
+
     register(ME)
     refused("taskq_status")
     text = capsys.readouterr().out
+    (row,) = [line for line in text.splitlines() if line.startswith("default/mail")]
+    assert row.endswith("rows alone: its engine cannot be asked")
     assert "host" in text
     assert "No worker is alive" not in text
-
-    refused("taskq_status", "--json")
-    found = json.loads(capsys.readouterr().out)
-    assert found["queues"] == []
-    assert list(found["unanswered"]) == ["default"]
 
 
 def test_the_banner_does_not_wait_for_it(silent: str) -> None:

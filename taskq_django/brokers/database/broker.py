@@ -213,7 +213,7 @@ class DatabaseBroker(Broker):
             done |= self._asked(partial(asking.cancel, group, database, alias, reason))
         return done
 
-    def depth(self) -> list[Depth]:
+    def depth(self, in_store: bool = False) -> list[Depth]:
         return self._asked(lambda: asking.depths(self.database, self.alias))
 
     def peek(self, queue_name: str, limit: int) -> list[Job]:

@@ -121,9 +121,9 @@ class MessageBroker(Broker):
             self._wishes.add(asked, reason)
         return Cancelled(done.ended, done.asked | asked, done.ended_before, done.unknown - asked)
 
-    def depth(self) -> list[Depth]:
+    def depth(self, in_store: bool = False) -> list[Depth]:
         found = {each.queue_name: each for each in self._rows.depth()}
-        for each in self._outside.depth():
+        for each in [] if in_store else self._outside.depth():
             found[each.queue_name] = found.get(each.queue_name, Depth(each.queue_name)) + each
         return [found[name] for name in sorted(found)]
 

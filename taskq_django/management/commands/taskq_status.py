@@ -11,6 +11,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from ...status import Status, read_status
 from ..backends import add_backend, chosen_brokers
 
+ROWS_ONLY = "rows alone: its engine cannot be asked"
+
 
 class Command(BaseCommand):
     help = "Show what waits and runs in each queue, and who is working."
@@ -22,7 +24,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **given: Any) -> None:
         brokers = chosen_brokers(given["backend"])
         status = read_status(brokers)
-        if status.workers or len(status.unanswered) < len(brokers):  # else it would be all but empty
+        # Else it would be all but empty.
+        if status.queues or status.workers or len(status.unanswered) < len(brokers):
             self.stdout.write(json.dumps(asdict(status), indent=2) if given["json"] else _as_text(status))
         if status.unanswered:
             raise CommandError("\n".join(f"{alias}: {why}" for alias, why in status.unanswered.items()))
@@ -34,7 +37,8 @@ def _as_text(status: Status) -> str:
         oldest = "-" if queue.oldest_ready is None else f"{queue.oldest_ready:.1f} s"
         name = f"{queue.backend}/{queue.queue}"
         row = f"{name:<32} {queue.ready:>8} {oldest:>9} {queue.scheduled:>10} {queue.running:>8}"
-        lines.append(row + ("  paused" if queue.paused else ""))
+        notes = ["paused"] * queue.paused + [ROWS_ONLY] * (queue.backend in status.unanswered)
+        lines.append("  ".join([row, *notes]))
     lines += ["", f"{'worker':<32} {'host':<20} {'pid':>8} {'processes':>10} {'seen':>9}  queues"]
     for worker in status.workers:
         row = f"{worker.name:<32} {worker.host:<20} {worker.pid:>8} {worker.processes:>10} {worker.seen:>7.1f} s"
