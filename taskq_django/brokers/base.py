@@ -89,6 +89,8 @@ class Broker(ABC):
     finds_waiting = True
     # Where jobs wait that are not in the store; None: all are.
     outside: Outside | None = None
+    # Was its engine asked whether it is fit to hold jobs? By the service that starts, or later where it was away.
+    is_checked = True
 
     def __init__(self, alias: str) -> None:
         self.alias = alias

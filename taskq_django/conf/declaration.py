@@ -23,6 +23,10 @@ class Problem:
     def __str__(self) -> str:
         return f"{self.where} {self.message} {self.hint}".rstrip()
 
+    @property
+    def is_error(self) -> bool:
+        return self.id.startswith("E")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:

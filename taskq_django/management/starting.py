@@ -16,12 +16,11 @@ from django.db.migrations.executor import MigrationExecutor
 from ..backend import databases_of, our_backends
 from ..backoff import wait_after
 from ..brokers import Broker
-from ..compat import task_backends
-from ..conf.broker_url import parse_broker
 from ..conf.declaration import Option, options
 from ..exceptions import BrokerError, BrokerUnavailable, one_line
 from ..store.limits import limit_lines, unlimit_lines
 from ..worker.loop import UNREACHABLE
+from ..worker.maintenance import engine_problems
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -75,14 +74,11 @@ def get_ready(command: BaseCommand, brokers: Mapping[str, Broker], seconds: floa
 
 def refuse_bad_engines(brokers: Mapping[str, Broker]) -> None:
     """Raises CommandError where jobs would be lost in the engine beside a database, or could not be claimed there."""
-    for alias, broker in brokers.items():
-        asked = task_backends[alias].taskq_options  # type: ignore[attr-defined]
-        if not parse_broker(asked.broker).transport or not broker.sees_all:  # it does not answer, which was said
+    for broker in brokers.values():
+        if broker.outside is None or not broker.sees_all:  # it does not answer, which was said
             continue
-        from ..brokers.kombu.advice import backend_problems
-
-        for problem in backend_problems(alias, asked, broker.database):
-            if problem.id.startswith("E"):
+        for problem in engine_problems(broker):
+            if problem.is_error:
                 raise CommandError(str(problem))
             logger.warning("%s", problem)
 

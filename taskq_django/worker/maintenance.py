@@ -1,6 +1,6 @@
 """What every worker does for all: 1. count silent workers as lost · 2. rescue their jobs · 3. remove old results.
 
-Safe in all of them at once.
+It also looks at an engine that was away when the worker started, once it answers. Safe in all of them at once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from time import monotonic
 from django.db import connections
 
 from ..brokers import Broker
+from ..compat import task_backends
+from ..conf.declaration import Problem
 from ..exceptions import BrokerError, EngineUnavailable, one_line
 from ..store import pruning
 from ..store.connections import OUTAGE, let_go
@@ -73,14 +75,28 @@ class Maintenance:
         # Not a whole turn later: the jobs of a lost host have 45 s to run again, at the defaults.
         self._next_at = min(self._next_at, monotonic() + lease.burial_in())
         for broker in self._brokers:
-            if broker.database == lease.database:
-                try:
-                    _rescue_lost(broker, heir)
-                except EngineUnavailable as error:  # the store and its other brokers need no engine
-                    logger.warning("%s; what lost hosts held of %r waits", one_line(error), broker.alias)
+            if broker.database == lease.database and _rescue_lost(broker, heir) and not broker.is_checked:
+                for problem in engine_problems(broker):
+                    logger.log(logging.ERROR if problem.is_error else logging.WARNING, "%s", problem)
 
 
-def _rescue_lost(broker: Broker, heir: str) -> None:
-    for worker_id, held in broker.orphans(heir).items():
-        if count := settle_dead(broker, worker_id, held, GONE):
-            logger.warning("Worker process %s is lost: %d jobs rescued", worker_id, count)
+def engine_problems(broker: Broker) -> list[Problem]:
+    """What is wrong with the engine beside its store. Where it does not answer it is to be asked again."""
+    from ..brokers.kombu.advice import AWAY, backend_problems
+
+    options = task_backends[broker.alias].taskq_options  # type: ignore[attr-defined]
+    found = backend_problems(broker.alias, options, broker.database)
+    broker.is_checked = all(problem.id != AWAY for problem in found)
+    return found
+
+
+def _rescue_lost(broker: Broker, heir: str) -> bool:
+    """Returns whether its engine answers, if it has one: the store and its other brokers need none."""
+    try:
+        for worker_id, held in broker.orphans(heir).items():
+            if count := settle_dead(broker, worker_id, held, GONE):
+                logger.warning("Worker process %s is lost: %d jobs rescued", worker_id, count)
+    except EngineUnavailable as error:
+        logger.warning("%s; what lost hosts held of %r waits", one_line(error), broker.alias)
+        return error.answers
+    return True

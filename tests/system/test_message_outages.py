@@ -170,6 +170,24 @@ def test_while_redis_is_away_the_dead_are_rescued_on_other_backends(
     assert_empty(redis_server)
 
 
+def test_an_engine_that_was_away_at_the_start_is_looked_at_once_it_answers(
+    start_worker: Start, on_broker: OnBroker, forgetful: Redis, ledger: Ledger
+) -> None:
+    forgetful.kill()
+    forgetful.options["maxmemory-policy"] = "allkeys-lru"
+    worker = start_worker("-t", "3", env=on_broker(forgetful.url)).wait_until_ready()
+    forgetful.start()
+    wait_for(lambda: "allkeys-lru" in worker.output, what=lambda: worker.output)
+    (line,) = [line for line in worker.output.splitlines() if "allkeys-lru" in line]
+    assert "ERROR" in line
+    assert 'TASKS["default"]: Redis at 127.0.0.1:' in line
+    with forgetful.client() as client:  # after more than one turn of the maintenance
+        asked = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+        wait_for(lambda: client.info("commandstats")["cmdstat_evalsha"]["calls"] > asked + 10)
+    assert worker.output.count("allkeys-lru") == 1
+    wait_for_end(worker, eventually(lambda: _enqueued(ledger)))
+
+
 def test_while_redis_is_down_the_jobs_of_a_lost_host_run_on_other_backends(
     start_worker: Start, on_broker: OnBroker, redis_server: Redis, ledger: Ledger
 ) -> None:

@@ -23,6 +23,7 @@ from .connection import RedisConnection
 from .errors import LACKS_A_RIGHT, RIGHTS
 
 OLDEST = (6, 2)
+AWAY = "W014"  # the problem of a server that cannot be reached
 
 # Every command of our scripts, with arguments that change nothing for good. The first is the end of a key's name.
 COMMANDS = (
@@ -60,7 +61,7 @@ def problems(connection: RedisConnection, name: str, store: str, beside_celery: 
                 connection.described,
                 message,
                 "Workers start all the same, run the jobs of the database, and try it again.",
-                "W014",
+                AWAY,
             )
         ]
     return [Problem(connection.described, message, "", "E021")]

@@ -38,6 +38,8 @@ logger = logging.getLogger("taskq_django.broker")
 class MessageBroker(Broker):
     """``rows``: the database broker of the same alias, whose database is the store."""
 
+    is_checked = False
+
     def __init__(self, alias: str, rows: DatabaseBroker, transport: Transport, *, has_outbox: bool = False) -> None:
         super().__init__(alias)
         self._rows = rows

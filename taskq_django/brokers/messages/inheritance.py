@@ -7,7 +7,7 @@ from time import monotonic
 
 from django.db.models import QuerySet
 
-from ...exceptions import BrokerError, EngineUnavailable, one_line
+from ...exceptions import BrokerError, BrokerUnavailable, EngineUnavailable, one_line
 from ...jobs import Claim
 from ...models import WorkerProcess
 from ...store.ends import written
@@ -34,7 +34,8 @@ class Inheritance:
         except BrokerError as error:
             now = monotonic()
             self._try_at, self._why = now + min(LONGEST_PAUSE, TIMES * (now - asked_at)), one_line(error)
-            raise EngineUnavailable(self._why) from error
+            answers = not isinstance(error, BrokerUnavailable) or error.answers
+            raise EngineUnavailable(self._why, answers=answers) from error
 
     def of(self, dead: str, heir: str) -> list[tuple[Claim, float]]:
         """What it held, and since when; without what it has stored the end of, which is removed from the engine."""
