@@ -134,6 +134,16 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def clause(error: Exception) -> str:
+    """The same as a part of a sentence that goes on."""
+    return one_line(error).removesuffix(".")
+
+
+def counted(count: int, what: str, several: str = "") -> str:
+    """``1 job``, ``2 jobs``. ``several``: where that is no ``s`` more."""
+    return f"{count} {what if count == 1 else several or what + 's'}"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """What a message asks of a name that is not known; "" where none of the known ones is near."""
     nearest = get_close_matches(name, list(known), n=1)

@@ -11,7 +11,7 @@ from django.db import connections
 
 from ..backoff import wait_after
 from ..conf import Beat as BeatSettings
-from ..exceptions import BrokerUnavailable, one_line
+from ..exceptions import BrokerUnavailable, clause
 from ..sleeper import Sleeper
 from ..store.connections import OUTAGE, let_go, limit_own_sessions, unlimit_sessions
 from . import declared
@@ -149,7 +149,7 @@ class Watch:
         logger.warning(
             "Schedules in %r could not be looked at: %s; next try in %.2f s (%d)",
             self._database,
-            one_line(error),
+            clause(error),
             seconds,
             self._failures,
         )

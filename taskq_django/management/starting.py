@@ -17,7 +17,7 @@ from ..backend import databases_of, our_backends
 from ..backoff import wait_after
 from ..brokers import Broker
 from ..conf.declaration import Option, options
-from ..exceptions import BrokerError, BrokerUnavailable, one_line
+from ..exceptions import BrokerError, BrokerUnavailable, clause, counted, one_line
 from ..store.limits import limit_lines, unlimit_lines
 from ..worker.loop import UNREACHABLE
 from ..worker.maintenance import engine_problems
@@ -101,13 +101,13 @@ def _wait_for_answers(command: BaseCommand, brokers: Mapping[str, Broker], secon
         pause = min(wait_after(failures, 0.5, 5.0), left)
         for each in errors:
             if here:
-                logger.warning("%s; the others are served meanwhile", each)
+                logger.warning("%s; the others are served meanwhile", clause(each))
             elif left > 0:
-                logger.warning("%s; next try in %.1f s", each, pause)
+                logger.warning("%s; next try in %.1f s", clause(each), pause)
         if here:
             break
         if left <= 0:
-            command.stderr.write(command.style.ERROR(f"{errors[0]} Given up after {seconds:g} s."))
+            command.stderr.write(command.style.ERROR(f"{clause(errors[0])}. Given up after {seconds:g} s."))
             raise SystemExit(UNREACHABLE) from errors[0]
         time.sleep(pause)
     return here
@@ -123,7 +123,7 @@ def _wait_for_tables(brokers: Mapping[str, Broker], seconds: float) -> None:
             if time.monotonic() >= deadline:
                 raise CommandError(f"The tables of taskq_django are older than the code: run `{to_type}`.")
             if not told:
-                logger.warning("Waiting for %d migrations, %g s at most: %s", len(pending), seconds, to_type)
+                logger.warning("Waiting for %s, %g s at most: %s", counted(len(pending), "migration"), seconds, to_type)
                 told = True
             time.sleep(0.5)
 

@@ -14,7 +14,7 @@ from ..backend import brokers_of, databases_of
 from ..beat.service import Beat
 from ..brokers import Broker
 from ..conf import taskq_settings
-from ..exceptions import BrokerError
+from ..exceptions import BrokerError, clause
 from ..jobs import Claim
 from ..store.connections import limit_own_sessions
 from .blackboard import Blackboard
@@ -78,7 +78,7 @@ def make_loop(options: WorkerOptions, worker_id: str, board: Blackboard, *, inli
         try:
             return brokers[claim.job.backend].note_begun(claim)
         except BrokerError as error:
-            logger.warning("%s; job %s goes back, because nobody could know that it has begun", error, claim.job.id)
+            logger.warning("%s; job %s goes back, for nobody could know that it has begun", clause(error), claim.job.id)
             return False
 
     return Loop(brokers, worker_id, options, Executor(worker_id, limits, note_begun), board, inline=inline)

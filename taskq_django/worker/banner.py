@@ -15,7 +15,7 @@ from .. import __version__
 from ..backend import databases_of
 from ..brokers import Broker
 from ..conf import taskq_settings
-from ..exceptions import BrokerError, one_line
+from ..exceptions import BrokerError, clause, counted
 from ..models import QueuedJob, WorkerProcess
 from ..models.moments import DatabaseNow
 from ..registry import registry
@@ -38,9 +38,9 @@ def banner(options: WorkerOptions, brokers: Mapping[str, Broker], here: Mapping[
     queues = ", ".join(sorted(options.queues)) or "all"
     if options.exclude_queues:
         queues += f" but {', '.join(sorted(options.exclude_queues))}"
-    pool = f"{options.threads} threads, {options.coroutines} coroutines"
+    pool = f"{counted(options.threads, 'thread')}, {counted(options.coroutines, 'coroutine')}"
     if options.processes:
-        pool = f"{options.processes} process{'es' if options.processes > 1 else ''} × ({pool})"
+        pool = f"{counted(options.processes, 'process', 'processes')} × ({pool})"
     debug = " (DEBUG=True)" if settings.DEBUG else ""
     versions = f"Django {django.get_version()}, Python {platform.python_version()}"
     rows = [
@@ -52,7 +52,7 @@ def banner(options: WorkerOptions, brokers: Mapping[str, Broker], here: Mapping[
         ("queues", queues),
         ("pool", f"{pool}, grace {options.grace:g} s"),
         *([("beat", "in this worker")] if options.beat else []),
-        ("tasks", f"{len(tasks)} in {len(apps)} package{'s' if len(apps) != 1 else ''}"),
+        ("tasks", f"{len(tasks)} in {counted(len(apps), 'package')}"),
         *notices(options, here),
     ]
     return "\n".join(
@@ -110,7 +110,7 @@ def _waiting_outside(broker: Broker) -> dict[str, int]:
     try:
         return {each.queue_name: each.ready for each in broker.outside.depth() if each.ready}
     except BrokerError as error:
-        logger.warning("%s; whether all that waits there is served is not known", one_line(error))
+        logger.warning("%s; whether all that waits there is served is not known", clause(error))
         return {}
 
 
@@ -134,8 +134,7 @@ def _waiting(database: str, alias: str, queue: str, outside: int) -> str:
     count = sum(jobs.filter(status=status)[: COUNTED + 1].count() for status in WAITING)
     if count > COUNTED:
         return f"more than {COUNTED + outside} jobs"
-    count += outside
-    return f"{count} job{'' if count == 1 else 's'}"
+    return counted(count + outside, "job")
 
 
 def _live(database: str) -> list[tuple[Collection[str], QueueChoice]]:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from time import monotonic
 
+from ..exceptions import counted
 from .deadlines import Deadlines
 from .held import Held
 from .pool import Pool
@@ -34,7 +35,7 @@ class Fitness:
     def fault(self) -> str:
         """Why this process should be replaced when what runs has ended; "" for nothing. Raises PoolBroken."""
         if stuck := len(self._deadlines.stuck):
-            return f"{stuck} of its runs were interrupted and do not come back"
+            return f"{counted(stuck, 'run')} did not come back from an interrupt"
         if (now := monotonic()) < self._look_at:
             return ""
         self._look_at = now + LOOK_AGAIN

@@ -15,7 +15,7 @@ from django.db import connections
 from django.db.models import Q
 
 from ..backoff import wait_after
-from ..exceptions import one_line
+from ..exceptions import clause, one_line
 from ..models import WorkerProcess
 from ..models.moments import DatabaseNow
 from ..store.connections import OUTAGE, let_go, own_transaction
@@ -136,7 +136,7 @@ class Lease:
                 pause = max(pause, 2 * (monotonic() - now))
             pause = min(self._every, pause)
             self._renew_at = monotonic() + pause
-            text = one_line(error)
+            text = clause(error)
             logger.warning("The lease could not be renewed: %s; next try in %.1f s (%d)", text, pause, self._failures)
             let_go(connections[self.database])
             return True

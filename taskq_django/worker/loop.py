@@ -13,6 +13,7 @@ from time import monotonic
 
 from ..backend import databases_of
 from ..brokers import Broker
+from ..exceptions import counted
 from ..jobs import Claim, Outcome, Released
 from ..sleeper import Sleeper
 from .blackboard import Blackboard
@@ -233,7 +234,7 @@ class Loop:
         for broker in self._reach.begin_trials(all_of_them=all_of_them):
             with self._reach.guard(broker):
                 if count := broker.release_unanswered(self.worker_id, self._held):
-                    logger.info("%d claims of %r whose answer was lost go back", count, broker.alias)
+                    logger.info("Given back: %s of %r whose answer was lost", counted(count, "claim"), broker.alias)
                 self._finisher.take_up(broker.alias)
 
     def _release(self, claims: Sequence[Claim], *, began: bool) -> None:
@@ -259,7 +260,7 @@ class Loop:
                 self._reach.end_trials()
             if left := self._coming():
                 if not told:
-                    logger.info("finishing %d job%s (%g s)…", left, "s"[: left > 1], grace)
+                    logger.info("finishing %s (%g s)…", counted(left, "job"), grace)
                     told = True
                 ends_at = math.inf if self._only_waits() else deadline
                 try_at = self._reach.next_try_at if self._finisher.aside else math.inf
@@ -291,9 +292,9 @@ class Loop:
         now = monotonic()
         self._finisher.inbox.extend(self._executor.given_up(claim, began.get(claim.job.id, now)) for claim in back)
         if back:
-            logger.warning("The grace is over: %d jobs go back to their queues, or fail where they must not", len(back))
+            logger.warning("The grace is over: %s given back, or failed for good", counted(len(back), "job"))
         while self._finisher.inbox:
             self._flush()
         if self._finisher.aside:
-            logger.error("%d jobs could not be given back, or ended, and stay RUNNING", self._finisher.aside)
+            logger.error("%s could not be given back, or ended: still RUNNING", counted(self._finisher.aside, "job"))
         return GRACE_EXPIRED if back else DONE

@@ -15,7 +15,7 @@ from django.db import connections
 from ..brokers import Broker
 from ..compat import task_backends
 from ..conf.declaration import Problem
-from ..exceptions import BrokerError, EngineUnavailable, one_line
+from ..exceptions import BrokerError, EngineUnavailable, clause, counted, one_line
 from ..store import pruning
 from ..store.connections import OUTAGE, let_go
 from .lease import Lease
@@ -65,7 +65,7 @@ class Maintenance:
                 logger.warning("Maintenance of %r waits: %s", lease.database, one_line(error))
                 let_go(connections[lease.database])
         if pruned:  # one batch a turn, and the next turn soon while there is more
-            logger.debug("%d old results removed", pruned)
+            logger.debug("%s removed", counted(pruned, "old result"))
             self._next_at = monotonic() + BETWEEN_BATCHES
         elif now >= self._prune_at:
             self._prune_at = monotonic() + self._every * PRUNED_EVERY
@@ -95,8 +95,8 @@ def _rescue_lost(broker: Broker, heir: str) -> bool:
     try:
         for worker_id, held in broker.orphans(heir).items():
             if count := settle_dead(broker, worker_id, held, GONE):
-                logger.warning("Worker process %s is lost: %d jobs rescued", worker_id, count)
+                logger.warning("Worker process %s is lost: %s rescued", worker_id, counted(count, "job"))
     except EngineUnavailable as error:
-        logger.warning("%s; what lost hosts held of %r waits", one_line(error), broker.alias)
+        logger.warning("%s; what lost hosts held of %r waits", clause(error), broker.alias)
         return error.answers
     return True

@@ -16,7 +16,7 @@ from types import TracebackType
 
 from ..backoff import wait_after
 from ..brokers import Broker
-from ..exceptions import BrokerError, BrokerUnavailable, one_line
+from ..exceptions import BrokerError, BrokerUnavailable, clause
 from .blackboard import Blackboard
 
 logger = logging.getLogger("taskq_django.worker")
@@ -100,7 +100,7 @@ class Reach:
             pause = max(pause, min(LONGEST_WAIT, TIMES * seconds))
         pause *= random.uniform(0.75, 1.25)  # noqa: S311 - jitter
         outage.try_at, outage.is_on_trial = monotonic() + pause, False
-        logger.warning("%s; next try in %.1f s (%d)", one_line(error), pause, outage.failures)
+        logger.warning("%s; next try in %.1f s (%d)", clause(error), pause, outage.failures)
 
 
 class Guard:

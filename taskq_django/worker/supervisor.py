@@ -18,7 +18,7 @@ from time import monotonic
 from ..backend import databases_of
 from ..backoff import wait_after
 from ..brokers import Broker
-from ..exceptions import BrokerError, EngineUnavailable
+from ..exceptions import BrokerError, EngineUnavailable, clause, counted
 from ..store.connections import patience_of
 from .assembly import limit_waits, make_leases, new_board
 from .beat_process import BeatProcess
@@ -216,9 +216,9 @@ class Supervisor:
             return False
         try:
             if count := rescue(broker, worker_id, death, self._leases.worker_id, in_store):
-                logger.warning("%d jobs of process %s were rescued", count, worker_id)
+                logger.warning("Rescued %s of process %s", counted(count, "job"), worker_id)
         except BrokerError as error:
-            logger.warning("%s; the jobs of %s wait to be rescued", error, worker_id)
+            logger.warning("%s; the jobs of %s wait to be rescued", clause(error), worker_id)
             if not isinstance(error, EngineUnavailable):
                 away.add(broker.database)
             self._rescue_at = monotonic() + LOOK

@@ -106,7 +106,7 @@ def test_health_counts_what_waits_in_redis(broker: Broker, capsys: pytest.Captur
         call_command("taskq_health", "--max-backlog", "2", "--max-age", "0")
     assert ended.value.code == 1
     text = capsys.readouterr().out
-    assert "3 jobs are ready, more than 2" in text
+    assert "3 jobs ready, more than 2" in text
     assert "a job has been ready for" in text
 
 
@@ -188,7 +188,7 @@ def test_what_needs_no_engine_is_done(silent: str, capsys: pytest.CaptureFixture
     assert "paused" in said(capsys, "taskq_pause", "mail")
     assert "resumed" in said(capsys, "taskq_resume", "mail")
     assert said(capsys, "taskq_cancel", later.id) == f"{later.id}: cancelled\n"
-    assert said(capsys, "taskq_retry", later.id) == "1 jobs will run again\n"
+    assert said(capsys, "taskq_retry", later.id) == "1 job will run again\n"
 
 
 def test_rows_and_workers_are_shown_all_the_same(silent: str, capsys: pytest.CaptureFixture[str]) -> None:

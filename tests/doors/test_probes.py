@@ -108,4 +108,4 @@ def test_the_others_are_acted_on_beside_a_backend_that_cannot_be_asked(capsys: p
     assert f"{cancelled.id}: cancelled" in capsys.readouterr().out
     with pytest.raises(CommandError, match=f"^away: {AWAY}$"):
         call_command("taskq_purge", "default", "--no-input")
-    assert "default/default: 1 jobs removed" in capsys.readouterr().out
+    assert "default/default: 1 job removed" in capsys.readouterr().out

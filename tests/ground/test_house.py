@@ -51,6 +51,13 @@ def test_no_file_of_the_package_is_longer_than_a_reader_holds_in_mind() -> None:
     assert [path.name for path, lines in lengths.items() if lines > 300 and MIGRATIONS not in path.parents] == []
 
 
+def test_texts_count_and_go_on_as_people_do() -> None:
+    """Neither "1 jobs" nor "is full.; next try": ``counted`` and ``clause`` are there for them."""
+    wrong = re.compile(r"%d (?!characters)[a-z ]*s\b|'s' if |'s' \* |\"%s; .*(one_line\(|, error\b|, each\b)")
+    lines = [line for path in PACKAGE.rglob("*.py") for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [line for line in lines if wrong.search(line)] == []
+
+
 def test_the_contracts_of_brokers_ask_no_table() -> None:
     contracts = sorted((Path(__file__).parents[1] / "contracts").glob("test_*.py"))
     assert contracts

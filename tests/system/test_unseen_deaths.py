@@ -139,7 +139,7 @@ def test_a_call_that_a_coroutine_cannot_leave_does_not_keep_the_orm_from_all_oth
     wait_for_end(worker, *others)
     assert culprit.errors[0].exception_class_path == "taskq_django.exceptions.TaskTimeout"
     assert {job.return_value for job in others} == {0}
-    assert "do not come back" in worker.output
+    assert "did not come back" in worker.output
     assert "it is killed" not in worker.output
 
 

@@ -63,7 +63,7 @@ def explained(error: Exception, where: str, secrets: Collection[str], sent: bool
     if code := _code(error):
         return BrokerUnavailable(f"{where} {_PASSING[code]}: {said}.", known=True, answers=True)
     if isinstance(error, InvalidResponse):
-        return BrokerError(f"{where} does not speak as Redis does: {said}. Is it the port of something else?")
+        return BrokerError(f"{where} does not speak as Redis does: {said} (is it the port of something else?).")
     if isinstance(error, ResponseError):
         return BrokerError(f"{where} refused a command: {said}.")
     if not isinstance(error, (ConnectionError, TimeoutError, OSError)):

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 from typing import TypeVar
 
 from ...backoff import wait_after
-from ...exceptions import BrokerError, BrokerUnavailable, one_line
+from ...exceptions import BrokerError, BrokerUnavailable, clause
 from .transport import Transport
 
 logger = logging.getLogger("taskq_django.broker")
@@ -35,7 +35,7 @@ class Breaker:
         One that answers is not: who reads of it must not wait for whom it refuses.
         """
         if self._error and self._pid == os.getpid():
-            raise BrokerUnavailable(f"{self._error} (it is looked for since)", known=True)
+            raise BrokerUnavailable(f"{self._error}; it has been looked for since.", known=True)
         try:
             return act()
         except BrokerUnavailable as error:
@@ -47,7 +47,7 @@ class Breaker:
         with self._lock:
             if self._error and self._pid == os.getpid():
                 return
-            self._error, self._pid = one_line(error), os.getpid()
+            self._error, self._pid = clause(error), os.getpid()
         name = f"taskq: looks for {self._transport.describe()}"
         threading.Thread(target=self._look, name=name, daemon=True).start()
 

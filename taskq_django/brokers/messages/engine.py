@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from time import monotonic
 
 from ...backoff import wait_after
-from ...exceptions import BrokerUnavailable, one_line
+from ...exceptions import BrokerUnavailable, clause
 
 logger = logging.getLogger("taskq_django.broker")
 
@@ -46,7 +46,7 @@ class Engine:
             self._failures += 1
             pause = max(wait_after(self._failures), min(LONGEST_PAUSE, TIMES * (monotonic() - asked_at)))
             self._try_at = monotonic() + pause
-            logger.warning("%s; %r serves the store alone; next try in %.1f s", one_line(error), self._alias, pause)
+            logger.warning("%s; %r serves the store alone; next try in %.1f s", clause(error), self._alias, pause)
         else:
             if self._failures:
                 logger.info("The engine of %r answers again", self._alias)

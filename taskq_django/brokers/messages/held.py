@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Sequence
 from time import monotonic
 
-from ...exceptions import BrokerUnavailable, one_line
+from ...exceptions import BrokerUnavailable, counted, one_line
 from ...jobs import Claim
 from .engine import Engine
 from .inheritance import Inheritance
@@ -93,7 +93,7 @@ class HeldMessages:
             if ended := self._inheritance.written(unknown):
                 self._transport.ack([claim for claim in unknown if claim.job.id in ended])
             if count := self._transport.release_unanswered(self._worker_id, self._held):
-                logger.info("%d messages whose answer was lost go back", count)
+                logger.info("Given back: %s whose answer was lost", counted(count, "message"))
             self._is_unsure, self._outages = False, outages
         return count
 

@@ -18,7 +18,7 @@ from uuid import uuid4
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ...exceptions import BrokerUnavailable, one_line
+from ...exceptions import BrokerUnavailable, clause, counted, one_line
 from ...jobs import Job, made_at, size_of
 from ...states import State
 from ...store.weights import cut
@@ -87,7 +87,7 @@ class Publisher:
         try:
             return self._publish(jobs)
         except BrokerUnavailable as error:
-            logger.warning("%s; %d jobs wait in the store instead", one_line(error), len(jobs))
+            logger.warning("%s; the store keeps %s instead", clause(error), counted(len(jobs), "job"))
             return self._rows.send(jobs) if error.known else outbox.stand_in_late(jobs, str(uuid4()))
 
     def _publish(self, jobs: Sequence[Job]) -> datetime:
@@ -142,10 +142,10 @@ class Publisher:
         try:
             self._publish(jobs)
         except BrokerUnavailable as error:
-            count = f"{len(jobs)} job{'s' if len(jobs) > 1 else ''}"
+            count = counted(len(jobs), "job")
             what = f"{count} of it not sent" if error.known else f"whether {count} of it left is not known"
             raise BrokerUnavailable(
-                f'The transaction is committed, and {what}: {one_line(error)} OPTIONS["outbox"] = True keeps jobs in '
+                f'The transaction is committed, and {what}: {clause(error)}. OPTIONS["outbox"] = True keeps jobs in '
                 "the store until the broker has them.",
                 known=error.known,
             ) from error
@@ -159,14 +159,14 @@ class Publisher:
                 if mine := [job for job in part if job.id in ours]:
                     self._settle_sent(outbox, mine, leaving.sender)
             except Exception as error:  # of the store: the rows are due in ten seconds
-                logger.warning("%d jobs of the outbox are left to the workers: %s", len(part), one_line(error))
+                logger.warning("%s of the outbox left to the workers: %s", counted(len(part), "job"), one_line(error))
 
     def _settle_sent(self, outbox: Outbox, jobs: Sequence[Job], sender: str) -> None:
         ids = [job.id for job in jobs]
         try:
             self._publish(jobs)
         except BrokerUnavailable as error:
-            logger.warning("%s; %d jobs of the outbox are run from the store", one_line(error), len(ids))
+            logger.warning("%s; workers run %s of the outbox from the store", clause(error), counted(len(ids), "job"))
             if error.known:
                 outbox.surely_not_sent(ids, sender)
             return

@@ -15,7 +15,7 @@ from ...beat.service import AWAY, Beat
 from ...beat.upcoming import upcoming
 from ...conf import Beat as Settings
 from ...conf import Worker, taskq_settings
-from ...exceptions import ConfigurationError, one_line
+from ...exceptions import ConfigurationError, counted, one_line
 from ...models import Schedule
 from ...models.moments import database_now
 from ...schedules.preview import offset_text
@@ -64,7 +64,7 @@ class Command(BaseCommand):
             if given["once"]:
                 count = beat.run_once()
                 if given["verbosity"] > 0:
-                    self.stdout.write(f"{count} job{'s' * (count != 1)} enqueued")
+                    self.stdout.write(f"{counted(count, 'job')} enqueued")
                 return
         except AWAY as error:
             self.stderr.write(self.style.ERROR(one_line(error)))
@@ -80,7 +80,7 @@ class Command(BaseCommand):
                 declared.sync(database)  # so that those in code are counted
                 rows = Schedule.objects.using(database).filter(enabled=True)
                 enabled, broken = rows.count(), rows.exclude(broken="").count()
-                text = f"{enabled} schedule{'s' * (enabled != 1)}" + (f", {broken} of them broken" if broken else "")
+                text = counted(enabled, "schedule") + (f", {broken} of them broken" if broken else "")
                 self.stdout.write(f'taskq beat  {connections[database].display_name}, "{database}": {text}')
             self.stdout.write("Ready. Quit the beat with CONTROL-C.")
             self.stdout.flush()

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from ...exceptions import counted
 from ...status import Status, alive_after_all, read_status, why_unanswered
 from ...store.connections import OUTAGE
 from ..backends import add_backend, chosen_brokers
@@ -44,16 +45,14 @@ class Command(BaseCommand):
 
 
 def _reasons(status: Status, alive: int, limits: dict[str, Any]) -> list[str]:
-    reasons = []
+    reasons, least = [], limits["min_workers"]
     unable = [worker.name for worker in status.workers if worker.alive and worker.serving == 0]
-    if alive < limits["min_workers"]:
-        reasons.append(
-            f"{alive} workers are alive, fewer than {limits['min_workers']}: start one with manage.py taskq_worker"
-        )
-    elif alive - len(unable) < limits["min_workers"]:
+    if alive < least:
+        reasons.append(f"{counted(alive, 'worker')} alive, fewer than {least}: start one with manage.py taskq_worker")
+    elif alive - len(unable) < least:
         reasons.append(f"no process of {', '.join(unable)} can run jobs now: see the log of the worker")
     if limits["max_age"] is not None and status.oldest_ready > limits["max_age"]:
         reasons.append(f"a job has been ready for {status.oldest_ready:.1f} s, longer than {limits['max_age']:g} s")
     if limits["max_backlog"] is not None and status.ready > limits["max_backlog"]:
-        reasons.append(f"{status.ready} jobs are ready, more than {limits['max_backlog']}")
+        reasons.append(f"{counted(status.ready, 'job')} ready, more than {limits['max_backlog']}")
     return reasons

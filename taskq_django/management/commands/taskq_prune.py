@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from ...backend import databases_of
+from ...exceptions import counted
 from ...store import pruning
 from ..backends import add_backend, chosen_brokers
 
@@ -21,6 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **given: Any) -> None:
         for database in databases_of(chosen_brokers(given["backend"])):
             if given["dry_run"]:
-                self.stdout.write(f"{database}: {pruning.count_old(database)} results would be removed")
+                said = f"{counted(pruning.count_old(database), 'result')} would be removed"
             else:
-                self.stdout.write(f"{database}: {pruning.prune_all(database)} results or failed attempts were removed")
+                said = f"{counted(pruning.prune_all(database), 'result or attempt', 'results or attempts')} removed"
+            self.stdout.write(f"{database}: {said}")

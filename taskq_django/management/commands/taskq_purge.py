@@ -8,6 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from ... import control
 from ...brokers import Broker
+from ...exceptions import counted
 from ..backends import QueueCommand, add_no_input
 
 
@@ -20,7 +21,7 @@ class Command(QueueCommand):
 
     def act(self, queue: str, broker: Broker, given: dict[str, Any]) -> str:
         if given["interactive"] and (waiting := control.count_waiting(queue, broker)):
-            answer = input(f"Remove {waiting} jobs from {broker.alias}/{queue} for ever? Type yes: ")
+            answer = input(f"Remove {counted(waiting, 'job')} from {broker.alias}/{queue} for ever? Type yes: ")
             if answer != "yes":
                 raise CommandError("Nothing was removed.")
-        return f"{control.purge(queue, broker)} jobs removed"
+        return f"{counted(control.purge(queue, broker), 'job')} removed"

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import control
 from ...brokers import Broker
+from ...exceptions import counted
 from ...models import JobResult
 from ...states import State
 from ..backends import add_backend, chosen_brokers
@@ -32,7 +33,7 @@ class Command(BaseCommand):
         for broker in chosen_brokers(given["backend"]):
             ids = wanted or self._failed(broker, given, given["limit"] - count)
             count += len(control.retry(ids, broker))
-        self.stdout.write(f"{count} jobs will run again")
+        self.stdout.write(f"{counted(count, 'job')} will run again")
         if count < len(wanted):
             raise CommandError("The others have succeeded, have not ended, or are not known.")
 

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from ...backend import databases_of, our_backends
 from ...beat import declared
 from ...beat.firing import firing_of, run_now
-from ...exceptions import BrokenSchedule, SpecError
+from ...exceptions import BrokenSchedule, SpecError, counted
 from ...models import Schedule
 from ...models.moments import aware, database_now
 from ...schedules.preview import next_runs, offset_text
@@ -105,7 +105,7 @@ class Command(BaseCommand):
                     self.stdout.write(f"{row.name}: {problem}")
                     count += row.enabled
         if count:
-            raise CommandError(f"{count} problem{'s' * (count > 1)} of enabled schedules")
+            raise CommandError(f"{counted(count, 'problem')} of enabled schedules")
         self.stdout.write("Every enabled schedule can run.")
 
     def _found(self, names: list[str]) -> list[tuple[str, Schedule]]:
