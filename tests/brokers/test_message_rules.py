@@ -135,6 +135,17 @@ def test_what_an_engine_has_forgotten_of_its_confirms_is_done_again_after_the_ou
     assert JobResult.objects.get().id.hex == ended.id.replace("-", "")
 
 
+def test_who_sends_rows_and_messages_together_is_not_told_that_nothing_was_done(engine: FaultyTransport) -> None:
+    row, message = job(delay_us=60_000_000), job()
+    engine.faults["publish"] = "before"
+
+    with pytest.raises(BrokerUnavailable) as raised:
+        message_broker(engine).send([message, row])
+
+    assert [str(each.id) for each in QueuedJob.objects.all()] == [row.id]
+    assert not raised.value.known
+
+
 # --- turns ----------------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from django.db import IntegrityError
 
-from ...exceptions import BrokerError, EngineUnavailable
+from ...exceptions import BrokerError, BrokerUnavailable, EngineUnavailable
 from ...jobs import Claim, Job, Outcome, Released, Succeeded, size_of
 from ...sleeper import Bell
 from ...store.dialects.vendors import messages_of
@@ -76,7 +76,11 @@ class MessageBroker(Broker):
         moment = self._send_rows(rows)
         if len(rows) < len(jobs):
             there = {job.id for job in rows}
-            self._publisher.send([job for job in jobs if job.id not in there])
+            try:
+                self._publisher.send([job for job in jobs if job.id not in there])
+            except BrokerUnavailable as error:
+                error.known = False  # those rows are written
+                raise
         return moment
 
     def _send_rows(self, jobs: Sequence[Job]) -> datetime:
