@@ -68,7 +68,7 @@ class EngineUnavailable(BrokerUnavailable):
 
 
 class OutcomeRefused(BrokerError):
-    """The store will never take what came of a job, or of one of several: nothing of them was written."""
+    """The store will never take what came of a job, or of one of several: it has written nothing of these."""
 
 
 class SpecError(TaskqError, ValueError):

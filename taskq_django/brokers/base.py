@@ -138,15 +138,16 @@ class Broker(ABC):
 
     @abstractmethod
     def settle(self, outcomes: Sequence[Outcome], worker_id: str, unsure: Collection[str] = ()) -> list[Outcome]:
-        """Write down what came of claims: results and failed attempts, retries, releases; all in one transaction.
+        """Write down what came of claims: results and failed attempts, retries, releases; of each place in one
+        transaction.
 
         Returns the outcomes that counted. One that is missing belongs to a claim which was lost to another worker: it
         changed nothing. ``unsure``: ids of jobs that were settled before, and no answer came; those that stand as
         the outcome says count too.
 
         Of several results of one id the one of more attempts is kept; of two reports of one attempt the last.
-        Raises OutcomeRefused when the store will never take one of them. Nothing is then written, and whoever asks
-        tries again with fewer, down to the one.
+        Raises OutcomeRefused when the store will never take one of them. Nothing from its place is then written, and
+        whoever asks tries again with fewer, down to the one, and with all of them ``unsure``: other places may be done.
         """
 
     @abstractmethod

@@ -164,7 +164,9 @@ def settle(broker: Broker, outcomes: Sequence[Outcome], worker_id: str, unsure: 
         if len(outcomes) > 1:
             half = len(outcomes) // 2
             parts = (outcomes[:half], outcomes[half:])
-            return [outcome for part in parts for outcome in settle(broker, part, worker_id, unsure)]
+            # What is of another place than the one that is refused may be written.
+            perhaps = {*unsure, *(outcome.claim.job.id for outcome in outcomes)}
+            return [outcome for part in parts for outcome in settle(broker, part, worker_id, perhaps)]
         return _fail(broker, outcomes[0], worker_id, error)
 
 

@@ -11,12 +11,13 @@ from django.db import OperationalError, transaction
 from taskq_django import control
 from taskq_django.brokers.database.broker import DatabaseBroker
 from taskq_django.brokers.messages.broker import MessageBroker
-from taskq_django.exceptions import BrokerUnavailable
+from taskq_django.exceptions import BrokerUnavailable, OutcomeRefused
 from taskq_django.jobs import Claim, Job, Outcome, Released, new_id
 from taskq_django.models import CancelWish, JobResult, QueuedJob, WorkerProcess
 from taskq_django.models.moments import DatabaseNow
 from taskq_django.states import State
 from taskq_django.store import pruning
+from taskq_django.worker.finisher import settle
 from taskq_django.worker.maintenance import GONE
 from taskq_django.worker.rescue import Death, rescue, settle_dead
 from tests.support.faulty_engine import FaultyTransport, message_broker, without_pauses
@@ -144,6 +145,29 @@ def test_who_sends_rows_and_messages_together_is_not_told_that_nothing_was_done(
 
     assert [str(each.id) for each in QueuedJob.objects.all()] == [row.id]
     assert not raised.value.known
+
+
+def test_what_the_store_refuses_of_a_message_makes_no_row_a_lost_one(
+    mine: MessageBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine.send([job(), job()])
+    mine.send([job(), job()], in_store=True)
+    outcomes = [success(claim) for _ in range(2) for claim in mine.claim("default", 2, ME)]
+    refused = next(outcome for outcome in outcomes if outcome.claim.receipt.startswith("@"))
+    record = DatabaseBroker.record
+
+    def choosy(self: DatabaseBroker, group: Any, *args: Any, **more: Any) -> bool:
+        if refused in group:
+            raise OutcomeRefused("It takes no such value.")
+        return record(self, group, *args, **more)
+
+    monkeypatch.setattr(DatabaseBroker, "record", choosy)
+    counted = settle(mine, outcomes, ME)
+
+    assert {outcome.claim.job.id for outcome in counted} == {outcome.claim.job.id for outcome in outcomes}
+    ends = {str(row.id): row.status for row in JobResult.objects.all()}
+    assert ends.pop(refused.claim.job.id) == State.FAILED
+    assert list(ends.values()) == [State.SUCCESSFUL] * 3
 
 
 # --- turns ----------------------------------------------------------------------------------------------------------
