@@ -1,11 +1,15 @@
-"""Which ends of messages the store knows of."""
+"""Which ends of jobs the store knows of."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..jobs import Claim
+from ..jobs import Claim, Discarded, Failed, Outcome, Released, Retried, Succeeded
 from ..models import JobAttempt, JobResult, QueuedJob
+from ..states import WAITING, State
+from .stories import Standing
+
+ENDS_AS = {Succeeded: State.SUCCESSFUL, Failed: State.FAILED}
 
 
 def written(claims: Sequence[Claim], database: str) -> set[str]:
@@ -29,3 +33,14 @@ def written(claims: Sequence[Claim], database: str) -> set[str]:
         )
     )
     return {id_ for key, number in found if number >= attempts[id_ := str(key)]}
+
+
+def is_the_end_of(standing: Standing | None, outcome: Outcome) -> bool:
+    """Whether this is how a job stands that the outcome has written."""
+    if standing is None:  # a success that keeps no result
+        return isinstance(outcome, Succeeded) and outcome.value is None
+    if isinstance(outcome, Released | Retried):
+        uncounted = isinstance(outcome, Released) and not outcome.began
+        return standing.status in WAITING and standing.attempts == outcome.claim.attempt - uncounted
+    ends_as = outcome.state if isinstance(outcome, Discarded) else ENDS_AS[type(outcome)]
+    return standing.status == ends_as and standing.attempts == outcome.claim.attempt

@@ -116,7 +116,7 @@ def _prune_attempts(database: str) -> int:
 
 
 def _prune_wishes(database: str) -> int:
-    """What ends a job removes its wish; not if its process dies between the two, or if another hand was faster."""
+    """What ends a job removes its wish; not one that came in the last moment, or where another hand ended it."""
     wishes = CancelWish.objects.using(database)
     ended = Exists(JobResult.objects.using(database).filter(id=OuterRef("job_id")))
     ids = list(wishes.filter(ended).values_list("job_id", flat=True)[:AT_ONCE])

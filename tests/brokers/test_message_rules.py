@@ -10,6 +10,7 @@ from django.db import OperationalError, transaction
 
 from taskq_django import control
 from taskq_django.brokers.database.broker import DatabaseBroker
+from taskq_django.brokers.messages import wishes
 from taskq_django.brokers.messages.broker import MessageBroker
 from taskq_django.exceptions import BrokerUnavailable, OutcomeRefused
 from taskq_django.jobs import Claim, Job, Outcome, Released, new_id
@@ -17,6 +18,7 @@ from taskq_django.models import CancelWish, JobResult, QueuedJob, WorkerProcess
 from taskq_django.models.moments import DatabaseNow
 from taskq_django.states import State
 from taskq_django.store import pruning
+from taskq_django.store.dialects.messages.base import Messages
 from taskq_django.worker.finisher import settle
 from taskq_django.worker.maintenance import GONE
 from taskq_django.worker.rescue import Death, rescue, settle_dead
@@ -52,6 +54,10 @@ def mine(engine: FaultyTransport) -> MessageBroker:
 @pytest.fixture
 def others(engine: FaultyTransport) -> MessageBroker:
     return message_broker(engine, has_outbox=True)
+
+
+def fails(*args: Any, **more: Any) -> None:
+    raise OperationalError("the server has gone")
 
 
 def lose(worker_id: str) -> None:
@@ -351,25 +357,43 @@ def test_what_ends_unrun_ends_so_although_its_process_is_lost(
 # --- wishes ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_settled_counts_though_its_wish_cannot_be_removed(
-    engine: FaultyTransport, mine: MessageBroker, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("value", ["1", None], ids=["", "no result is kept"])
+@pytest.mark.parametrize("in_store", [False, True], ids=["message", "row"])
+def test_an_end_and_its_wish_are_one_transaction(
+    engine: FaultyTransport, monkeypatch: pytest.MonkeyPatch, in_store: bool, value: str | None
 ) -> None:
-    (each,) = sent(mine)
-    assert control.cancel([each.id], mine).asked == {each.id}
-    (claim,) = mine.claim("default", 1, ME)
-    assert claim.verdict == State.CANCELLED
-
-    def away(*args: Any) -> None:
-        raise BrokerUnavailable("The store is away.")
+    broker, each = message_broker(engine), job()
+    broker.send([each], in_store=in_store)
+    (claim,) = broker.claim("default", 1, ME)
+    monkeypatch.setattr(wishes, "LOOK_AGAIN", 0.0)
+    CancelWish.objects.create(job_id=each.id, backend="default", asked_at=DatabaseNow())
+    outcome = success(claim, value)
 
     with monkeypatch.context() as patched:
-        patched.setattr(mine._wishes, "forget", away)
-        outcome = success(claim)
-        assert mine.settle([outcome], ME) == [outcome]
-    assert CancelWish.objects.exists()
+        patched.setattr(Messages, "forget_wishes", fails)
+        with pytest.raises(BrokerUnavailable):
+            broker.settle([outcome], ME)
+    assert not JobResult.objects.exists()
+    assert (engine.where(), QueuedJob.objects.count()) == ({} if in_store else {each.id: ME}, int(in_store))
 
-    assert pruning.prune_batch("default") == 1
+    assert broker.settle([outcome], ME, {each.id}) == [outcome]
     assert not CancelWish.objects.exists()
+
+
+def test_an_end_that_does_not_count_leaves_the_wish_to_who_has_the_job(
+    mine: MessageBroker, others: MessageBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wishes, "LOOK_AGAIN", 0.0)
+    sent(mine)
+    mine.send([job()], in_store=True)
+    lost = mine.claim("default", 2, ME)
+    for claim in lost:
+        CancelWish.objects.create(job_id=claim.job.id, backend="default", asked_at=DatabaseNow())
+    settle_dead(others, ME, others.orphans(HEIR, ME)[ME], Death(cause="", begun=()))
+
+    assert mine.settle([success(claim) for claim in lost], ME) == []
+
+    assert CancelWish.objects.count() == 2
 
 
 def test_a_wish_outlives_no_job_that_left_no_trace(mine: MessageBroker) -> None:
@@ -428,9 +452,6 @@ def test_a_store_that_takes_no_message_in_is_away_and_loses_none(
 ) -> None:
     (waiting,) = sent(mine)
     given_back, send = adopted(mine), DatabaseBroker.send
-
-    def fails(*args: Any, **more: Any) -> None:
-        raise OperationalError("the server has gone")
 
     monkeypatch.setattr(DatabaseBroker, "send", fails)
     with pytest.raises(BrokerUnavailable, match="the server has gone"):

@@ -22,20 +22,18 @@ from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Released, Ret
 from ...models import QueuedJob
 from ...models.moments import DatabaseNow
 from ...sleeper import Bell
-from ...states import State
 from ...store.connections import OUTAGE, code_of, in_transaction, lacks_table, let_go, replace_lost
 from ...store.dialects.base import Dialect
 from ...store.dialects.bells import RING_PAUSE
 from ...store.dialects.vendors import dialect_of, messages_of
-from ...store.stories import Standing, read_standings
+from ...store.ends import is_the_end_of
+from ...store.stories import read_standings
 from ...store.weights import LIGHT, cut, light_groups
 from ..base import Broker, Cancelled, Depth, Found, Orphans
 from . import asking, rows
 from .faults import TOO_LARGE_PERHAPS, is_the_datas_fault, lost_a_race, refusals
 
 T = TypeVar("T")
-
-ENDS_AS = {Succeeded: State.SUCCESSFUL, Failed: State.FAILED}
 
 DUE_IN = 10.0  # seconds until a row is run that stands in for a message, if its sender has died
 
@@ -117,20 +115,25 @@ class DatabaseBroker(Broker):
         held = QueuedJob.objects.using(self.database).filter(id=claim.job.id, token=claim.receipt)
         return self.own(lambda _: held.update(begun_at=DatabaseNow()), writes=True) == 1
 
-    def settle(self, outcomes: Sequence[Outcome], worker_id: str, unsure: Collection[str] = ()) -> list[Outcome]:
+    def settle(
+        self, outcomes: Sequence[Outcome], worker_id: str, unsure: Collection[str] = (), *, forget: Collection[str] = ()
+    ) -> list[Outcome]:
+        """``forget``: ids of jobs that end, whose wishes to be cancelled go too."""
         with refusals(outcomes, self.database):
             try:
-                counted = self._settle(outcomes, worker_id)
+                counted = self._settle(outcomes, worker_id, forget=forget)
             except IntegrityError:  # perhaps one of them has a result already, by another hand
-                counted = self._settle(outcomes, worker_id, over=True)
+                counted = self._settle(outcomes, worker_id, over=True, forget=forget)
         if unsure and len(counted) < len(outcomes):
             done = {outcome.claim.job.id for outcome in counted}
             missing = [o for o in outcomes if o.claim.job.id in unsure and o.claim.job.id not in done]
             found = self.own(lambda _: read_standings([o.claim.job.id for o in missing], self.database))
-            counted += [o for o in missing if _is_the_end_of(found.get(o.claim.job.id), o)]
+            counted += [o for o in missing if is_the_end_of(found.get(o.claim.job.id), o)]
         return counted
 
-    def _settle(self, outcomes: Sequence[Outcome], worker_id: str, *, over: bool = False) -> list[Outcome]:
+    def _settle(
+        self, outcomes: Sequence[Outcome], worker_id: str, *, over: bool = False, forget: Collection[str] = ()
+    ) -> list[Outcome]:
         ended: list[Ended] = [o for o in outcomes if isinstance(o, Succeeded | Failed | Discarded)]
         back: list[Retried | Released] = [o for o in outcomes if isinstance(o, Retried | Released)]
 
@@ -142,9 +145,11 @@ class DatabaseBroker(Broker):
             broken = rows.surely_begun([o for o in mine if isinstance(o, Failed | Retried)], self.database)
             if broken:
                 self.dialect.record_failures(cursor, broken, worker_id)
+            if forget:
+                messages_of(self.connection).forget_wishes(cursor, counted.intersection(forget))
             return mine
 
-        succeeded = not back and all(isinstance(o, Succeeded) for o in ended)
+        succeeded = not back and not forget and all(isinstance(o, Succeeded) for o in ended)
         alone = succeeded and "end" in self.dialect.one_statement and not self.connection.in_atomic_block
         return self.own(write, writes=not alone)
 
@@ -285,15 +290,3 @@ class DatabaseBroker(Broker):
                 f"The tables of taskq_django in DATABASES[{self.database!r}] are missing or older than the code: "
                 f"run `manage.py migrate taskq_django --database {self.database}`. ({one_line(error)})"
             ) from error
-
-
-def _is_the_end_of(story: Standing | None, outcome: Outcome) -> bool:
-    """Whether this is how a job stands that the outcome has written."""
-    if story is None:  # a success that keeps no result
-        return isinstance(outcome, Succeeded) and outcome.value is None
-    if isinstance(outcome, Released | Retried):
-        gone_back = story.status in {State.READY, State.SCHEDULED}
-        uncounted = isinstance(outcome, Released) and not outcome.began
-        return gone_back and story.attempts == outcome.claim.attempt - uncounted
-    ends_as = outcome.state if isinstance(outcome, Discarded) else ENDS_AS[type(outcome)]
-    return story.status == ends_as and story.attempts == outcome.claim.attempt

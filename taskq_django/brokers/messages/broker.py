@@ -194,23 +194,25 @@ class MessageBroker(Broker):
             receipt = outcome.claim.receipt
             by_holder.setdefault(receipt if receipt.startswith(HOLDER) else "", []).append(outcome)
         rows = by_holder.pop("", [])
-        counted = self._rows.settle(rows, worker_id, unsure) if rows else []
+        wished = self._wishes.of_ended(outcomes)
+        counted = self._rows.settle(rows, worker_id, unsure, forget=wished) if rows else []
         for receipt, messages in by_holder.items():
-            counted += self._settle_messages(messages, receipt.removeprefix(HOLDER), worker_id, unsure)
-        self._wishes.forget_ended(counted)
+            counted += self._settle_messages(messages, receipt.removeprefix(HOLDER), worker_id, unsure, wished)
         return counted
 
     def _settle_messages(
-        self, outcomes: Sequence[Outcome], holder: str, author: str, unsure: Collection[str]
+        self, outcomes: Sequence[Outcome], holder: str, author: str, unsure: Collection[str], wished: frozenset[str]
     ) -> list[Outcome]:
         """The store first, where the holder's row decides whether they count; then the engine forgets them."""
         stored: list[Outcome] = []
         free: list[Outcome] = []
         for outcome in outcomes:
-            (stored if self._is_stored(outcome) else free).append(outcome)
+            is_stored = self._is_stored(outcome) or (wished and outcome.claim.job.id in wished)
+            (stored if is_stored else free).append(outcome)
         known = self._inheritance.written([outcome.claim for outcome in stored if outcome.claim.job.id in unsure])
         new = [outcome for outcome in stored if outcome.claim.job.id not in known]
-        if new and not self._rows.record(new, holder, author, sweep=self._has_outbox):
+        forget = wished.intersection([outcome.claim.job.id for outcome in new]) if wished else ()
+        if new and not self._rows.record(new, holder, author, sweep=self._has_outbox, forget=forget):
             stored = []  # the holder counts as dead, and somebody else has what it held
         counted = {outcome.claim.job.id for outcome in stored}
         back = [outcome.claim for outcome in free if isinstance(outcome, Released)]

@@ -33,19 +33,18 @@ class Wishes:
         self._rows.own(lambda _: self._all.bulk_create(wishes, ignore_conflicts=True), writes=True)
 
     def forget(self, ids: Collection[str]) -> None:
-        """In the caller's transaction: these have ended, or begin a new life."""
+        """In the caller's transaction: these begin a new life."""
         self._rows.own(lambda _: self._all.filter(job_id__in=ids)._raw_delete(self._rows.database), writes=True)
 
-    def forget_ended(self, outcomes: Iterable[Outcome]) -> None:
-        """Of these jobs that have ended; what is missed here, maintenance finds.
+    def of_ended(self, outcomes: Iterable[Outcome]) -> frozenset[str]:
+        """Whose wish is to go with the end of the job; of one that is missed here, maintenance finds it.
 
-        Raises nothing where the store is away: what has ended would be settled again, whose messages have moved on.
+        Raises nothing where the store is away: there are ends that need it for nothing else.
         """
         with suppress(BrokerUnavailable):
             if seen := self.seen():
-                ended = {o.claim.job.id for o in outcomes if not isinstance(o, Released | Retried)}
-                if ids := seen & ended:
-                    self.forget(ids)
+                return seen.intersection([o.claim.job.id for o in outcomes if not isinstance(o, Released | Retried)])
+        return frozenset()
 
     def among(self, ids: Collection[str]) -> dict[str, str]:
         """Of these jobs those that are to be cancelled, with the reason. Costs a query a second, while there are none.
