@@ -123,6 +123,7 @@ class Discarded:
     ended: float
     state: State  # CANCELLED or EXPIRED
     reason: str
+    began: bool = True  # False: its start does not count as an attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ class Released:
     """Given back un-run, or cut off by a stop: costs no try."""
 
     claim: Claim
-    began: bool  # False: its start does not count as an attempt either
+    began: bool  # as above
 
 
 Ended = Succeeded | Failed | Discarded

@@ -200,7 +200,7 @@ class Executor:
             if claim.verdict == State.FAILED:
                 return Failed(claim, run.started, ended, failure_of(PayloadError(claim.reason)))
             state = State(claim.verdict)
-            return Discarded(claim, run.started, ended, state, claim.reason or WHY_UNRUN[state])
+            return Discarded(claim, run.started, ended, state, claim.reason or WHY_UNRUN[state], began=False)
         if isinstance(error, Discard):
             return Discarded(
                 claim, run.started, ended, State.CANCELLED, storable(as_text(error.reason), LONGEST_MESSAGE)

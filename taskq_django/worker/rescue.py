@@ -75,7 +75,9 @@ def outcome_of(claim: Claim, age: float, death: Death) -> Outcome:
         return Failed(claim, now - age, now, failure_of(PayloadError(claim.reason)))
     if claim.verdict:
         reason = claim.reason or f"{claim.verdict.lower()}; its process has ended"
-        return Discarded(claim, now - age, now, State(claim.verdict), reason)
+        # One that was cancelled may have been running when that was asked for.
+        began = claim.verdict != State.EXPIRED
+        return Discarded(claim, now - age, now, State(claim.verdict), reason, began)
     if id_ in death.overdue:
         return _timed_out(claim, now - age, now, task)
     if death.is_ours and not runs_once:

@@ -13,7 +13,7 @@ from taskq_django.brokers.database.broker import DatabaseBroker
 from taskq_django.brokers.messages import wishes
 from taskq_django.brokers.messages.broker import MessageBroker
 from taskq_django.exceptions import BrokerUnavailable, OutcomeRefused
-from taskq_django.jobs import Claim, Job, Outcome, Released, new_id
+from taskq_django.jobs import Claim, Discarded, Job, Outcome, Released, new_id
 from taskq_django.models import CancelWish, JobResult, QueuedJob, WorkerProcess
 from taskq_django.models.moments import DatabaseNow
 from taskq_django.states import State
@@ -352,6 +352,25 @@ def test_what_ends_unrun_ends_so_although_its_process_is_lost(
     result = JobResult.objects.get()
     assert result.status == state
     assert message in result.message
+
+
+def test_what_was_cancelled_before_it_began_and_is_retried_by_hand_is_no_message_any_more(
+    engine: FaultyTransport, mine: MessageBroker, others: MessageBroker
+) -> None:
+    """Though its worker died before the engine heard of the end, and neither end nor retry counts an attempt."""
+    (each,) = sent(mine)
+    control.cancel([each.id], mine)
+    (claim,) = mine.claim("default", 1, ME)
+    engine.faults["ack"] = "before"
+    mine.settle([Discarded(claim, 0.0, 0.0, State.CANCELLED, "", began=False)], ME)
+    assert control.retry([each.id], others) == {each.id}
+    lose(ME)
+
+    assert list(others.orphans(HEIR)) == []
+
+    assert engine.where() == {}
+    (again,) = [claim for _ in range(2) for claim in others.claim("default", 10, OTHER)]
+    assert (again.job.id, again.attempt) == (each.id, 1)
 
 
 # --- wishes ---------------------------------------------------------------------------------------------------------

@@ -79,7 +79,9 @@ class Life(RuleBasedStateMachine):
     def note(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             id_ = outcome.claim.job.id
-            if isinstance(outcome, Released) or getattr(outcome, "counts", "") == "losses":
+            if not getattr(outcome, "began", True) or isinstance(outcome, Released):
+                continue
+            if getattr(outcome, "counts", "") == "losses":
                 continue
             self.ended.add((id_, outcome.claim.attempt))
             if isinstance(outcome, Succeeded) and outcome.value is None:
@@ -195,7 +197,7 @@ class Life(RuleBasedStateMachine):
 
     def _ending(self, claim: Claim) -> Outcome:
         if claim.verdict:
-            return Discarded(claim, 0.0, 0.0, State(claim.verdict), claim.reason)
+            return Discarded(claim, 0.0, 0.0, State(claim.verdict), claim.reason, began=False)
         match self.kinds[claim.job.id]:
             case "retry" if claim.attempt == 1:
                 return Retried(claim, 0.0, 0.0, FAILURE, 0.0)

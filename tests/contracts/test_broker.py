@@ -191,6 +191,47 @@ def test_a_discarded_job_is_cancelled_with_its_reason(broker: Broker) -> None:
     assert (result.state, result.reason) == (State.CANCELLED, "not today")
 
 
+def unbegun(claim: Claim) -> Outcome:
+    """What an executor makes of a claim that is not to be run."""
+    return Discarded(claim, 0, 0, State(claim.verdict), "", began=False)
+
+
+def test_what_ends_before_it_has_begun_counts_no_attempt(broker: Broker) -> None:
+    expires, cancelled = job(expires_us=-1), job(queue_name="mail")
+    broker.send([expires, cancelled])
+    (late,) = claim_all(broker)
+    (asked_since,) = claim_all(broker, "mail")
+    control.cancel([cancelled.id], broker)
+    broker.settle([Released(asked_since, began=False)], ME)
+    claims = [late, *claim_all(broker, "mail")]
+    assert [claim.verdict for claim in claims] == [State.EXPIRED, State.CANCELLED]
+
+    assert len(broker.settle([unbegun(claim) for claim in claims], ME)) == 2
+
+    for each in (expires, cancelled):
+        result = read(broker, each.id)
+        assert (result.attempts, result.worker_ids, result.started_at, result.last_attempted_at) == (0, [], None, None)
+
+
+def test_a_retry_that_is_cancelled_before_it_has_begun_counts_the_attempts_before(broker: Broker) -> None:
+    sent = job()
+    broker.send([sent])
+    broker.settle([Retried(claim, 0, 1, FAILURE, 0.0) for claim in claim_all(broker)], ME)
+    (claim,) = claim_all(broker, worker=OTHER)
+    control.cancel([sent.id], broker)
+    broker.settle([Released(claim, began=False)], OTHER)
+    (claim,) = claim_all(broker, worker=OTHER)
+    broker.settle([unbegun(claim)], OTHER)
+
+    result = read(broker, sent.id)
+    assert (result.state, result.attempts, result.worker_ids, len(result.errors)) == (State.CANCELLED, 1, [ME], 1)
+    assert result.started_at is not None
+
+    assert control.retry([sent.id], broker)
+    (again,) = claim_all(broker)
+    assert again.attempt == 2
+
+
 def test_a_retry_waits_for_its_time(broker: Broker) -> None:
     broker.send([job()])
     (claim,) = claim_all(broker)
@@ -453,8 +494,9 @@ def test_a_claim_whose_answer_was_lost_goes_back(broker: Broker) -> None:
         lambda claim: Retried(claim, 0, 1, FAILURE, 60),
         lambda claim: Released(claim, began=True),
         lambda claim: Released(claim, began=False),
+        lambda claim: Discarded(claim, 0, 1, State.EXPIRED, "", began=False),
     ],
-    ids=["success", "success not kept", "failure", "retry", "cut off", "return"],
+    ids=["success", "success not kept", "failure", "retry", "cut off", "return", "expiry"],
 )
 def test_what_was_settled_without_an_answer_counts_when_it_is_asked_again(
     broker: Broker, end: Callable[[Claim], Outcome]

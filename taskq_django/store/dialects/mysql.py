@@ -106,14 +106,15 @@ KEEP = f"""
 SELECT job.id, task_path, backend, queue_name, -`rank`, o.status, enqueued_at, run_after,
        COALESCE(started_at, IF(job.status = 'RUNNING', {NOW} - INTERVAL o.began MICROSECOND, NULL)),
        IF(job.status = 'RUNNING', {NOW} - INTERVAL o.began MICROSECOND, NULL),
-       {NOW} - INTERVAL o.ended MICROSECOND, payload, headers, tries + o.tried, attempts, crashes + o.crashed,
+       {NOW} - INTERVAL o.ended MICROSECOND, payload, headers, tries + o.tried, attempts - (o.began IS NULL),
+       crashes + o.crashed,
        worker_id, o.value, o.class, o.message
 FROM {_ENDED} STRAIGHT_JOIN {JOB} job {BY_KEY} ON job.id = o.id"""
 
 # Where there are results already: those of fewer attempts go, the others stay.
 REMOVE_OLDER = f"""
-DELETE result FROM {table(f"id {ID}")} STRAIGHT_JOIN {JOB} job {BY_KEY} ON job.id = o.id
-  STRAIGHT_JOIN {RESULT} result {BY_KEY} ON result.id = o.id WHERE result.attempts < job.attempts"""
+DELETE result FROM {table(f"id {ID}, began BIGINT")} STRAIGHT_JOIN {JOB} job {BY_KEY} ON job.id = o.id
+  STRAIGHT_JOIN {RESULT} result {BY_KEY} ON result.id = o.id WHERE result.attempts < job.attempts - (o.began IS NULL)"""
 KEEP_OVER = f"{KEEP} ON DUPLICATE KEY UPDATE message = {RESULT}.message"
 
 # Not IN: a DELETE from one table heeds no index that it is told.
@@ -207,7 +208,7 @@ class MySQL(Dialect):
     def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended], over: bool = False) -> set[str]:
         held = self._held(cursor, outcomes)
         records = [hexed(ended_record(outcome, monotonic())) for outcome in outcomes if outcome.claim.job.id in held]
-        ids = as_json([{"id": record["id"]} for record in records])
+        ids = as_json([{"id": record["id"], "began": record["began"]} for record in records])
         if over and records:
             cursor.execute(REMOVE_OLDER, [ids])
         heavy = [] if over else taken_out(records, "value", None)  # not into a result that stays

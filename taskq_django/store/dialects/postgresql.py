@@ -91,13 +91,13 @@ gone AS (
   DELETE FROM {JOB} job USING o WHERE job.id = ANY(ARRAY(SELECT id FROM o)) AND job.id = o.id AND job.token = o.token
   RETURNING job.*, o.status AS end_status,
             CASE WHEN job.status = 'RUNNING' THEN {NOW} - o.began * interval '1 microsecond' END AS began_at,
-            {NOW} - o.ended * interval '1 microsecond' AS ended_at, o.tried, o.crashed, o.keep, o.value,
+            {NOW} - o.ended * interval '1 microsecond' AS ended_at, o.began, o.tried, o.crashed, o.keep, o.value,
             o.class, o.message),
 kept AS (
   {INTO_RESULTS}
   SELECT id, task_path, backend, queue_name, -rank, end_status, enqueued_at, run_after,
          COALESCE(started_at, began_at), began_at, ended_at, payload, headers,
-         tries + tried, attempts, crashes + crashed, worker_id, value, class, message
+         tries + tried, attempts - (began IS NULL)::int, crashes + crashed, worker_id, value, class, message
   FROM gone WHERE keep)
 SELECT id::text FROM gone"""
 

@@ -40,7 +40,10 @@ def job_record(job: Job) -> dict[str, Any]:
 
 
 def ended_record(outcome: Ended, now: float) -> dict[str, Any]:
-    """The end of a job as the JSON object that ``end`` statements read; ages in microseconds before ``now``."""
+    """The end of a job as the JSON object that ``end`` statements read; ages in microseconds before ``now``.
+
+    ``began``: None where its start does not count.
+    """
     value = outcome.value if type(outcome) is Succeeded else None
     record: dict[str, Any] = {
         "id": outcome.claim.job.id,
@@ -67,6 +70,8 @@ def ended_record(outcome: Ended, now: float) -> dict[str, Any]:
         case Discarded():
             record["status"] = outcome.state.value
             record["message"] = outcome.reason
+            if not outcome.began:
+                record["began"] = None
     return record
 
 

@@ -59,7 +59,7 @@ KEEP = f"""
 {INTO_RESULTS}
 SELECT id, task_path, backend, queue_name, -rank, %s, enqueued_at, run_after,
        COALESCE(started_at, CASE status WHEN 'RUNNING' THEN %s END), CASE status WHEN 'RUNNING' THEN %s END, %s,
-       payload, headers, tries + %s, attempts, crashes + %s, worker_id, %s, %s, %s
+       payload, headers, tries + %s, attempts - %s, crashes + %s, worker_id, %s, %s, %s
 FROM {JOB} WHERE id = %s {RESULT_CONFLICT}"""
 
 REMOVE = f"DELETE FROM {JOB} WHERE id = %s"
@@ -207,15 +207,17 @@ def _dated(record: dict[str, Any]) -> dict[str, Any]:
     """The same record with its ages as dates and its id as SQLite stores it."""
     now = datetime.now(UTC)
     record["id"] = record["id"].replace("-", "")
-    record["began"] = as_text(now - timedelta(microseconds=record["began"]))
+    if record["began"] is not None:
+        record["began"] = as_text(now - timedelta(microseconds=record["began"]))
     record["ended"] = as_text(now - timedelta(microseconds=record["ended"]))
     return record
 
 
 def _kept(record: dict[str, Any]) -> tuple[Any, ...]:
     status, began = record["status"], record["began"]
+    counted = (record["tried"], began is None, record["crashed"])
     ended = (record["value"], record["class"], record["message"])
-    return (status, began, began, record["ended"], record["tried"], record["crashed"], *ended, record["id"])
+    return (status, began, began, record["ended"], *counted, *ended, record["id"])
 
 
 def _job_row(job: Job, now: datetime, sent_at: str) -> tuple[Any, ...]:

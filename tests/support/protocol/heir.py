@@ -102,7 +102,7 @@ def _rescues(setting: Setting, s: State, name: str, heir: Heir) -> Made:
                 )
         case "written":
             is_known = heir.message and setting.has("a look before what is inherited is settled")
-            is_known = is_known and written(setting, s, 1)
+            is_known = is_known and written(setting, s)
             yield label + "inheritance.written", to("ack known" if is_known else "settle")
         case "ack known":
             acked = s._replace(message=None if has_it else s.message)

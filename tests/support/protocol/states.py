@@ -104,15 +104,11 @@ Made = Iterator[tuple[str, State] | tuple[str, State, bool]]
 FAULT = True
 
 
-def written(setting: Setting, s: State, attempt: int) -> bool:
-    """As store.ends: does the store know how this attempt of the message or a later one ended?"""
-    if s.result >= attempt or (
-        setting.has("the look asks for failed attempts") and any(number >= attempt for number in s.failed)
-    ):
+def written(setting: Setting, s: State) -> bool:
+    """As store.ends: does the store know what came of the message?"""
+    if s.result or (setting.has("the look asks for failed attempts") and s.failed):
         return True
-    if s.row is None or (s.row.sender and setting.has("a row with a sender says nothing")):
-        return False
-    return s.row.attempts >= attempt
+    return s.row is not None and not (s.row.sender and setting.has("a row with a sender says nothing"))
 
 
 def recorded(setting: Setting, s: State, attempt: int, how: str) -> State:

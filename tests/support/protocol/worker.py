@@ -167,7 +167,7 @@ def _settles(setting: Setting, s: State, name: str, worker: Worker, to: Any, fre
     if worker.phase == "settle" and not setting.has("the store before the engine"):
         yield "transport.ack first", to("ack")
         return
-    if worker.phase == "unsure" and written(setting, s, attempt):
+    if worker.phase == "unsure" and written(setting, s):
         yield "inheritance.written", to("ack")
         return
     if name not in s.registered and setting.has("who is not registered writes nothing"):

@@ -44,7 +44,7 @@ KEEP = f"""
 INSERT INTO {RESULT} ({RESULT_COLUMNS})
 SELECT id, task_path, backend, queue_name, priority, status, COALESCE({_moment("enqueued")}, {NOW}), NULL,
        COALESCE({_moment("started")}, {_age("began")}), {_age("began")}, {_age("ended")}, payload, headers, tries,
-       attempts, crashes, %s, value, class, message
+       attempts - (began IS NULL), crashes, %s, value, class, message
 FROM {_ENDED}"""
 # Where there are results already: those of fewer attempts go, the others stay.
 REMOVE_OLDER = f"""
@@ -138,7 +138,8 @@ class MySQLMessages(Messages):
         records: list[dict[str, Any]] = [hexed(result_record(outcome, now)) for outcome in ended]
         records = [record for record in records if record["keep"]]
         if over:
-            cursor.execute(REMOVE_OLDER, [as_json([{"id": r["id"], "attempts": r["attempts"]} for r in records])])
+            counted = [{"id": r["id"], "attempts": r["attempts"] - (r["began"] is None)} for r in records]
+            cursor.execute(REMOVE_OLDER, [as_json(counted)])
         heavy = {name: taken_out(records, name, "") for name in ("payload", "headers")}
         if not over:  # not into a result that stays; it has the same arguments, though
             heavy["return_value"] = taken_out(records, "value", None)

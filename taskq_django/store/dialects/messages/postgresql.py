@@ -39,7 +39,7 @@ o AS MATERIALIZED (
   INSERT INTO {RESULT} ({RESULT_COLUMNS})
   SELECT id, task_path, backend, queue_name, priority, status, COALESCE({_moment("enqueued")}, {NOW}), NULL,
          COALESCE({_moment("started")}, {_age("began")}), {_age("began")}, {_age("ended")}, payload, headers, tries,
-         attempts, crashes, %s, value, class, message
+         attempts - (began IS NULL)::int, crashes, %s, value, class, message
   FROM o WHERE keep {RESULT_CONFLICT})
 SELECT COUNT(*) FROM me"""
 

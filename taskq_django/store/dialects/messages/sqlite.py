@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from django.db.backends.utils import CursorWrapper
@@ -15,6 +15,8 @@ from ..base import JOB, JOB_COLUMNS, RESULT, RESULT_COLUMNS, RESULT_CONFLICT
 from ..records import result_record, row_record
 from ..sqlite import as_text
 from .base import IS_EARLIER, IS_SENT, KEPT, RENEWED, ROW_CONFLICT, WORKER, Messages, SentChange
+
+T = TypeVar("T")
 
 HOLDER = f"SELECT 1 FROM {WORKER} WHERE id = %s"
 
@@ -81,16 +83,17 @@ def _ago(now: datetime, microseconds: int) -> str:
     return as_text(now - timedelta(microseconds=microseconds))
 
 
-def _moment(microseconds: int | None, default: str) -> str:
+def _moment(microseconds: int | None, default: T) -> str | T:
     return as_text(datetime.fromtimestamp(microseconds / 1e6, UTC)) if microseconds else default
 
 
 def _result(r: dict[str, Any], now: datetime, author: str) -> tuple[Any, ...]:
-    began = _ago(now, r["began"])
+    unbegun = r["began"] is None
+    began = None if unbegun else _ago(now, r["began"])
     return (
         *(_hex(r), r["task_path"], r["backend"], r["queue_name"], r["priority"], r["status"]),
         *(_moment(r["enqueued"], as_text(now)), _moment(r["started"], began), began, _ago(now, r["ended"])),
-        *(r["payload"], r["headers"], r["tries"], r["attempts"], r["crashes"], author),
+        *(r["payload"], r["headers"], r["tries"], r["attempts"] - unbegun, r["crashes"], author),
         *(r["value"], r["class"], r["message"]),
     )
 
