@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.once, pytest.mark.thorough]
 LONG = pytest.mark.skipif(not os.environ.get("TASKQ_TEST_LONG"), reason="TASKQ_TEST_LONG is not set")
 
 TASKS = ("ok", "retry", "silent", "retry, silent")
-OUTBOX, PLAIN = "renew", "publish"
+OUTBOX, PLAIN, OUTSIDE = "renew", "publish", "keep"
 
 # What may go wrong in one walk.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -71,6 +71,23 @@ def test_no_interleaving_loses_a_job_or_runs_it_again(may: dict[str, Any], task:
 @pytest.mark.parametrize("may", LONGER.values(), ids=LONGER.keys())
 def test_nor_does_one_in_which_more_goes_wrong(may: dict[str, Any], task: str, producer: str) -> None:
     nothing_goes_wrong(task, producer, may)
+
+
+@pytest.mark.parametrize(("task", "producer"), [(task, OUTSIDE) for task in ("ok", "retry", "cut")] + [("cut", OUTBOX)])
+@pytest.mark.parametrize("may", ["two lost answers", "a kill and a lost answer", "two lost hosts and a lost answer"])
+def test_nor_does_one_of_what_is_cut_off_or_sent_outside_of_a_transaction(may: str, task: str, producer: str) -> None:
+    nothing_goes_wrong(task, producer, SETTINGS[may])
+
+
+# The store does not know that a success without a result has ended, and has no failed attempt of it: so it runs again
+# where the answer to what was written for it before was lost.
+UNTOLD = [("cut, silent", OUTBOX), ("cut, silent", PLAIN), ("silent", OUTSIDE)]
+
+
+@pytest.mark.parametrize("may", ["two lost answers", "a kill and a lost answer"])
+@pytest.mark.parametrize(("task", "producer"), UNTOLD)
+def test_what_leaves_nothing_in_the_store_may_run_again_and_is_never_lost(task: str, producer: str, may: str) -> None:
+    assert set(walk(Setting(task=task, producer=producer, **SETTINGS[may])).wrong) == {AGAIN}
 
 
 AGAIN, NEVER, LOST = "begun again after its end was committed", "never ends", "lost"

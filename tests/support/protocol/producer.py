@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from .states import FAULT, READY, RUNNING, SCHEDULED, Made, Message, Setting, State
+from .states import FAULT, READY, RUNNING, SCHEDULED, UNSENT, Made, Message, Row, Setting, State
+
+# By producer, what follows a publish that was taken; that was, and not heard of; that was not, nor; and that was not.
+AFTER_PUBLISH = {
+    "renew": ("confirm", "left", "left", "surely not"),
+    "publish": ("done", "done", "failed", ""),
+    "keep": ("done", "stand in late", "stand in late", "keep"),
+}
 
 
 def producer_steps(setting: Setting, s: State) -> Made:
@@ -21,26 +28,27 @@ def producer_steps(setting: Setting, s: State) -> Made:
                 yield "producer: outbox.renew, none is mine", s._replace(producer="publish")
         case "publish":
             message = s.message or Message()
-            has_outbox = setting.producer == "renew"
-            yield (
-                "producer: transport.publish",
-                s._replace(producer="confirm" if has_outbox else "done", message=message),
-            )
+            taken, unheard, unsent, refused = AFTER_PUBLISH[setting.producer]
+            yield "producer: transport.publish", s._replace(producer=taken, message=message)
             if s.faults:
                 less = s._replace(faults=s.faults - 1)
-                left = "left" if has_outbox else "done"
-                yield "producer: transport.publish, no answer", less._replace(producer=left, message=message), FAULT
-                unsent = "left" if has_outbox else "failed"
+                yield "producer: transport.publish, no answer", less._replace(producer=unheard, message=message), FAULT
                 yield "producer: transport.publish, not sent and no answer", less._replace(producer=unsent), FAULT
-                if has_outbox:
-                    yield "producer: transport.publish, surely not", less._replace(producer="surely not"), FAULT
+                if refused:
+                    yield "producer: transport.publish, surely not", less._replace(producer=refused), FAULT
         case "confirm":
             yield "producer: outbox.confirmed", s._replace(producer="done", row=None if stands_in else s.row)
         case "surely not":
             row = s.row._replace(status=READY, sender=False) if stands_in and s.row else s.row
             yield "producer: outbox.surely_not_sent", s._replace(producer="done", row=row)
-    if s.kills and s.producer in ("renew", "publish", "confirm", "surely not"):
-        unsent = setting.producer != "renew" and s.producer == "publish"
+        case "stand in late":
+            is_known = s.row is not None or s.result
+            row = s.row if is_known else Row(SCHEDULED, 0, sender=True)
+            yield "producer: outbox.stand_in_late", s._replace(producer="left", row=row)
+        case "keep":
+            yield "producer: rows.send", s._replace(producer="done", row=Row(READY, 0))
+    if s.kills and s.producer in (*UNSENT, "renew", "confirm", "surely not"):
+        unsent = setting.producer != "renew" and s.producer in UNSENT
         killed = s._replace(producer="failed" if unsent else "left", kills=s.kills - 1)
         yield "producer: killed", killed, FAULT
 

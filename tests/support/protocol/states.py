@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 SCHEDULED, READY, RUNNING = "SCHEDULED", "READY", "RUNNING"
+UNSENT = ("publish", "stand in late", "keep")  # what a producer does while only itself may know of the job
 W1, W2, CHIEF, OTHER = "w1", "w2", "supervisor", "maintenance of another host"
 
 RULES = (
@@ -83,10 +84,13 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Setting:
-    """``task``: ok, retry (fails once), silent (keeps no result), or both. ``producer``: how it is enqueued."""
+    """``task``: ok, retry (fails once), cut (off by a stop, once), silent (keeps no result), or one of each.
+
+    ``producer``: how it is enqueued.
+    """
 
     task: str = "ok"
-    producer: str = "renew"  # by an outbox; publish: without one
+    producer: str = "renew"  # by an outbox; publish: without one; keep: with one, and outside of a transaction
     kills: int = 0
     faults: int = 0
     slow_commit: bool = False
@@ -112,21 +116,24 @@ def written(setting: Setting, s: State) -> bool:
 
 
 def recorded(setting: Setting, s: State, attempt: int, how: str) -> State:
-    """As Recorder.record: how is ok, silent, retry, lost."""
+    """As Messages.record: how is ok, silent, retry, cut, lost."""
     takes = s.row is not None and (
         s.row.attempts < attempt
         or (s.row.sender and setting.has("what comes of a message takes the row that stands in for it"))
     )
-    if how in ("retry", "lost"):
+    if how in ("retry", "cut", "lost"):
         row = Row(READY, attempt) if s.row is None or takes else s.row
+        if how == "cut":
+            return s._replace(row=row)
         return s._replace(row=row, failed=s.failed | {attempt}, ran=s.ran | {attempt} if how == "retry" else s.ran)
     row = None if takes and setting.has("an end takes the row along") else s.row
     return _ended(setting, s._replace(row=row), attempt, how)
 
 
 def came_of(setting: Setting, attempt: int) -> str:
-    if "retry" in setting.task and attempt == 1:
-        return "retry"
+    for once in ("retry", "cut"):
+        if once in setting.task and attempt == 1:
+            return once
     return "silent" if "silent" in setting.task else "ok"
 
 
@@ -139,6 +146,8 @@ def settled_row(setting: Setting, s: State, name: str, attempt: int, how: str) -
         case "un-run":
             sender = row.sender and setting.has("an un-run return keeps the sender")
             return s._replace(row=row._replace(status=READY, attempts=attempt - 1, holder="", sender=sender))
+        case "cut":
+            return s._replace(row=Row(READY, attempt))
         case "retry":
             again = Row(READY, attempt)
             return s._replace(row=again, failed=s.failed | {attempt}, ran=s.ran | {attempt})

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from .heir import heir_steps, maintenance_steps
 from .producer import producer_steps, store_steps
-from .states import CHIEF, OTHER, SCHEDULED, W1, W2, Row, Setting, State, Worker
+from .states import CHIEF, OTHER, SCHEDULED, UNSENT, W1, W2, Row, Setting, State, Worker
 from .worker import worker_steps
 
 
@@ -24,7 +24,7 @@ def begin(setting: Setting) -> State:
     row = Row(SCHEDULED, 0, sender=True) if setting.producer == "renew" else None
     everybody = frozenset({W1, W2, CHIEF, OTHER})
     return State(
-        setting.producer, row, None, Worker(), Worker(), None, None, everybody, everybody - {CHIEF, OTHER},
+        "renew" if row else "publish", row, None, Worker(), Worker(), None, None, everybody, everybody - {CHIEF, OTHER},
         0, False, frozenset(), frozenset(), setting.kills, setting.faults,
     )  # fmt: skip
 
@@ -65,9 +65,7 @@ def walk(setting: Setting, most: int = 2_000_000) -> Walk:
 
 
 def _wrong_step(most_kills: int, before: State, label: str, after: State) -> str:
-    if after.producer != "failed" and not (
-        after.row or after.message or after.has_ended or after.producer == "publish"
-    ):
+    if after.producer != "failed" and not (after.row or after.message or after.has_ended or after.producer in UNSENT):
         return "lost"
     if after.result < before.result:
         return "a result was overwritten by one of fewer attempts"
