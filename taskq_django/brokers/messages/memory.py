@@ -44,7 +44,7 @@ class MemoryTransport(Transport):
         return cls(alias)
 
     def publish(self, jobs: Sequence[Job], within: float) -> datetime:
-        now = time.time()
+        now = round(time.time(), 6)  # as every clock of an engine tells it
         with self._lock:
             for job in jobs:
                 self.put(job.id, bodies.pack(job), job.queue_name, job.priority, now)
