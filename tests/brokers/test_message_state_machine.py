@@ -69,6 +69,7 @@ class Life(RuleBasedStateMachine):
         self.count = 0
         self.processes = {name: self._new(name) for name in NAMES}
         self.graves: list[Process] = []  # of those that are dead, and not rescued
+        self.is_rescuing = False  # Has the rescue of the first one begun, so that what it held may have been inherited?
 
     def _new(self, name: str) -> Process:
         self.count += 1
@@ -226,13 +227,19 @@ class Life(RuleBasedStateMachine):
     def rescue_a_child(self, fault: Any) -> None:
         self._may_fail("heir", fault)
         grave, heir = self.graves[0], self.processes["heir"]
-        if heir.attempt(lambda: rescue(heir.broker, grave.id, grave.death(), heir.id)) is not None:
+        is_done = heir.attempt(lambda: rescue(heir.broker, grave.id, grave.death(), heir.id)) is not None
+        self.is_rescuing = not is_done and not heir.is_dead
+        if is_done:
             self.graves.pop(0)
             WorkerProcess.objects.filter(id=grave.id).delete()
         self._bury_the_dead()
 
     def rescue_the_lost(self, fault: Any) -> None:
-        """By maintenance, which knows nothing of what they ran."""
+        """By maintenance, which knows nothing of what they ran. Its supervisor does not give up a rescue before."""
+        if self.is_rescuing:
+            self.rescue_a_child(fault)
+            if self.is_rescuing:
+                return
         self._may_fail("heir", fault)
         WorkerProcess.objects.filter(id__in=[grave.id for grave in self.graves]).delete()
         self.graves.clear()
