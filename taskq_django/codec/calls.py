@@ -43,6 +43,8 @@ def encode_call(
 
 def encode_value(value: Any, *, max_bytes: int = MIB, plain: bool = False) -> str:
     """The text of a return value. Raises ResultTooLarge, ResultNotSerializable (``plain``: Django's TypeError)."""
+    if value is None:  # of most tasks
+        return "null"
     walk = Walk(*_DJANGOS if plain else _OURS, max_bytes)
     try:
         return _dumps(write_items((value,), 0, walk)[0], walk)
