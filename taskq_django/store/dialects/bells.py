@@ -11,12 +11,21 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...exceptions import BrokerUnavailable, one_line
 from ...sleeper import Bell
+from .turns import Turn, turn_at
 
 # After work or a ring the loop looks again every few milliseconds for so long (seconds): enqueuers ring at most
 # once per RING_PAUSE, and what they send in between must be found by looking.
 ATTENTIVE = 0.06
 RING_PAUSE = 0.015
 GLANCE = 0.003
+
+
+def is_pooled(raw: Any) -> bool:
+    """Does a pooler stand between this connection of psycopg's and the server, which may hand the session to others?
+
+    A server tells its number when it is connected to, and a pooler another: it has several sessions.
+    """
+    return bool(raw.info.backend_pid != raw.execute("SELECT pg_backend_pid()").fetchone()[0])
 
 
 class ListenBell(Bell):
@@ -65,9 +74,7 @@ class ListenBell(Bell):
     def _listen(self, raw: Any) -> None:
         """Unless there is a pooler: a LISTEN would stay on a session that the next transaction of anybody may get."""
         with self._connection.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid()")
-            # A server tells its number when it is connected to, and a pooler another: it has several sessions.
-            self._polls = None if raw.info.backend_pid == cursor.fetchone()[0] else PollBell()
+            self._polls = PollBell() if is_pooled(raw) else None
             if self._polls is None:
                 cursor.execute(f"LISTEN {self._channel}")
         self._listening_on = raw
@@ -80,11 +87,17 @@ class ListenBell(Bell):
 
 
 class DataVersionBell(Bell):
-    """SQLite's ``PRAGMA data_version``: changes when another connection has committed. 10 µs a look."""
+    """SQLite's ``PRAGMA data_version``: changes when another connection has committed.
+
+    It is asked once the file's count of commits has changed, which is read without a lock and in a fifth of the time.
+    """
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
         self._version: int | None = None
+        self._known: Any = None  # the driver's connection whose file this is
+        self._turn: Turn
+        self._commits = b""
 
     @property
     def source(self) -> str:
@@ -104,7 +117,7 @@ class DataVersionBell(Bell):
                 return self._has_changed()
         except (DatabaseError, InterfaceError) as error:
             self._connection.close()  # also what is half made: a lock may have stopped the project's init_command
-            self._version = None  # what comes meanwhile rings afterwards
+            self._version, self._commits = None, b""  # what comes meanwhile rings afterwards
             if "locked" in str(error):  # by a VACUUM or a large import
                 return False
             raise BrokerUnavailable(f"The database cannot be read: {one_line(error)}") from error
@@ -112,6 +125,12 @@ class DataVersionBell(Bell):
     def _has_changed(self) -> bool:
         self._connection.ensure_connection()
         raw: Any = self._connection.connection
+        if raw is not self._known:
+            self._known, self._turn = raw, turn_at(raw.execute("PRAGMA database_list").fetchone()[2])
+        commits = self._turn.commits()
+        if commits and commits == self._commits:
+            return False
+        self._commits = commits
         version = raw.execute("PRAGMA data_version").fetchone()[0]  # past Django's cursor: it runs 500 times a second
         changed: bool = version != self._version
         self._version = version

@@ -46,8 +46,9 @@ SLICE = 0.5  # seconds
 # The pause after a transaction, at most and at least. Pauses under 1 ms are added up, because a shorter sleep takes
 # much longer than asked.
 LONGEST_REST, SHORTEST_REST = 0.05, 0.001  # seconds
-# For how long another's commit means that others write.
-OTHERS_WRITE = 2.0  # seconds
+# Others write when two commits that are not ours come within AGAIN, and for OTHERS_WRITE after them. One alone means
+# nothing: the supervisor renews a lease.
+AGAIN, OTHERS_WRITE = 1.0, 2.0  # seconds
 
 # Of SQLite's file format: where readers and writers lock a file (bytes), and where it counts its commits.
 JOURNAL_LOCKS, JOURNAL_COUNT = (0x40000000, 512), 24
@@ -122,8 +123,8 @@ class Watched:
         return True
 
     def count(self) -> bytes:
-        """Changes with each commit."""
-        return os.pread(self._fd, 4, self._count_at) if fcntl is not None and self._is_open() else os.urandom(4)
+        """Changes with each commit; b"" where it cannot be read."""
+        return os.pread(self._fd, 4, self._count_at) if fcntl is not None and self._is_open() else b""
 
     def find_again(self) -> None:
         """Another file may be at the path by now."""
@@ -153,7 +154,8 @@ class Turn:
         self._wal = Watched(f"{path}-shm", WAL_LOCKS, WAL_COUNT)
         self._seen: bytes | None = None  # the count of commits when we had finished last
         self._begun = self._rest_until = self._due = 0.0
-        self._others_at = float("-inf")
+        self._other_at = float("-inf")  # a commit that was not ours
+        self._others_at = float("-inf")  # and the last one that came soon after another
 
     def take(self, begin: Begin, read: Read, *, is_deferred: bool, has_wal: bool, wait: float) -> None:
         """Begin a transaction when it is our turn; ``wait``: seconds to wait for who has the file.
@@ -169,7 +171,10 @@ class Turn:
                 time.sleep(left)
             file = self._wal if has_wal else self._journal
             if self._seen not in (None, file.count()):
-                self._others_at = monotonic()
+                now = monotonic()
+                if now - self._other_at < AGAIN:
+                    self._others_at = now
+                self._other_at = now
             if HAS_DOOR and is_deferred and not has_wal:
                 begin = _alone(begin, read, file)
             self._begin(begin, file, is_deferred=is_deferred, has_wal=has_wal, wait=wait)
@@ -188,12 +193,17 @@ class Turn:
         now = monotonic()
         if HAS_DOOR and not has_wal:
             self._journal.open()  # as SQLite has done, unless it locks in a way of its own
-        self._seen = (self._wal if has_wal else self._journal).count()
+        self._seen = (self._wal if has_wal else self._journal).count() or os.urandom(4)
         took = now - self._begun
         self._due += 2 * took if now - self._others_at < OTHERS_WRITE else took / 4
         if self._due >= SHORTEST_REST:
             self._rest_until, self._due = now + min(LONGEST_REST, self._due), 0.0
         self._lock.release()
+
+    def commits(self) -> bytes:
+        """Changes with each commit, of this process too; b"" where it cannot be read."""
+        count = self._journal.count()
+        return count and count + self._wal.count()  # without a WAL there is nothing to count
 
     def meet(self) -> None:
         """A connection of this process is new, and the "-shm" may be: SQLite removes it with the last connection."""
