@@ -26,6 +26,8 @@ from typing import Any
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from .dialects.bells import is_pooled
+
 LEAST = 2.0  # seconds; a busy server may need so long for an answer
 LOOK = 0.1  # seconds between two looks of a wait
 
@@ -113,6 +115,8 @@ def _limit(line: Line, patience: float) -> None:
     elif driver in {"psycopg", "psycopg2"}:
         options = {"connect_timeout": seconds, **given}
         options.pop("pool", None)  # because others get its connections afterwards, and it has threads
+        if driver == "psycopg":
+            options = {"server_side_binding": True, **options}
     else:
         return
     if driver == "psycopg2":
@@ -124,8 +128,12 @@ def _limit(line: Line, patience: float) -> None:
     def get_new_connection(params: dict[str, Any]) -> Any:
         raw = connect(params)
         line.fd = (getattr(raw, "_sock", None) or raw).fileno()  # PyMySQL has no method of that name
-        if driver == "psycopg" and hasattr(select, "poll"):
-            raw.wait = Patience(raw, patience, connection.Database.OperationalError).wait
+        if driver == "psycopg":
+            if hasattr(select, "poll"):
+                raw.wait = Patience(raw, patience, connection.Database.OperationalError).wait
+            if not is_pooled(raw):
+                raw.prepare_threshold = 0  # of a statement the server needs longer for the plan than for the rest
+            raw.rollback()
         return raw
 
     connection.get_new_connection = get_new_connection

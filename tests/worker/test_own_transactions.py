@@ -65,7 +65,7 @@ def in_force() -> list[Any]:
 def set_theirs() -> None:
     with connection.cursor() as cursor:
         for name, value in zip(SETTINGS[connection.vendor], THEIRS[connection.vendor], strict=True):
-            cursor.execute(f"SET SESSION {name} = %s", [value])
+            cursor.execute(f"SET SESSION {name} = {value!r}")
 
 
 def commit() -> None:
@@ -93,7 +93,7 @@ def roll_back() -> None:
 def end_a_job() -> None:
     broker: Broker = task_backends["default"].broker  # type: ignore[attr-defined]
     tasks.add.enqueue(1)
-    (claim,) = broker.claim("default", 1, "w1")
+    (claim,) = broker.claim(["default"], 1, "w1")
     now = time.monotonic()
     assert broker.settle([Succeeded(claim, now, now, "3")], "w1")
 
@@ -149,7 +149,7 @@ def test_what_is_stopped_in_the_middle_of_a_transaction_frees_its_locks_within_a
 def test_a_lock_of_others_is_waited_for_no_longer_than_a_loop_may_be_silent(act: str) -> None:
     broker: Broker = task_backends["default"].broker  # type: ignore[attr-defined]
     tasks.add.enqueue(1)
-    (claim,) = broker.claim("default", 1, "w1")
+    (claim,) = broker.claim(["default"], 1, "w1")
     locked, over = threading.Event(), threading.Event()
 
     def others() -> None:
