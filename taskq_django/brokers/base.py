@@ -122,11 +122,12 @@ class Broker(ABC):
         """Names of the queues in which a job is ready to be claimed; paused ones left out. Locks nothing."""
 
     @abstractmethod
-    def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
-        """Take up to ``limit`` ready jobs of one queue, highest priority first, oldest first within one.
+    def claim(self, queue_names: Sequence[str], limit: int, worker_id: str) -> list[Claim]:
+        """Take up to ``limit`` ready jobs: those of the first queue, then, while they are fewer, of the next.
 
-        Fewer where their texts are large: the one that makes it HEAVIEST bytes is the last. Jobs that another worker
-        is claiming are passed over, and nobody waits. The start of each is counted.
+        Of a queue the highest priority first, the oldest first within one. Fewer where their texts are large: the one
+        that makes it HEAVIEST bytes is the last. Jobs that another worker is claiming are passed over, and nobody
+        waits. The start of each is counted.
         """
 
     @abstractmethod

@@ -17,6 +17,8 @@ LOOK_AGAIN = 0.25  # seconds
 # A claim that weighs so much may be incomplete, because brokers also count headers, and bytes as they store them. So
 # its queue is asked again.
 FULL = HEAVIEST // 4
+# So many queues at most are asked in one claim.
+MOST_QUEUES = 100
 # Held jobs are looked for at least so often; their due time shortens the wait.
 PROMOTE_AGAIN = 0.5
 
@@ -78,15 +80,26 @@ class Fetcher:
         claims: list[Claim] = []
         weight = 0
         while self._turn and len(claims) < limit and weight < FULL:
-            broker, name = self._turn.popleft()
+            broker, names = self._next()
             if not (self._reach.has(broker.alias) and self._may_claim(broker.alias)):
-                continue  # a later look finds it again
+                continue  # a later look finds them again
             wanted, got = limit - len(claims), []
             with self._reach.guard(broker):
-                got = broker.claim(name, wanted, self._worker_id)
+                got = broker.claim(names, wanted, self._worker_id)
             claims += got
             theirs = sum([size_of(claim.job.payload) for claim in got])
             weight += theirs
-            if len(got) == wanted or theirs >= FULL:  # there may be more: its turn comes again after the others
-                self._turn.append((broker, name))
+            if len(got) == wanted or theirs >= FULL:  # the last that gave some may have more
+                last = got[-1].job.queue_name
+                behind = names[names.index(last) + 1 :]
+                self._turn.extendleft((broker, name) for name in reversed(behind))
+                self._turn.append((broker, last))  # its turn comes again after the others
         return claims
+
+    def _next(self) -> tuple[Broker, list[str]]:
+        """The broker whose turn it is, and its next queues: one round trip is enough for them all."""
+        broker, name = self._turn.popleft()
+        names = [name]
+        while self._turn and self._turn[0][0] is broker and len(names) < MOST_QUEUES:
+            names.append(self._turn.popleft()[1])
+        return broker, names

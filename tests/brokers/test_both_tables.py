@@ -76,7 +76,7 @@ def test_a_job_that_has_a_result_ends_and_the_story_of_more_attempts_is_kept(
     broker: Broker, end: Callable[[Claim], Outcome], attempts: int
 ) -> None:
     id_ = in_both(attempts)
-    claims = broker.claim("default", 10, "w1")
+    claims = broker.claim(["default"], 10, "w1")
     outcomes = [end(claim) for claim in claims]
 
     assert broker.settle(outcomes, "w1") == outcomes
@@ -93,7 +93,7 @@ def test_a_job_that_has_a_result_ends_and_the_story_of_more_attempts_is_kept(
 )
 def test_a_job_that_has_a_result_goes_back_and_runs_again(broker: Broker, back: Callable[[Claim], Outcome]) -> None:
     id_ = in_both()
-    outcomes = [back(claim) for claim in broker.claim("default", 10, "w1")]
+    outcomes = [back(claim) for claim in broker.claim(["default"], 10, "w1")]
     assert broker.settle(outcomes, "w1") == outcomes
 
     assert run_all() == 2
@@ -104,7 +104,7 @@ def test_a_job_that_has_a_result_goes_back_and_runs_again(broker: Broker, back: 
 
 def test_a_service_whose_locks_have_limits_ends_it_too(broker: Broker) -> None:
     id_ = in_both()
-    outcomes = [Succeeded(claim, 0.0, 0.0, "3") for claim in broker.claim("default", 10, "w1")]
+    outcomes = [Succeeded(claim, 0.0, 0.0, "3") for claim in broker.claim(["default"], 10, "w1")]
     limit_transactions(["default"], Limits(idle=10.0, wait=5.0))
     try:
         assert broker.settle(outcomes, "w1") == outcomes
@@ -116,14 +116,14 @@ def test_a_service_whose_locks_have_limits_ends_it_too(broker: Broker) -> None:
 def test_what_was_begun_most_often_is_read(broker: Broker) -> None:
     id_ = in_both()
     assert read_results([id_], broker)[id_].state is State.FAILED  # as often as its result
-    broker.claim("default", 10, "w1")
+    broker.claim(["default"], 10, "w1")
     assert read_results([id_], broker)[id_].state is State.RUNNING
 
 
 def test_an_attempt_that_was_reported_before_is_reported_anew(broker: Broker) -> None:
     id_ = in_both()
     failed_once(id_)
-    outcomes = [Failed(claim, 0.0, 0.0, FAILURE) for claim in broker.claim("default", 10, "w1")]
+    outcomes = [Failed(claim, 0.0, 0.0, FAILURE) for claim in broker.claim(["default"], 10, "w1")]
 
     assert broker.settle(outcomes, "w1") == outcomes
 
@@ -137,7 +137,7 @@ def test_a_dead_process_that_held_it_is_rescued(broker: Broker, attempts: int, d
     id_ = in_both(attempts)
     if deadly:
         QueuedJob.objects.update(crashes=5)
-    held = {claim.job.id for claim in broker.claim("default", 10, "w1")}
+    held = {claim.job.id for claim in broker.claim(["default"], 10, "w1")}
 
     assert rescue(broker, "w1", Death(cause="signal SIGKILL", begun=held), "heir") == 2
 

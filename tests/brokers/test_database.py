@@ -47,7 +47,7 @@ def test_jobs_join_the_callers_transaction(broker: Broker) -> None:
 
 def test_a_claim_marks_its_row(broker: Broker) -> None:
     broker.send([job()])
-    (claim,) = broker.claim("default", 1, ME)
+    (claim,) = broker.claim(["default"], 1, ME)
     row = QueuedJob.objects.get()
     assert (row.status, row.worker_id, row.attempts, row.token and row.token.hex) == ("RUNNING", ME, 1, claim.receipt)
 
@@ -55,7 +55,7 @@ def test_a_claim_marks_its_row(broker: Broker) -> None:
 def test_a_success_moves_to_the_results(broker: Broker) -> None:
     sent = job(headers='{"metadata":{"a":1}}', priority=7)
     moment = broker.send([sent])
-    (claim,) = broker.claim("default", 1, ME)
+    (claim,) = broker.claim(["default"], 1, ME)
 
     broker.settle([Succeeded(claim, 0.0, 1.5, "3")], ME)
 
@@ -74,7 +74,7 @@ def test_a_success_moves_to_the_results(broker: Broker) -> None:
 
 def test_a_job_that_keeps_no_result_leaves_no_row(broker: Broker) -> None:
     broker.send([job()])
-    (claim,) = broker.claim("default", 1, ME)
+    (claim,) = broker.claim(["default"], 1, ME)
     broker.settle([Succeeded(claim, 0, 1, None)], ME)
     assert not QueuedJob.objects.exists()
     assert not JobResult.objects.exists()
@@ -83,7 +83,7 @@ def test_a_job_that_keeps_no_result_leaves_no_row(broker: Broker) -> None:
 def test_a_failure_keeps_its_attempt_in_a_row(broker: Broker) -> None:
     sent = job()
     broker.send([sent])
-    (claim,) = broker.claim("default", 1, ME)
+    (claim,) = broker.claim(["default"], 1, ME)
     broker.settle([Failed(claim, 0, 1, FAILURE)], ME)
     row, attempt = JobResult.objects.get(), JobAttempt.objects.get()
     assert (row.status, row.exception_class, row.message, row.tries) == ("FAILED", "builtins.ValueError", "no", 1)
@@ -97,7 +97,7 @@ def test_a_failure_keeps_its_attempt_in_a_row(broker: Broker) -> None:
 
 def test_a_discarded_job_has_no_value(broker: Broker) -> None:
     broker.send([job()])
-    (claim,) = broker.claim("default", 1, ME)
+    (claim,) = broker.claim(["default"], 1, ME)
     broker.settle([Discarded(claim, 0, 0, State.CANCELLED, "not today")], ME)
     row = JobResult.objects.get()
     assert (row.status, row.message, row.return_value) == ("CANCELLED", "not today", None)
@@ -105,7 +105,7 @@ def test_a_discarded_job_has_no_value(broker: Broker) -> None:
 
 def test_a_retry_gives_up_its_token_and_counts(broker: Broker) -> None:
     broker.send([job()])
-    (claim,) = broker.claim("default", 1, ME)
+    (claim,) = broker.claim(["default"], 1, ME)
     broker.settle([Retried(claim, 0, 1, FAILURE, 3600.0)], ME)
     row = QueuedJob.objects.get()
     assert (row.status, row.tries, row.attempts, row.token, row.worker_id) == ("SCHEDULED", 1, 1, None, None)
@@ -115,7 +115,7 @@ def test_a_retry_gives_up_its_token_and_counts(broker: Broker) -> None:
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="the others take, or cut, a text that is too long")
 def test_a_group_of_which_the_database_refuses_one_is_not_written(broker: Broker) -> None:
     broker.send([job(), job(), job()])
-    one, two, three = broker.claim("default", 3, ME)
+    one, two, three = broker.claim(["default"], 3, ME)
     outcomes = [
         Succeeded(one, 0, 1, "1"),
         Failed(two, 0, 1, replace(FAILURE, exception_class="x" * 300)),

@@ -78,11 +78,11 @@ def test_messages_whose_claim_was_not_answered_are_found_again_though_nothing_el
 ) -> None:
     (waiting,) = sent(mine)
     engine.faults["claim"] = "after"
-    assert mine.claim("default", 10, ME) == []
+    assert mine.claim(["default"], 10, ME) == []
     assert engine.where() == {waiting.id: ME}
 
     assert mine.ready_queues() == ["default"]
-    (claim,) = mine.claim("default", 10, ME)
+    (claim,) = mine.claim(["default"], 10, ME)
     assert claim.job.id == waiting.id
 
 
@@ -90,7 +90,7 @@ def test_an_end_that_the_engine_did_not_hear_of_is_told_though_nothing_waits(
     engine: FaultyTransport, mine: MessageBroker
 ) -> None:
     sent(mine)
-    outcome = success(*mine.claim("default", 10, ME))
+    outcome = success(*mine.claim(["default"], 10, ME))
     engine.faults["ack"] = "before"
     assert mine.settle([outcome], ME) == [outcome]
 
@@ -115,9 +115,9 @@ def test_an_engine_that_was_away_from_the_start_answers_again_when_it_does(
 
 def test_what_is_held_is_not_given_back_by_a_look_after_an_outage(engine: FaultyTransport, mine: MessageBroker) -> None:
     held, _ = sent(mine, 2)
-    mine.claim("default", 1, ME)
+    mine.claim(["default"], 1, ME)
     engine.faults["claim"] = "after"
-    mine.claim("default", 1, ME)
+    mine.claim(["default"], 1, ME)
 
     assert mine.ready_queues() == ["default"]
 
@@ -129,7 +129,7 @@ def test_what_an_engine_has_forgotten_of_its_confirms_is_done_again_after_the_ou
     engine: FaultyTransport, mine: MessageBroker
 ) -> None:
     ended, returned = sent(mine, 2)
-    first, second = mine.claim("default", 2, ME)
+    first, second = mine.claim(["default"], 2, ME)
     forgotten = engine.memory()
     mine.settle([success(first), Released(second, began=False)], ME)
     engine.remember(forgotten)
@@ -158,7 +158,7 @@ def test_what_the_store_refuses_of_a_message_makes_no_row_a_lost_one(
 ) -> None:
     mine.send([job(), job()])
     mine.send([job(), job()], in_store=True)
-    outcomes = [success(claim) for _ in range(2) for claim in mine.claim("default", 2, ME)]
+    outcomes = [success(claim) for _ in range(2) for claim in mine.claim(["default"], 2, ME)]
     refused = next(outcome for outcome in outcomes if outcome.claim.receipt.startswith("@"))
     record = DatabaseBroker.record
 
@@ -186,7 +186,7 @@ def test_rows_and_messages_of_each_queue_take_turns_whatever_other_queues_do(min
 
     claimed: dict[str, list[bool]] = {"a": [], "b": []}
     for name in ("a", "b") * 4:
-        claimed[name] += [claim.receipt.startswith("@") for claim in mine.claim(name, 1, ME)]
+        claimed[name] += [claim.receipt.startswith("@") for claim in mine.claim([name], 1, ME)]
 
     assert all(len(places) == 4 and sum(places) == 2 for places in claimed.values()), claimed
 
@@ -196,7 +196,7 @@ def test_a_row_that_comes_after_the_look_waits_for_one_batch_of_messages_at_most
     assert mine.ready_queues() == ["default"]
     mine.send([job()], in_store=True)
 
-    batches = [[claim.receipt.startswith("@") for claim in mine.claim("default", 2, ME)] for _ in range(2)]
+    batches = [[claim.receipt.startswith("@") for claim in mine.claim(["default"], 2, ME)] for _ in range(2)]
 
     assert batches == [[True, True], [False, True]]
 
@@ -217,14 +217,14 @@ def test_a_row_that_a_lost_host_held_is_asked_for_again(
     engine: FaultyTransport, mine: MessageBroker, others: MessageBroker
 ) -> None:
     each = standing_in(mine, engine)
-    DatabaseBroker("default").claim("default", 1, OTHER)  # and its host is lost before it has asked
+    DatabaseBroker("default").claim(["default"], 1, OTHER)  # and its host is lost before it has asked
     lose(OTHER)
     ((_, held),) = others.orphans(HEIR).items()
     settle_dead(others, OTHER, held, GONE)
     row = QueuedJob.objects.get(id=each.id)
     assert (row.attempts, row.losses, row.sender is None) == (1, 1, False)
 
-    claims = mine.claim("default", 10, ME)
+    claims = mine.claim(["default"], 10, ME)
 
     assert [claim.receipt for claim in claims] == [f"@{ME}"]
     assert not QueuedJob.objects.exists()
@@ -248,7 +248,7 @@ def test_a_row_whose_message_ended_between_its_claim_and_the_look_is_not_begun(
         return found
 
     monkeypatch.setattr(DatabaseBroker, "claim", then_settle)
-    assert mine.claim("default", 1, ME) == []
+    assert mine.claim(["default"], 1, ME) == []
 
 
 def test_a_message_that_became_a_row_before_its_publish_was_answered_stays_that_row(
@@ -260,7 +260,7 @@ def test_a_message_that_became_a_row_before_its_publish_was_answered_stays_that_
 
     def run_at_once(*args: Any) -> None:
         publish(*args)
-        others.settle([retry(claim) for claim in others.claim("default", 1, OTHER)], OTHER)
+        others.settle([retry(claim) for claim in others.claim(["default"], 1, OTHER)], OTHER)
         raise BrokerUnavailable("No answer.")
 
     monkeypatch.setattr(engine, "publish", run_at_once)
@@ -294,7 +294,7 @@ def test_what_an_heir_held_that_has_died_goes_to_the_next_heir(
     engine: FaultyTransport, mine: MessageBroker, others: MessageBroker
 ) -> None:
     (each,) = sent(mine)
-    mine.claim("default", 1, ME)
+    mine.claim(["default"], 1, ME)
     lose(ME)
     assert list(others.orphans(OTHER)) == [ME]
     lose(OTHER)
@@ -310,7 +310,7 @@ def test_rows_of_a_dead_process_are_rescued_before_the_engine_is_asked(
 ) -> None:
     (message,) = sent(mine)
     mine.send([job()], in_store=True)
-    begun = [claim.job.id for claim in mine.claim("default", 2, ME)]
+    begun = [claim.job.id for claim in mine.claim(["default"], 2, ME)]
     engine.faults["inherit"] = "before"
 
     assert rescue(mine, ME, Death(cause="signal SIGKILL", begun=begun), HEIR, in_store=True) == 1
@@ -325,7 +325,7 @@ def test_messages_of_a_dead_process_are_rescued_though_the_store_refuses_its_row
 ) -> None:
     sent(mine)
     mine.send([job()], in_store=True)
-    begun = [claim.job.id for claim in mine.claim("default", 2, ME)]
+    begun = [claim.job.id for claim in mine.claim(["default"], 2, ME)]
     monkeypatch.setattr(DatabaseBroker, "settle", lambda *args, **more: [])
 
     assert rescue(mine, ME, Death(cause="signal SIGKILL", begun=begun), HEIR) == 1
@@ -343,7 +343,7 @@ def test_what_ends_unrun_ends_so_although_its_process_is_lost(
     engine: FaultyTransport, mine: MessageBroker, others: MessageBroker, body: bytes | None, state: State, message: str
 ) -> None:
     engine.put(new_id(), body, "default") if body else sent(mine, expires_us=0)
-    mine.claim("default", 1, ME)
+    mine.claim(["default"], 1, ME)
     lose(ME)
 
     for dead, held in others.orphans(HEIR).items():
@@ -360,7 +360,7 @@ def test_what_was_cancelled_before_it_began_and_is_retried_by_hand_is_no_message
     """Though its worker died before the engine heard of the end, and neither end nor retry counts an attempt."""
     (each,) = sent(mine)
     control.cancel([each.id], mine)
-    (claim,) = mine.claim("default", 1, ME)
+    (claim,) = mine.claim(["default"], 1, ME)
     engine.faults["ack"] = "before"
     mine.settle([Discarded(claim, 0.0, 0.0, State.CANCELLED, "", began=False)], ME)
     assert control.retry([each.id], others) == {each.id}
@@ -369,7 +369,7 @@ def test_what_was_cancelled_before_it_began_and_is_retried_by_hand_is_no_message
     assert list(others.orphans(HEIR)) == []
 
     assert engine.where() == {}
-    (again,) = [claim for _ in range(2) for claim in others.claim("default", 10, OTHER)]
+    (again,) = [claim for _ in range(2) for claim in others.claim(["default"], 10, OTHER)]
     assert (again.job.id, again.attempt) == (each.id, 1)
 
 
@@ -383,7 +383,7 @@ def test_an_end_and_its_wish_are_one_transaction(
 ) -> None:
     broker, each = message_broker(engine), job()
     broker.send([each], in_store=in_store)
-    (claim,) = broker.claim("default", 1, ME)
+    (claim,) = broker.claim(["default"], 1, ME)
     monkeypatch.setattr(wishes, "LOOK_AGAIN", 0.0)
     CancelWish.objects.create(job_id=each.id, backend="default", asked_at=DatabaseNow())
     outcome = success(claim, value)
@@ -405,7 +405,7 @@ def test_an_end_that_does_not_count_leaves_the_wish_to_who_has_the_job(
     monkeypatch.setattr(wishes, "LOOK_AGAIN", 0.0)
     sent(mine)
     mine.send([job()], in_store=True)
-    lost = mine.claim("default", 2, ME)
+    lost = mine.claim(["default"], 2, ME)
     for claim in lost:
         CancelWish.objects.create(job_id=claim.job.id, backend="default", asked_at=DatabaseNow())
     settle_dead(others, ME, others.orphans(HEIR, ME)[ME], Death(cause="", begun=()))
@@ -430,7 +430,7 @@ def test_a_wish_outlives_no_job_that_left_no_trace(mine: MessageBroker) -> None:
 
 def adopted(broker: MessageBroker) -> Released:
     """What comes of a message whose task must never begin twice: no store could note that it has begun."""
-    (claim,) = broker.claim("default", 10, ME)
+    (claim,) = broker.claim(["default"], 10, ME)
     assert not broker.note_begun(claim)
     return Released(claim, began=False)
 
@@ -442,7 +442,7 @@ def test_a_message_whose_task_must_run_once_is_run_from_the_store(engine: Faulty
     assert mine.settle([given_back], ME) == [given_back]
 
     assert engine.where() == {}
-    (claim,) = mine.claim("default", 10, ME)
+    (claim,) = mine.claim(["default"], 10, ME)
     assert (claim.job.id, claim.attempt) == (waiting.id, 1)
     assert mine.note_begun(claim)
     assert mine.settle([success(claim)], ME)

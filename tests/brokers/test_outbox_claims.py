@@ -38,12 +38,12 @@ def test_a_row_whose_message_is_there_gives_way_to_it(is_lost: bool) -> None:
     engine.publish([sent], 1.0)
     QueuedJob.objects.update(status="READY")
     if is_lost:
-        assert rows.claim("default", 1, LOST)
+        assert rows.claim(["default"], 1, LOST)
         lose(rows)
     register(ME)
     engine.join(ME)
 
-    claims = [claim for _ in range(3) for claim in broker.claim("default", 10, ME)]
+    claims = [claim for _ in range(3) for claim in broker.claim(["default"], 10, ME)]
 
     assert [(claim.job.id, claim.receipt) for claim in claims] == [(sent.id, f"{HOLDER}{ME}")]
 
@@ -58,14 +58,14 @@ def test_a_message_is_run_again_whose_holder_is_lost_after_the_host_with_its_row
     engine.join(ANOTHER)
     (message,) = engine.claim("default", 1, ANOTHER)  # it is about to run
     QueuedJob.objects.update(status="READY")
-    assert rows.claim("default", 1, LOST)
+    assert rows.claim(["default"], 1, LOST)
     lose(broker)
     register(ME)
     engine.join(ME)
 
-    assert broker.claim("default", 10, ME) == [], "the row gives way to the message"
+    assert broker.claim(["default"], 10, ME) == [], "the row gives way to the message"
     WorkerProcess.objects.filter(id=ANOTHER).delete()
     lose(broker)
 
-    (again,) = [claim for _ in range(3) for claim in broker.claim("default", 10, ME)]
+    (again,) = [claim for _ in range(3) for claim in broker.claim(["default"], 10, ME)]
     assert again.job.id == message.job.id

@@ -53,7 +53,7 @@ def make_due() -> None:
 def claimed(outbox: Outbox, rows: DatabaseBroker, count: int = 1) -> list[Claim]:
     standing_in(outbox, count)
     make_due()
-    return rows.claim("default", count, ME)
+    return rows.claim(["default"], count, ME)
 
 
 def row_of(claimed_or_sent: Claim | Job) -> QueuedJob:
@@ -107,7 +107,7 @@ def test_a_renewal_tells_which_are_still_waiting_for_their_publish(outbox: Outbo
     QueuedJob.objects.filter(id__in=[ready.id, runs.id, ended.id]).update(
         status="READY", available_at=datetime.now(UTC)
     )
-    claims = {claim.job.id: claim for claim in rows.claim("default", 3, ME)}
+    claims = {claim.job.id: claim for claim in rows.claim(["default"], 3, ME)}
     rows.settle([Succeeded(claims[ended.id], 0, 1, "1"), Released(claims[ready.id], began=False)], ME)
     outbox.surely_not_sent([made_ordinary.id], SENDER)
     QueuedJob.objects.filter(id=others.id).update(sender=OTHER)
@@ -136,7 +136,7 @@ def test_what_was_surely_not_sent_is_a_job_as_any_other_at_once(outbox: Outbox, 
 
     assert outbox.surely_not_sent([sent.id], SENDER) == {sent.id}
 
-    (claim,) = rows.claim("default", 1, ME)
+    (claim,) = rows.claim(["default"], 1, ME)
     assert outbox.doubtful([claim]) == set()
     assert outbox.confirmed([sent.id], SENDER) == set()
 
@@ -153,7 +153,7 @@ def test_the_ids_of_rows_that_stand_in_are_told(outbox: Outbox, rows: DatabaseBr
 def test_a_claim_keeps_the_sender(outbox: Outbox, rows: DatabaseBroker) -> None:
     (claim,) = claimed(outbox, rows)
     rows.send([job()])
-    (ordinary,) = rows.claim("default", 1, ME)
+    (ordinary,) = rows.claim(["default"], 1, ME)
     assert outbox.doubtful([claim, ordinary]) == {claim.job.id}
 
 

@@ -189,7 +189,7 @@ def test_the_code_makes_them_in_this_order(steps: list[str]) -> None:
     assert steps == ["outbox.renew", "transport.publish", "outbox.confirmed"]
 
     steps.clear()
-    (claim,) = mine.claim("default", 1, ME)
+    (claim,) = mine.claim(["default"], 1, ME)
     mine.settle([success(claim)], ME)
     assert in_order(["transport.claim", "rows.record", "transport.ack"], steps)
 
@@ -198,7 +198,7 @@ def test_the_code_makes_them_in_this_order(steps: list[str]) -> None:
         mine.send([job()])
     QueuedJob.objects.update(status="READY")
     steps.clear()
-    (claim,) = mine.claim("default", 1, ME)
+    (claim,) = mine.claim(["default"], 1, ME)
     asked = ["rows.claim", "outbox.doubtful", "transport.find", "outbox.still_mine", "outbox.forget", "transport.claim"]
     assert in_order(asked, steps)
 
@@ -208,7 +208,7 @@ def test_the_code_makes_them_in_this_order(steps: list[str]) -> None:
         settle_dead(others, dead, held, GONE)
     assert in_order(["rows.orphans", "transport.inherit", "inheritance.written", "rows.record", "transport.ack"], steps)
 
-    (claim,) = mine.claim("default", 1, OTHER)
+    (claim,) = mine.claim(["default"], 1, OTHER)
     steps.clear()
     mine.settle([retry(claim)], OTHER)
     assert steps == ["rows.settle"]

@@ -103,7 +103,7 @@ def test_a_retry_becomes_a_row_that_runs(rows: DatabaseBroker, delay: float) -> 
     assert -60 <= seconds_ago(row.available_at) - (-delay) < 60
     assert JobAttempt.objects.get().number == 1
     QueuedJob.objects.update(status="READY")
-    (again,) = rows.claim("default", 1, HOLDER)
+    (again,) = rows.claim(["default"], 1, HOLDER)
     assert (again.attempt, again.verdict, again.job.payload) == (2, "", claim.job.payload)
 
 
@@ -337,7 +337,7 @@ def test_a_row_tells_of_an_end_if_it_is_a_job_of_its_own(state: str) -> None:
 def test_a_retry_that_has_ended_without_a_result_is_known_by_its_attempt(rows: DatabaseBroker) -> None:
     claim = message()
     assert rows.record([retry(claim)], HOLDER, AUTHOR)
-    (again,) = rows.claim("default", 1, HOLDER)
+    (again,) = rows.claim(["default"], 1, HOLDER)
     rows.settle([Succeeded(again, monotonic(), monotonic(), None)], HOLDER)
     assert written_rows() == (0, 1, 0)
 
@@ -348,4 +348,4 @@ def test_an_expiry_does_not_end_what_has_begun(rows: DatabaseBroker) -> None:
     claim = message(expires_us=1)
     assert rows.record([Released(claim, began=True)], HOLDER, AUTHOR)
     QueuedJob.objects.update(expires_at=datetime.now(UTC) - timedelta(hours=1))
-    assert rows.claim("default", 1, HOLDER)[0].verdict == ""
+    assert rows.claim(["default"], 1, HOLDER)[0].verdict == ""

@@ -63,7 +63,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from(WORKERS), limit=st.integers(1, 3))
     def claim(self, worker: str, limit: int) -> None:
-        claims = self.broker.claim("default", limit, worker)
+        claims = self.broker.claim(["default"], limit, worker)
         assert len({claim.receipt for claim in claims}) <= 1
         for claim in claims:
             assert claim.attempt >= self.attempts.get(claim.job.id, 0), "a start that counted is never taken back"

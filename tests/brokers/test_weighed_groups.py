@@ -55,7 +55,7 @@ def send_large(broker: Broker, count: int, **changes: object) -> list[Job]:
 
 
 def claims_until_empty(broker: Broker, limit: int = 600) -> Iterator[list[Any]]:
-    while claims := broker.claim("default", limit, "w1"):
+    while claims := broker.claim(["default"], limit, "w1"):
         yield claims
 
 
@@ -87,7 +87,7 @@ def test_large_jobs_are_claimed_a_few_at_a_time(broker: Broker, payloads: list[s
 def test_what_is_claimed_is_whole(broker: Broker) -> None:
     jobs = [job(payload=LARGE, headers='{"metadata":{"a":1}}'), job(headers=f'{{"metadata":"{"y" * MIB}"}}'), job()]
     broker.send(jobs)
-    assert [as_sent(claim) for claim in broker.claim("default", 10, "w1")] == jobs
+    assert [as_sent(claim) for claim in broker.claim(["default"], 10, "w1")] == jobs
 
 
 def test_light_jobs_are_claimed_as_many_as_are_asked_for(broker: Broker) -> None:

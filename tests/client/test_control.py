@@ -61,7 +61,7 @@ def test_a_job_that_has_ended_cannot_be_cancelled() -> None:
 
 def test_of_a_running_job_the_worker_is_asked_to_end_it(broker: Broker) -> None:
     result = tasks.add.enqueue(1)
-    (claim,) = broker.claim("default", 1, "w1")
+    (claim,) = broker.claim(["default"], 1, "w1")
 
     assert result.cancel()
 
@@ -72,7 +72,7 @@ def test_of_a_running_job_the_worker_is_asked_to_end_it(broker: Broker) -> None:
 
 def test_a_job_whose_cancelling_came_too_late_for_its_run_is_not_run_again(broker: Broker) -> None:
     result = tasks.add.enqueue(1)
-    broker.claim("default", 1, "w1")
+    broker.claim(["default"], 1, "w1")
     result.cancel()
     QueuedJob.objects.update(status=State.READY, token=None, worker_id=None)  # its process was lost
 
@@ -86,7 +86,7 @@ def test_cancel_says_what_came_of_each(broker: Broker) -> None:
     over, unknown = tasks.explode.enqueue(), new_id()
     run_all()
     waiting, running = tasks.add.enqueue(1), tasks.add.using(queue_name="mail").enqueue(2)
-    broker.claim("mail", 1, "w1")
+    broker.claim(["mail"], 1, "w1")
 
     done = control.cancel([waiting.id, running.id, over.id, unknown, "no id", waiting.id], broker)
 
@@ -208,7 +208,7 @@ def test_purge_removes_what_has_not_begun(broker: Broker) -> None:
     for queue in ("mail", "mail", "default"):
         tasks.add.using(queue_name=queue).enqueue(1)
     tasks.add.using(queue_name="mail", run_after=timedelta(hours=1)).enqueue(1)
-    broker.claim("mail", 1, "w1")
+    broker.claim(["mail"], 1, "w1")
 
     assert control.purge("mail", broker) == 2
 
@@ -378,7 +378,7 @@ def test_status_shows_queues_and_workers(broker: Broker, capsys: pytest.CaptureF
     tasks.add.enqueue_many([(n,) for n in range(3)])
     tasks.add.using(run_after=timedelta(hours=1)).enqueue(1)
     tasks.add.using(queue_name="mail").enqueue(1)
-    broker.claim("mail", 1, "w1")
+    broker.claim(["mail"], 1, "w1")
     control.pause("mail", broker)
     for name, seen in (("a", 0), ("b", -3600)):
         WorkerProcess.objects.create(

@@ -96,7 +96,7 @@ def test_a_handle_that_was_sent_stays_ready_where_nobody_can_look_for_it(
         result.get()
     assert not result.cancel()
     broker.send([job(id=result.id)])
-    broker.claim("default", 1, "w1")
+    broker.claim(["default"], 1, "w1")
     result.refresh()
     assert result.state is State.RUNNING
     QueuedJob.objects.all().delete()

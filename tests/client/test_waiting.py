@@ -61,7 +61,7 @@ def client(redis_server: Redis) -> Iterator[redis.Redis]:
 
 
 def claimed(broker: Broker) -> Claim:
-    [claim] = broker.claim("default", 1, ME)
+    [claim] = broker.claim(["default"], 1, ME)
     return claim
 
 

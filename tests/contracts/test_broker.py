@@ -49,7 +49,7 @@ def states(broker: Broker, ids: list[str]) -> list[State]:
 
 def claim_all(broker: Broker, queue: str = "default", worker: str = ME) -> list[Claim]:
     claims: list[Claim] = []
-    while taken := broker.claim(queue, 100, worker):
+    while taken := broker.claim([queue], 100, worker):
         claims += taken
     return claims
 
@@ -90,7 +90,7 @@ def test_higher_priority_goes_first_and_older_first_within_one(broker: Broker) -
 def test_order_holds_over_several_claims(broker: Broker) -> None:
     jobs = [job(priority=priority) for priority in (0, 3, -2, 3, 0)]
     broker.send(jobs)
-    claimed = [broker.claim("default", 1, ME)[0].job for _ in jobs]
+    claimed = [broker.claim(["default"], 1, ME)[0].job for _ in jobs]
     assert [j.priority for j in claimed] == [3, 3, 0, 0, -2]
     assert [j.id for j in claimed if j.priority == 3] == [jobs[1].id, jobs[3].id]
 
@@ -98,7 +98,7 @@ def test_order_holds_over_several_claims(broker: Broker) -> None:
 def test_many_are_sent_at_once_and_none_is_lost(broker: Broker) -> None:
     jobs = [job(headers='{"n":1}' if n % 2 else "") for n in range(250)]
     broker.send(jobs)
-    got = [as_sent(claim) for _ in range(3) for claim in broker.claim("default", 100, ME)]
+    got = [as_sent(claim) for _ in range(3) for claim in broker.claim(["default"], 100, ME)]
     assert sorted(got) == sorted(jobs)
 
 
@@ -120,6 +120,37 @@ def test_a_claim_takes_one_queue_only(broker: Broker) -> None:
     broker.send([job(queue_name="mail"), job(queue_name="reports")])
     assert [c.job.queue_name for c in claim_all(broker, "mail")] == ["mail"]
     assert broker.ready_queues() == ["reports"]
+
+
+def test_a_claim_of_several_queues_goes_on_to_the_next_while_there_is_room(broker: Broker) -> None:
+    names = ["mail", "reports", "default", "Mail"]
+    jobs = {name: [job(queue_name=name) for _ in range(2)] for name in names}
+    broker.send([each for of_one in jobs.values() for each in of_one])
+    asked = ["reports", "empty", "mail", "Mail", "default"]
+
+    claims = broker.claim(asked, 5, ME) + broker.claim(asked, 5, OTHER)
+
+    expected = [each for name in asked if name in jobs for each in jobs[name]]
+    assert [claim.job.id for claim in claims] == [each.id for each in expected]
+    assert [claim.job.queue_name for claim in claims] == [each.queue_name for each in expected]
+    assert broker.claim(asked, 5, ME) == []
+
+
+def test_what_comes_first_is_claimed_first_though_a_backlog_was_begun(broker: Broker) -> None:
+    broker.send([job() for _ in range(30)])
+    begun = broker.claim(["default"], 10, ME)
+    broker.settle([Released(begun[0], began=False)], ME)
+    urgent, later = job(priority=7), job(priority=-7)
+    broker.send([later, urgent])
+
+    rest = claim_all(broker)
+
+    assert rest[0].job.id == urgent.id
+    assert rest[-1].job.id == later.id
+    assert {claim.job.id for claim in begun[1:]} | {claim.job.id for claim in rest} == {
+        claim.job.id for claim in [*begun, *rest]
+    }
+    assert len(rest) == 23
 
 
 def test_queue_names_are_compared_to_the_letter(broker: Broker) -> None:
@@ -263,7 +294,7 @@ def test_a_released_job_is_claimed_again_in_its_place_and_pays_nothing(broker: B
     first, second = job(), job()
     broker.send([first])
     broker.send([second])
-    (claim,) = broker.claim("default", 1, ME)
+    (claim,) = broker.claim(["default"], 1, ME)
     broker.settle([Released(claim, began=False)], ME)
     again = claim_all(broker)
     assert [c.job.id for c in again] == [first.id, second.id]
@@ -372,7 +403,7 @@ def test_two_workers_never_claim_the_same_job(broker: Broker) -> None:
     claimed: dict[str, list[str]] = {"a": [], "b": [], "c": []}
 
     def work(name: str) -> None:
-        while got := broker.claim("default", 7, name):
+        while got := broker.claim(["default"], 7, name):
             claimed[name] += [claim.job.id for claim in got]
             broker.settle([Succeeded(claim, 0, 1, "null") for claim in got], name)
         broker.close()
@@ -441,7 +472,7 @@ def test_threads_that_all_write_at_once_lose_nothing(broker: Broker) -> None:
 
     def work(worker: str) -> None:
         while len(seen) < total:
-            claims = [claim for name in broker.ready_queues() for claim in broker.claim(name, 7, worker)]
+            claims = [claim for name in broker.ready_queues() for claim in broker.claim([name], 7, worker)]
             outcomes: list[Outcome] = [
                 Released(claim, began=True) if claim.attempt == 1 and n % 3 == 0 else Succeeded(claim, 0, 1, "1")
                 for n, claim in enumerate(claims)
@@ -473,9 +504,9 @@ def test_threads_that_all_write_at_once_lose_nothing(broker: Broker) -> None:
 
 def test_a_claim_whose_answer_was_lost_goes_back(broker: Broker) -> None:
     broker.send([job() for _ in range(3)])
-    known = broker.claim("default", 1, ME)
-    broker.claim("default", 1, ME)  # the worker never hears of this one
-    others = broker.claim("default", 1, OTHER)
+    known = broker.claim(["default"], 1, ME)
+    broker.claim(["default"], 1, ME)  # the worker never hears of this one
+    others = broker.claim(["default"], 1, OTHER)
 
     assert broker.release_unanswered(ME, {claim.job.id for claim in known}) == 1
 
@@ -523,8 +554,8 @@ def test_what_others_hold_by_now_was_not_settled(broker: Broker) -> None:
 
 def test_what_a_dead_process_holds_is_settled_by_its_heir(broker: Broker) -> None:
     broker.send([job(tries=1, losses=2), job(), job()])
-    (mine,) = broker.claim("default", 1, ME)
-    theirs = broker.claim("default", 2, OTHER)
+    (mine,) = broker.claim(["default"], 1, ME)
+    theirs = broker.claim(["default"], 2, OTHER)
 
     ((claim, age),) = broker.orphans(HEIR, ME)[ME]
 
@@ -549,7 +580,7 @@ def test_the_heir_is_told_of_a_dead_process_again_until_nothing_is_left(broker: 
 
 def test_who_is_not_registered_has_died(broker: Broker, members: Lease) -> None:
     broker.send([job() for _ in range(3)])
-    mine, theirs = broker.claim("default", 1, ME), broker.claim("default", 2, OTHER)
+    mine, theirs = broker.claim(["default"], 1, ME), broker.claim(["default"], 2, OTHER)
     assert broker.orphans(HEIR) == {}
 
     members.forget([ME])
@@ -598,7 +629,7 @@ def test_a_live_job_is_found_by_its_id(broker: Broker) -> None:
         job(queue_name="ended"),
     )
     broker.send([running, ready, later, ended])
-    broker.claim("mail", 1, ME)
+    broker.claim(["mail"], 1, ME)
     broker.settle([Succeeded(claim, 0, 1, "1") for claim in claim_all(broker, "ended")], ME)
     wanted = [running.id, later.id, ended.id, new_id()] + [ready.id] * broker.finds_waiting
 
@@ -694,7 +725,7 @@ def test_depth_tells_how_many_jobs_each_queue_has(broker: Broker) -> None:
     broker.send([job(queue_name="mail"), job(queue_name="mail"), job(queue_name="mail", run_after=LATER)])
     broker.send([job(queue_name="b"), job(queue_name="a", run_after=LATER)])
     broker_for("other", BackendOptions()).send([job(backend="other")])
-    broker.claim("mail", 1, ME)
+    broker.claim(["mail"], 1, ME)
     control.pause("b", broker)
 
     a, b, mail = broker.depth()
@@ -731,7 +762,7 @@ def test_peek_shows_what_would_be_claimed_next_and_changes_nothing(broker: Broke
     assert [(each.payload, each.headers, each.priority) for each in seen[:1]] == [("[[1],{}]", '{"a":1}', 5)]
     assert len(broker.peek("default", 100)) == 4
     assert broker.peek("nothing", 3) == []
-    assert [claim.job.id for claim in broker.claim("default", 3, ME)] == [each.id for each in seen]
+    assert [claim.job.id for claim in broker.claim(["default"], 3, ME)] == [each.id for each in seen]
 
 
 def test_purge_removes_what_has_not_begun(broker: Broker) -> None:

@@ -90,7 +90,7 @@ def test_what_workers_hold_is_counted(broker: Broker, admin_client: Client) -> N
 
     register("host/me")
     tasks.add.enqueue(1)
-    broker.claim("default", 1, "host/me")
+    broker.claim(["default"], 1, "host/me")
 
     assert queues(shown(admin_client)) == [["default", "0", "1", "–"]]
 

@@ -79,7 +79,7 @@ def test_status_counts_rows_and_messages_together(broker: Broker, capsys: pytest
     tasks.add.enqueue_many([(number,) for number in range(5)])
     tasks.add.using(run_after=timedelta(hours=1)).enqueue(1)
     tasks.add.using(queue_name="mail").enqueue(1)
-    broker.claim("default", 2, ME)
+    broker.claim(["default"], 2, ME)
     call_command("taskq_pause", "mail")
     capsys.readouterr()
 

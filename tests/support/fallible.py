@@ -153,7 +153,7 @@ class Process:
             self.settle([self.over.get(id_, Released(self.held[id_], began=False)) for id_ in self.unsure])
         if self.unsure or self.is_dead:
             return []
-        claims = self.attempt(lambda: self.broker.claim("default", limit, self.id)) or []
+        claims = self.attempt(lambda: self.broker.claim(["default"], limit, self.id)) or []
         self.held |= {claim.job.id: claim for claim in claims}
         return claims
 

@@ -22,19 +22,19 @@ JOBS, BATCH = 5_000, 50
 
 
 def succeed(broker: Broker) -> None:
-    claims = broker.claim("default", BATCH, "w1")
+    claims = broker.claim(["default"], BATCH, "w1")
     assert len(broker.settle([Succeeded(claim, 0.0, 0.0, "3") for claim in claims], "w1")) == BATCH
 
 
 def put_back(broker: Broker) -> None:
-    claims = broker.claim("default", BATCH, "w1")
+    claims = broker.claim(["default"], BATCH, "w1")
     assert len(broker.settle([Released(claim, began=False) for claim in claims], "w1")) == BATCH
 
 
 ACTS: dict[str, Callable[[Broker], object]] = {
     "ready queues": lambda broker: broker.ready_queues(),
     "promote": lambda broker: broker.promote(),
-    "claim": lambda broker: broker.claim("default", BATCH, "w1"),
+    "claim": lambda broker: broker.claim(["default"], BATCH, "w1"),
     "succeed": succeed,
     "put back": put_back,
 }

@@ -71,7 +71,7 @@ def test_an_outcome_that_a_database_refuses_is_no_outage(monkeypatch: pytest.Mon
     broker = task_backends["default"].broker  # type: ignore[attr-defined]
     finisher = finishing(broker)
     tasks.echo.enqueue_many([(str(number),) for number in range(64)])
-    refused, *others = broker.claim("default", 64, "w1")
+    refused, *others = broker.claim(["default"], 64, "w1")
     held = holding([refused, *others])
     finisher.take(Succeeded(refused, 0.0, 0.0, REFUSED))
     for claim in others:
@@ -97,7 +97,7 @@ def test_a_server_that_has_no_memory_for_anything_is_an_outage(
 
     finisher = finishing(broker)
     tasks.echo.enqueue_many([(number,) for number in range(8)])
-    held = holding(broker.claim("default", 8, "w1"))
+    held = holding(broker.claim(["default"], 8, "w1"))
     for claim in held.values():
         finisher.take(Succeeded(claim, 0.0, 0.0, REFUSED))
     with monkeypatch.context() as patched:
@@ -135,7 +135,7 @@ def test_a_rescue_survives_what_a_database_refuses(
 ) -> None:
     broker = task_backends["default"].broker  # type: ignore[attr-defined]
     tasks.echo.enqueue_many([(number,) for number in range(8)])
-    held = broker.claim("default", 8, "dead")
+    held = broker.claim(["default"], 8, "dead")
     refused, real = held[3].job.id, type(broker.dialect).record_failures
 
     def record_failures(self: Any, cursor: Any, outcomes: Sequence[Any], worker_id: str) -> None:

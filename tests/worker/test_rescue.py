@@ -102,7 +102,7 @@ def broker() -> Broker:
 @pytest.mark.django_db
 def test_a_rescue_settles_all_that_the_dead_held_and_nothing_else(broker: Broker) -> None:
     results = tasks.add.enqueue_many([(n,) for n in range(5)])
-    mine, theirs = broker.claim("default", 3, "dead"), broker.claim("default", 2, "alive")
+    mine, theirs = broker.claim(["default"], 3, "dead"), broker.claim(["default"], 2, "alive")
     death = Death(cause="signal SIGKILL", begun={mine[0].job.id})
 
     assert rescue(broker, "dead", death, "heir") == 3
@@ -128,10 +128,10 @@ def test_a_rescue_settles_all_that_the_dead_held_and_nothing_else(broker: Broker
 @pytest.mark.django_db
 def test_a_claim_that_has_moved_on_is_left_alone(broker: Broker) -> None:
     tasks.add.enqueue(1)
-    broker.claim("default", 1, "dead")
+    broker.claim(["default"], 1, "dead")
     held = broker.orphans("heir", "dead")["dead"]
     assert settle_dead(broker, "dead", held, KILLED) == 1
-    (again,) = broker.claim("default", 1, "other")
+    (again,) = broker.claim(["default"], 1, "other")
 
     assert settle_dead(broker, "dead", held, GONE) == 0
 
@@ -143,8 +143,8 @@ def test_a_claim_that_has_moved_on_is_left_alone(broker: Broker) -> None:
 def test_an_orphan_is_what_nobody_registered_holds(broker: Broker) -> None:
     tasks.add.enqueue_many([(n,) for n in range(3)])
     WorkerProcess.objects.create(id="alive", name="a", host="h", pid=1, started_at=DatabaseNow(), seen_at=DatabaseNow())
-    broker.claim("default", 1, "alive")
-    (orphan,) = broker.claim("default", 1, "gone")
+    broker.claim(["default"], 1, "alive")
+    (orphan,) = broker.claim(["default"], 1, "gone")
 
     found = broker.orphans("heir")
 

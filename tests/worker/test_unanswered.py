@@ -67,7 +67,7 @@ def test_a_settle_whose_answer_is_lost_counts_once(
     monkeypatch: pytest.MonkeyPatch, broker: Broker, ended: Callable[..., Outcome]
 ) -> None:
     tasks.add.enqueue(1)
-    (claim,) = broker.claim("default", 1, "w1")
+    (claim,) = broker.claim(["default"], 1, "w1")
     finisher, held = finishing(broker), holding([claim])
     finisher.inbox.append(ended(claim))
     unanswered(monkeypatch, "settle", BrokerUnavailable("gone"))
@@ -85,7 +85,7 @@ def test_what_another_worker_has_taken_over_is_not_taken_for_settled(
     monkeypatch: pytest.MonkeyPatch, broker: Broker
 ) -> None:
     tasks.add.enqueue(1)
-    (claim,) = broker.claim("default", 1, "w1")
+    (claim,) = broker.claim(["default"], 1, "w1")
     finisher, held = finishing(broker), holding([claim])
     finisher.inbox.append(Succeeded(claim, 0.0, 0.0, "3"))
     monkeypatch.setattr(DatabaseBroker, "settle", lambda *_: (_ for _ in ()).throw(BrokerUnavailable("gone")))

@@ -103,11 +103,11 @@ class DatabaseBroker(Broker):
     def ready_queues(self) -> list[str]:
         return self.own(lambda cursor: self.dialect.ready_queues(cursor, self.alias))
 
-    def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
+    def claim(self, queue_names: Sequence[str], limit: int, worker_id: str) -> list[Claim]:
         token = uuid4().hex
         dialect = self.dialect
         return self.own(
-            lambda cursor: dialect.claim(cursor, self.alias, queue_name, limit, worker_id, token),
+            lambda cursor: dialect.claim(cursor, self.alias, queue_names, limit, worker_id, token),
             writes="claim" not in dialect.one_statement,
         )
 
@@ -180,7 +180,7 @@ class DatabaseBroker(Broker):
             return self.own(write, writes=not alone)
 
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
-        jobs = QueuedJob.objects.using(self.database).filter(backend=self.alias, status="RUNNING", worker_id=worker_id)
+        jobs = rows.running(self.database, self.alias).filter(worker_id=worker_id)
         back = {"status": "READY", "attempts": F("attempts") - 1}
         back |= dict.fromkeys(["token", "worker_id", "claimed_at", "begun_at"])
         return self.own(lambda cursor: jobs.exclude(id__in=list(held)).update(**back), writes=True)

@@ -163,7 +163,16 @@ class MessageBroker(Broker):
         self._no_rows = set(new)
         return [*names, *new]
 
-    def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
+    def claim(self, queue_names: Sequence[str], limit: int, worker_id: str) -> list[Claim]:
+        claims: list[Claim] = []
+        for name in queue_names:
+            claims += self._claim(name, limit - len(claims), worker_id)
+            if len(claims) == limit or sum([size_of(claim.job.payload) for claim in claims]) >= HEAVIEST // 4:
+                break
+        wished = self._wishes.among([claim.job.id for claim in claims]) if claims else {}
+        return judged(claims, wished) if wished else claims
+
+    def _claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         """Rows and messages take turns, because a thousand of the one must not keep one of the other waiting."""
         has_no_rows = queue_name in self._no_rows  # as was seen just now: one that came since waits for this batch
         messages_first = has_no_rows or queue_name in self._messages_first
@@ -177,8 +186,7 @@ class MessageBroker(Broker):
             self._messages_first.add(queue_name)
         elif not is_full and not has_no_rows:
             claims += second(queue_name, limit - len(claims), worker_id)
-        wished = self._wishes.among([claim.job.id for claim in claims]) if claims else {}
-        return judged(claims, wished) if wished else claims
+        return claims
 
     def _claim_messages(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         claims = self._messages.claim(queue_name, limit, worker_id)

@@ -24,7 +24,7 @@ class DueRows:
         self._engine = engine
 
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
-        claims = self._rows.claim(queue_name, limit, worker_id)
+        claims = self._rows.claim([queue_name], limit, worker_id)
         # Of any attempt: where a host was lost with the row, nobody knows whether it had begun.
         if doubtful := self._outbox.doubtful(claims):
             claims = self._without_doubt(claims, doubtful)

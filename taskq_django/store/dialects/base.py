@@ -129,12 +129,12 @@ class Dialect(ABC):
 
     @abstractmethod
     def claim(
-        self, cursor: CursorWrapper, backend: str, queue_name: str, limit: int, worker_id: str, token: str
+        self, cursor: CursorWrapper, backend: str, queue_names: Sequence[str], limit: int, worker_id: str, token: str
     ) -> list[Claim]:
-        """Make up to ``limit`` READY rows of a queue RUNNING under this token and count their start; returns them.
+        """Make up to ``limit`` READY rows of these queues RUNNING under this token and count their start.
 
-        In the order of the claim, rows that others have locked passed over, and fewer where they are heavy. The rows
-        are locked (on SQLite: the database).
+        Returns them in the order of the queues and, of each, of the claim; rows that others have locked passed over,
+        and fewer where they are heavy. The rows are locked (on SQLite: the database).
         """
 
     @abstractmethod

@@ -7,7 +7,7 @@ native type of MariaDB ≥ 10.7 and the CHAR(32) of the others both take; what c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from time import monotonic
@@ -19,7 +19,7 @@ from django.db.backends.utils import CursorWrapper
 from ...jobs import Claim, Ended, Failed, Job, Outcome, Released, Retried, dashed
 from ...sleeper import Bell
 from ..limits import Limits
-from ..weights import LIGHT, what_fits
+from ..weights import HEAVIEST, LIGHT, what_fits
 from .base import (
     ATTEMPT_COLUMNS,
     INSERT_PLAIN,
@@ -82,11 +82,12 @@ STAND_IN = _insert(_JOBS, "sent_at", "0, 0, 0, NULL, %s", _LATER, ", sender")
 # Who claims a thousand jobs must not get a thousand large ones at once: what is heavy is read for those that are taken.
 WEIGHT = "OCTET_LENGTH(payload) + OCTET_LENGTH(headers)"
 CLAIMABLE = f"""
-SELECT {WEIGHT}, id, task_path, IF({WEIGHT} > {LIGHT}, NULL, payload), `rank`, headers, tries, attempts + 1, crashes,
-       losses, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', enqueued_at), TIMESTAMPDIFF(MICROSECOND, available_at, {NOW}),
+SELECT {WEIGHT}, queue_name, id, task_path, IF({WEIGHT} > {LIGHT}, NULL, payload), `rank`, headers, tries,
+       attempts + 1, crashes, losses, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', enqueued_at),
+       TIMESTAMPDIFF(MICROSECOND, available_at, {NOW}),
        {VERDICT.format(NOW)}
-FROM {JOB} FORCE INDEX (taskq_queued_claim) WHERE backend = %s AND status = 'READY' AND queue_name = %s
-ORDER BY `rank`, available_at, id LIMIT %s FOR UPDATE SKIP LOCKED"""
+FROM {JOB} FORCE INDEX (taskq_queued_claim) WHERE backend = %s AND status = 'READY' AND queue_name IN {{}}
+ORDER BY {{}}`rank`, available_at, id LIMIT %s FOR UPDATE SKIP LOCKED"""
 
 HEAVY = f"SELECT id, payload FROM {JOB} {BY_KEY} WHERE id IN "
 
@@ -182,26 +183,31 @@ class MySQL(Dialect):
         return _insert_many(cursor, STAND_IN, jobs, int(seconds * 1e6), sender.replace("-", ""))
 
     def claim(
-        self, cursor: CursorWrapper, backend: str, queue_name: str, limit: int, worker_id: str, token: str
+        self, cursor: CursorWrapper, backend: str, queue_names: Sequence[str], limit: int, worker_id: str, token: str
     ) -> list[Claim]:
-        cursor.execute(CLAIMABLE, [backend, queue_name, limit])
-        found = cursor.fetchall()
+        found: list[Any] = []
+        for names in rising(queue_names):
+            first = "queue_name, " if len(names) > 1 else ""  # MariaDB sorts by a column that is the same everywhere
+            cursor.execute(CLAIMABLE.format(places(names), first), [backend, *names, limit - len(found)])
+            found += cursor.fetchall()
+            if len(found) == limit or sum([row[0] for row in found]) >= HEAVIEST:
+                break
         rows = found[: what_fits([row[0] for row in found])]
         if rows:
-            ids = [row[1] for row in rows]
+            ids = [row[2] for row in rows]
             cursor.execute(CLAIM + places(ids), [token, worker_id, *ids])
         heavy: dict[Any, str] = {}
-        if left := [row[1] for row in rows if row[3] is None]:
+        if left := [row[2] for row in rows if row[4] is None]:
             cursor.execute(HEAVY + places(left), left)
             heavy = dict(cursor.fetchall())
         return [
             Claim(
-                Job(dashed(id_), path, text, backend, queue_name, -rank, headers, tried, begun, died, lost, at / 1e6),
+                Job(dashed(id_), path, text, backend, queue, -rank, headers, tried, begun, died, lost, at / 1e6),
                 token,
                 waited / 1e6,
                 verdict,
             )
-            for _, id_, path, payload, rank, headers, tried, begun, died, lost, at, waited, verdict in rows
+            for _, queue, id_, path, payload, rank, headers, tried, begun, died, lost, at, waited, verdict in rows
             for text in [heavy[id_] if payload is None else payload]
         ]
 
@@ -262,6 +268,15 @@ class MySQL(Dialect):
         cursor.execute(HELD.format(places(ids)), ids)
         rows = [(dashed(id_), token) for id_, token in cursor.fetchall()]
         return {id_ for id_, token in rows if token is not None and str(token).replace("-", "") == tokens[id_]}
+
+
+def rising(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The names in their order, cut where they stop rising: of each part one statement can keep the order."""
+    start = 0
+    for place in range(1, len(names) + 1):
+        if place == len(names) or names[place] <= names[place - 1]:
+            yield names[start:place]
+            start = place
 
 
 def _insert_many(cursor: CursorWrapper, sql: str, jobs: Sequence[Job], *more: Any) -> datetime:

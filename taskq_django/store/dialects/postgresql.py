@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from time import monotonic
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from ...jobs import Claim, Ended, Failed, Job, Released, Retried
+from ...jobs import Claim, Ended, Failed, Job, Released, Retried, Succeeded, size_of
 from ...sleeper import Bell
 from ..limits import Limits, limits_of
 from ..weights import HEAVIEST
@@ -32,6 +33,7 @@ from .base import (
 )
 from .bells import ListenBell, PollBell
 from .records import as_json, ended_record, failure_record, job_record, put_back_record
+from .starts import Starts
 
 CHANNEL = "taskq_django"
 NOW = "statement_timestamp()"  # now() would be the start of the caller's transaction
@@ -68,19 +70,22 @@ STAND_IN = _insert_many("'SCHEDULED'", f"{NOW} + %s * interval '1 second'", ", s
 CLAIM = f"""
 WITH found AS MATERIALIZED (
   SELECT array_agg(id) AS ids, array_agg(weight) AS weights, SUM(weight) AS weight FROM (
-    SELECT id, octet_length(payload) + octet_length(headers) AS weight FROM {JOB}
-    WHERE backend = %s AND status = 'READY' AND queue_name = %s
-    ORDER BY rank, available_at, id LIMIT %s FOR UPDATE SKIP LOCKED) AS each)
+    SELECT job.id, job.weight
+    FROM unnest(%s::text[], %s::int[], %s::float8[], %s::int[]) AS part(name, first, at, below) CROSS JOIN LATERAL (
+      SELECT id, octet_length(payload) + octet_length(headers) AS weight FROM {JOB}
+      WHERE backend = %s AND status = 'READY' AND queue_name = part.name
+        AND (rank, available_at) >= (part.first, to_timestamp(part.at)) AND rank < part.below
+      ORDER BY rank, available_at, id LIMIT %s FOR UPDATE SKIP LOCKED) AS job LIMIT %s) AS each)
 UPDATE {JOB} SET status = 'RUNNING', attempts = attempts + 1, token = %s, worker_id = %s, claimed_at = {NOW}
 WHERE id = ANY((SELECT CASE WHEN weight <= {HEAVIEST} THEN ids ELSE ids[:(
   SELECT COUNT(*) FROM (SELECT SUM(each) OVER (ROWS UNBOUNDED PRECEDING) - each AS before
                         FROM unnest(weights) AS each) AS each WHERE before < {HEAVIEST})] END FROM found)::uuid[])
-RETURNING id::text, task_path, payload, rank, headers, tries, attempts, crashes, losses,
+RETURNING queue_name, id::text, task_path, payload, rank, headers, tries, attempts, crashes, losses,
   EXTRACT(EPOCH FROM enqueued_at)::float8, EXTRACT(EPOCH FROM {NOW} - available_at)::float8,
   {VERDICT.format(NOW)},
   EXTRACT(EPOCH FROM available_at)::float8"""
 
-CLAIM_ORDER = itemgetter(3, 12, 0)  # rank, available_at, id
+CLAIM_ORDER = itemgetter(4, 13, 1)  # rank, available_at, id
 
 # The row moves inside the server; = ANY(ARRAY(…)) again, so that a plain join cannot become a scan.
 END = f"""
@@ -89,10 +94,11 @@ WITH o AS MATERIALIZED (
                                            crashed int, keep boolean, value text, class text, message text)),
 gone AS (
   DELETE FROM {JOB} job USING o WHERE job.id = ANY(ARRAY(SELECT id FROM o)) AND job.id = o.id AND job.token = o.token
-  RETURNING job.*, o.status AS end_status,
+  RETURNING job.*, COALESCE(o.status, 'SUCCESSFUL') AS end_status,
             CASE WHEN job.status = 'RUNNING' THEN {NOW} - o.began * interval '1 microsecond' END AS began_at,
-            {NOW} - o.ended * interval '1 microsecond' AS ended_at, o.began, o.tried, o.crashed, o.keep, o.value,
-            o.class, o.message),
+            {NOW} - o.ended * interval '1 microsecond' AS ended_at, o.began, COALESCE(o.tried, 0) AS tried,
+            COALESCE(o.crashed, 0) AS crashed, COALESCE(o.keep, o.value IS NOT NULL) AS keep, o.value,
+            COALESCE(o.class, '') AS class, COALESCE(o.message, '') AS message),
 kept AS (
   {INTO_RESULTS}
   SELECT id, task_path, backend, queue_name, -rank, end_status, enqueued_at, run_after,
@@ -143,6 +149,9 @@ UPDATE {JOB} SET status = 'READY', available_at = {NOW} WHERE id = ANY(ARRAY(
 class PostgreSQL(Dialect):
     """Most of its writes are one statement each, which moves or changes a whole group of rows."""
 
+    def __init__(self) -> None:
+        self._starts: WeakKeyDictionary[BaseDatabaseWrapper, Starts] = WeakKeyDictionary()
+
     seconds_to_next = NEXT_DUE.format(f"EXTRACT(EPOCH FROM MIN(available_at) - {NOW})::float8")
     one_statement = frozenset({"insert", "claim", "promote", "end"})
 
@@ -169,24 +178,32 @@ class PostgreSQL(Dialect):
         return datetime.fromtimestamp(cursor.fetchone()[0], UTC)
 
     def claim(
-        self, cursor: CursorWrapper, backend: str, queue_name: str, limit: int, worker_id: str, token: str
+        self, cursor: CursorWrapper, backend: str, queue_names: Sequence[str], limit: int, worker_id: str, token: str
     ) -> list[Claim]:
-        cursor.execute(CLAIM, (backend, queue_name, limit, token, worker_id))
-        rows = cursor.fetchall()
-        rows.sort(key=CLAIM_ORDER)
+        starts = self._starts.setdefault(cursor.db, Starts())
+        rows: list[Any] = []
+        for parts in starts.parts(backend, queue_names):
+            cursor.execute(CLAIM, (*parts, backend, limit - len(rows), limit - len(rows), token, worker_id))
+            rows += sorted(cursor.fetchall(), key=CLAIM_ORDER)
+            if len(rows) == limit or sum([size_of(row[3]) + size_of(row[5]) for row in rows]) >= HEAVIEST:
+                starts.note(backend, rows)
+                break
+        if len(queue_names) > 1:
+            places = {name: place for place, name in enumerate(queue_names)}
+            rows.sort(key=lambda row: places[row[0]])
         return [
             Claim(
-                Job(id_, path, payload, backend, queue_name, -rank, headers, tried, begun, died, lost, at),
+                Job(id_, path, payload, backend, queue, -rank, headers, tried, begun, died, lost, at),
                 token,
                 waited,
                 verdict,
             )
-            for id_, path, payload, rank, headers, tried, begun, died, lost, at, waited, verdict, _ in rows
+            for queue, id_, path, payload, rank, headers, tried, begun, died, lost, at, waited, verdict, _ in rows
         ]
 
     def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended], over: bool = False) -> set[str]:
         now = monotonic()
-        records = as_json([ended_record(outcome, now) for outcome in outcomes])
+        records = as_json([_told(outcome, now) for outcome in outcomes])
         # As one statement it begins no transaction in which the limits could be set, and a row may be locked.
         if limits := limits_of(cursor.db):
             cursor.execute(ENDS_LIMITED[over], (milliseconds(limits.wait), records))
@@ -209,6 +226,19 @@ class PostgreSQL(Dialect):
         # psycopg2 keeps notifications elsewhere; such projects poll.
         driver: str = connection.Database.__name__  # type: ignore[attr-defined]
         return ListenBell(connection, CHANNEL) if driver == "psycopg" else PollBell()
+
+
+def _told(outcome: Ended, now: float) -> dict[str, Any]:
+    """Of a success no more than its statement needs: to read the JSON is a tenth of what the server does."""
+    if type(outcome) is not Succeeded:
+        return ended_record(outcome, now)
+    return {
+        "id": outcome.claim.job.id,
+        "token": outcome.claim.receipt,
+        "began": int((now - outcome.started) * 1e6),
+        "ended": int((now - outcome.ended) * 1e6),
+        "value": outcome.value,
+    }
 
 
 def milliseconds(seconds: float) -> str:

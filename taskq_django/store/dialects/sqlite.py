@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from time import monotonic
+from functools import lru_cache
+from time import monotonic, time_ns
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -44,12 +45,12 @@ VALUES (%s, %s, %s, %s, 'SCHEDULED', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
 
 # || '' makes the dates plain text, past Django's converter, which is slow.
 CLAIMABLE = f"""
-SELECT id, task_path, payload, rank, headers, tries, attempts + 1, crashes, losses, enqueued_at || '',
+SELECT queue_name, id, task_path, payload, rank, headers, tries, attempts + 1, crashes, losses, enqueued_at || '',
   available_at || '', {VERDICT.format("%s")}
 FROM {JOB} WHERE backend = %s AND status = 'READY' AND queue_name = %s ORDER BY rank, available_at, id LIMIT %s"""
 
 CLAIM = f"""
-UPDATE {JOB} SET status = 'RUNNING', attempts = attempts + 1, token = %s, worker_id = %s, claimed_at = %s
+UPDATE OR FAIL {JOB} SET status = 'RUNNING', attempts = attempts + 1, token = %s, worker_id = %s, claimed_at = %s
 WHERE id IN (SELECT value FROM json_each(%s))"""
 
 # One row of parameters a job: three quarters of the time of one JSON parameter a group.
@@ -105,7 +106,7 @@ class SQLite(Dialect):
         sent_at = as_text(now)
         rows = [_job_row(job, now, sent_at) for job in jobs]
         if len(rows) == 1:
-            cursor.execute(INSERT, rows[0])
+            _execute(cursor, INSERT, rows[0])
         else:
             cursor.executemany(INSERT, rows)
         return now
@@ -118,35 +119,40 @@ class SQLite(Dialect):
         return now
 
     def claim(
-        self, cursor: CursorWrapper, backend: str, queue_name: str, limit: int, worker_id: str, token: str
+        self, cursor: CursorWrapper, backend: str, queue_names: Sequence[str], limit: int, worker_id: str, token: str
     ) -> list[Claim]:
         now = datetime.now(UTC)
         moment, now_text = now.timestamp(), as_text(now)
-        cursor.execute(CLAIMABLE, (now_text, backend, queue_name, limit))
-        rows, weight = [], 0
-        with cursor.db.wrap_database_errors:
-            # Each is read when it is asked for; Django's own iterator would close it at a break.
-            for row in cursor.cursor:
-                rows.append(row)
-                weight += size_of(row[2]) + size_of(row[4])  # payload, headers
-                if weight >= HEAVIEST:
-                    break
+        rows: list[Any] = []
+        weight = 0
+        for queue_name in queue_names:
+            _execute(cursor, CLAIMABLE, (now_text, backend, queue_name, limit - len(rows)))
+            with cursor.db.wrap_database_errors:
+                # Each is read when it is asked for; Django's own iterator would close it at a break.
+                for row in cursor.cursor:
+                    rows.append(row)
+                    weight += size_of(row[3]) + size_of(row[5])  # payload, headers
+                    if weight >= HEAVIEST:
+                        break
+            if weight >= HEAVIEST or len(rows) == limit:
+                break
         if rows:
-            ids = orjson.dumps([row[0] for row in rows]).decode()
+            ids = orjson.dumps([row[1] for row in rows]).decode()
             cursor.execute(CLAIM, (token, worker_id, now_text, ids))
         return [
             Claim(
-                Job(dashed(id_), path, text, backend, queue_name, -rank, headers, tried, begun, died, lost, _posix(at)),
+                Job(dashed(id_), path, text, backend, queue, -rank, headers, tried, begun, died, lost, _posix(at)),
                 token,
                 moment - _posix(due),
                 verdict,
             )
-            for id_, path, text, rank, headers, tried, begun, died, lost, at, due, verdict in rows
+            for queue, id_, path, text, rank, headers, tried, begun, died, lost, at, due, verdict in rows
         ]
 
     def end(self, cursor: CursorWrapper, outcomes: Sequence[Ended], over: bool = False) -> set[str]:
         held = self._held(cursor, outcomes)
-        records = [_dated(ended_record(o, monotonic())) for o in outcomes if o.claim.job.id in held]
+        dated = _dating()
+        records = [dated(ended_record(o, monotonic())) for o in outcomes if o.claim.job.id in held]
         cursor.executemany(KEEP, [_kept(record) for record in records if record["keep"]])
         cursor.executemany(REMOVE, [(record["id"],) for record in records])
         return held
@@ -164,7 +170,8 @@ class SQLite(Dialect):
         return changed
 
     def record_failures(self, cursor: CursorWrapper, outcomes: Sequence[Failed | Retried], worker_id: str) -> None:
-        records = [_dated(failure_record(outcome, worker_id, monotonic())) for outcome in outcomes]
+        dated = _dating()
+        records = [dated(failure_record(outcome, worker_id, monotonic())) for outcome in outcomes]
         cursor.executemany(RECORD_FAILURE, [tuple(record.values()) for record in records])
 
     def next_due(self, cursor: CursorWrapper, backend: str) -> float | None:
@@ -186,6 +193,20 @@ class SQLite(Dialect):
         return DataVersionBell(connection)
 
 
+_as_driver_has: Callable[[str], str] = lru_cache(lambda sql: sql.replace("%s", "?"))
+
+
+def _execute(cursor: CursorWrapper, sql: str, given: Sequence[Any]) -> None:
+    """Past Django's wrapper, which rewrites the statement each time, while nobody listens to it."""
+    connection: Any = cursor.db
+    if connection.execute_wrappers or connection.queries_logged:
+        cursor.execute(sql, given)
+    else:
+        connection.validate_no_broken_transaction()
+        with connection.wrap_database_errors:
+            connection.Database.Cursor.execute(cursor.cursor, _as_driver_has(sql), given)
+
+
 def as_text(moment: datetime) -> str:
     """As Django stores it, and always UTC: text then sorts as time."""
     return str(moment.astimezone(UTC).replace(tzinfo=None))
@@ -195,22 +216,43 @@ def _moment(seconds: float) -> str:
     return as_text(datetime.fromtimestamp(seconds, UTC))
 
 
-def _posix(moment: Any) -> float:
+# The jobs of a group have few seconds among them: what is dear of a date is done once for each.
+@lru_cache(64)
+def _second_as_text(seconds: int) -> str:
+    return as_text(datetime.fromtimestamp(seconds, UTC))
+
+
+@lru_cache(64)
+def _text_as_second(text: str) -> float:
+    return datetime.fromisoformat(f"{text}+00:00").timestamp()
+
+
+def _posix(moment: str) -> float:
     """POSIX seconds. Never, of what is no moment to us: a row by another hand must not hold up the others."""
     try:
-        return datetime.fromisoformat(f"{moment}+00:00").timestamp()
-    except ValueError:
+        whole, point, fraction = moment.partition(".")
+        return _text_as_second(whole) + (float(f"0.{fraction}") if point else 0.0)
+    except (ValueError, AttributeError):
         return math.inf
 
 
-def _dated(record: dict[str, Any]) -> dict[str, Any]:
-    """The same record with its ages as dates and its id as SQLite stores it."""
-    now = datetime.now(UTC)
-    record["id"] = record["id"].replace("-", "")
-    if record["began"] is not None:
-        record["began"] = as_text(now - timedelta(microseconds=record["began"]))
-    record["ended"] = as_text(now - timedelta(microseconds=record["ended"]))
-    return record
+def _dating() -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What makes dates of the ages in records, before this moment, and ids as SQLite stores them."""
+    now = time_ns() // 1000
+
+    def moment(age: int) -> str:
+        seconds, rest = divmod(now - age, 1_000_000)
+        text = _second_as_text(seconds)
+        return f"{text}.{rest:06d}" if rest else text
+
+    def dated(record: dict[str, Any]) -> dict[str, Any]:
+        record["id"] = record["id"].replace("-", "")
+        if record["began"] is not None:
+            record["began"] = moment(record["began"])
+        record["ended"] = moment(record["ended"])
+        return record
+
+    return dated
 
 
 def _kept(record: dict[str, Any]) -> tuple[Any, ...]:
