@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..jobs import new_id
 from ..states import LIVE, State
+from .indexes import StatusIndex
 from .moments import MomentField
 
 
@@ -49,12 +50,14 @@ class QueuedJob(models.Model):
         verbose_name_plural = _("queued jobs")
         default_permissions = ("view",)
         indexes = [
-            # The claim order within a queue, and (by its first two columns) the running jobs.
-            models.Index(
-                fields=["backend", "status", "queue_name", "rank", "available_at", "id"], name="taskq_queued_claim"
+            # The claim order within a queue.
+            StatusIndex(
+                "backend", "queue_name", "rank", "available_at", "id", status="READY", name="taskq_queued_claim"
             ),
-            # Finds the scheduled jobs that are due. The index of the claim order has none of them.
-            models.Index(fields=["backend", "status", "available_at"], name="taskq_queued_due"),
+            # Finds the scheduled jobs that are due; the queue is for who counts them.
+            StatusIndex("backend", "available_at", "queue_name", status="SCHEDULED", name="taskq_queued_due"),
+            # What a worker holds.
+            StatusIndex("worker_id", status="RUNNING", name="taskq_queued_running"),
         ]
 
     def __str__(self) -> str:

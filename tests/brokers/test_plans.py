@@ -126,8 +126,11 @@ class Read:
     plans: list[str] = field(default_factory=list)  # for who reads a failure
 
 
-def read_by(act: Callable[[], object]) -> Read:
-    """Do it, take it back, and say what its statements about our tables have read."""
+def read_by(act: Callable[[], object], *, prepared: bool = False) -> Read:
+    """Do it, take it back, and say what its statements about our tables have read.
+
+    ``prepared``: by plans that PostgreSQL makes without knowing the parameters.
+    """
     sent: list[tuple[str, Any]] = []
 
     def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -147,8 +150,9 @@ def read_by(act: Callable[[], object]) -> Read:
             read.rows = steps[0] * 100
         transaction.set_rollback(True)
     assert sent, "it has asked nothing"
+    explain = _explain_prepared if prepared else _EXPLAIN[connection.vendor]
     for sql, params in sent:
-        _EXPLAIN[connection.vendor](read, sql, params)
+        explain(read, sql, params)
     return read
 
 
@@ -170,6 +174,16 @@ def _counting_steps() -> list[int]:
     connection.ensure_connection()
     connection.connection.set_progress_handler(step, 100)
     return steps
+
+
+def _explain_prepared(read: Read, sql: str, params: Any) -> None:
+    first, *parts = sql.split("%s")
+    text = first + "".join(f"${number}{part}" for number, part in enumerate(parts, 1))
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        cursor.execute(f"PREPARE explained AS {text}")
+        _explain_postgresql(read, f"EXECUTE explained({', '.join(['%s'] * len(parts))})", params)
+        cursor.execute("DEALLOCATE explained")
 
 
 def _explain_postgresql(read: Read, sql: str, params: Any) -> None:
@@ -229,6 +243,7 @@ def _explain_sqlite(read: Read, sql: str, params: Any) -> None:
 
 _EXPLAIN = {"postgresql": _explain_postgresql, "mysql": _explain_mysql, "sqlite": _explain_sqlite}
 CLAIM, DUE, JOB_KEY, RESULT_KEY = "taskq_queued_claim", "taskq_queued_due", f"{JOB} PK", f"{RESULT} PK"
+RUNNING = {CLAIM, DUE} if connection.vendor == "mysql" else {"taskq_queued_running"}
 
 
 def bound(rows: int) -> int:
@@ -245,27 +260,33 @@ def broker() -> Broker:
 
 
 def settle(broker: Broker) -> None:
-    claims = broker.claim("mail", BATCH, "w2")
+    claims = broker.claim(["mail"], BATCH, "w2")
     assert len(claims) == BATCH
     assert len(broker.settle([Succeeded(claim, 0.0, 0.0, "3") for claim in claims], "w2")) == BATCH
 
 
+@pytest.mark.parametrize("prepared", [False, True], ids=["", "prepared"])
 @pytest.mark.parametrize(
     ("act", "rows", "indexes"),
     [
-        (lambda broker: broker.claim("mail", BATCH, "w2"), BATCH, {CLAIM, JOB_KEY}),
-        (lambda broker: broker.claim("nothing here", BATCH, "w2"), 0, {CLAIM, JOB_KEY}),
+        (lambda broker: broker.claim(["mail"], BATCH, "w2"), BATCH, {CLAIM, JOB_KEY}),
+        (lambda broker: broker.claim(["none", "mail", "video"], BATCH, "w2"), BATCH, {CLAIM, JOB_KEY}),
+        (lambda broker: broker.claim(["nothing here"], BATCH, "w2"), 0, {CLAIM, JOB_KEY}),
         (lambda broker: broker.ready_queues(), 10, {CLAIM}),
         (lambda broker: broker.promote(), PROMOTED_AT_ONCE, {DUE, JOB_KEY}),
         (settle, 3 * BATCH, {CLAIM, JOB_KEY, RESULT_KEY}),
-        (lambda broker: broker.release_unanswered("w1", []), 1000, {CLAIM, DUE, JOB_KEY}),
+        (lambda broker: broker.release_unanswered("w1", []), 1000, {*RUNNING, JOB_KEY}),
+        (lambda broker: broker.cancelled("w1"), 1000, RUNNING),
+        (lambda broker: broker.orphans("w2", "w1"), 1000, {*RUNNING, JOB_KEY}),
     ],
-    ids=["claim", "empty claim", "ready queues", "promote", "settle", "release"],
+    ids=["claim", "of queues", "empty claim", "ready queues", "promote", "settle", "release", "cancelled", "orphans"],
 )
 def test_a_statement_of_the_worker_reads_what_it_takes_by_its_index(
-    act: Callable[[Broker], object], rows: int, indexes: set[str], broker: Broker
+    act: Callable[[Broker], object], rows: int, indexes: set[str], broker: Broker, prepared: bool
 ) -> None:
-    read = read_by(lambda: act(broker))
+    if prepared and connection.vendor != "postgresql":
+        pytest.skip("nothing is prepared there")
+    read = read_by(lambda: act(broker), prepared=prepared)
     assert read.indexes <= indexes, "\n".join(read.plans)
     assert read.rows <= bound(rows), "\n".join(read.plans)
 

@@ -13,7 +13,7 @@ from django.db.models import Count, Min
 from ...jobs import Claim, Discarded, Job
 from ...models import JobResult, QueuedJob
 from ...models.moments import DatabaseNow
-from ...states import WAITING, State
+from ...states import LIVE, WAITING, State
 from ...store.dialects.vendors import dialect_of
 from ...store.weights import AT_ONCE
 from ..base import Cancelled, Depth
@@ -51,20 +51,19 @@ def _end_as_cancelled(ids: Sequence[str], database: str, reason: str) -> None:
 
 
 def depths(database: str, backend: str) -> list[Depth]:
-    """By one query, which reads an index only."""
+    """By a query for each status, which reads the index of it and, but for what runs, no row."""
     found: dict[str, Depth] = {}
-    jobs = QueuedJob.objects.using(database).filter(backend=backend)
-    counted = jobs.values("queue_name", "status").annotate(
-        count=Count("id"), oldest=Min("available_at"), now=DatabaseNow()
-    )
-    for queue, state, count, oldest, now in counted.values_list("queue_name", "status", "count", "oldest", "now"):
-        depth = found.get(queue, Depth(queue))
-        if state == State.READY:
-            found[queue] = replace(depth, ready=count, oldest=max(0.0, (now - oldest).total_seconds()))
-        elif state == State.RUNNING:
-            found[queue] = replace(depth, running=count)
-        else:
-            found[queue] = replace(depth, scheduled=count)
+    for state in LIVE:
+        jobs = QueuedJob.objects.using(database).filter(backend=backend, status=state).values("queue_name")
+        counted = jobs.annotate(count=Count("pk"), oldest=Min("available_at"), now=DatabaseNow())
+        for queue, count, oldest, now in counted.values_list("queue_name", "count", "oldest", "now"):
+            depth = found.get(queue, Depth(queue))
+            if state is State.READY:
+                found[queue] = replace(depth, ready=count, oldest=max(0.0, (now - oldest).total_seconds()))
+            elif state is State.RUNNING:
+                found[queue] = replace(depth, running=count)
+            else:
+                found[queue] = replace(depth, scheduled=count)
     return [found[queue] for queue in sorted(found)]
 
 

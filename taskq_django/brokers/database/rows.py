@@ -8,6 +8,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from ...jobs import Claim, Failed, Job, Retried
 from ...models import QueuedJob, WorkerProcess
+from ...models.indexes import Said
 from ...models.moments import DatabaseNow
 from ...states import State
 from ..base import Found
@@ -17,8 +18,8 @@ RESCUED_AT_ONCE = 500
 
 
 def running(database: str, backend: str) -> QuerySet[QueuedJob]:
-    """The running jobs of a backend; the index leads with these two columns."""
-    return QueuedJob.objects.using(database).filter(backend=backend, status=State.RUNNING)
+    """The running jobs of a backend, by their index."""
+    return QueuedJob.objects.using(database).filter(backend=backend, status=Said(State.RUNNING))
 
 
 def held_rows(database: str, ids: Collection[str], worker_id: str) -> set[str]:
