@@ -26,6 +26,7 @@ ADD = "from shop.tasks import add; print(add.enqueue_many([(i,) for i in range(5
 
 
 @pytest.mark.once
+@pytest.mark.timeout(300)  # two dozen processes, each of which loads a project
 def test_the_guide_to_brokers_works_as_it_is_written(tmp_path: Path, redis_url: str) -> None:
     text = (DOCS / "guides/brokers.rst").read_text()
     site = Site(tmp_path, (DOCS / "tutorials/first_task.rst").read_text())
