@@ -10,8 +10,8 @@ from pathlib import Path
 
 
 def write(path: str, job_id: str, attempt: int, event: str) -> None:
-    """One line by one write() to a file opened for appending: whole, whoever dies when."""
-    line = f"{job_id} {attempt} {os.getpid()} {event} {time.monotonic():.6f}\n"
+    """One line by one write() to a file opened for appending; begun anew, because who is killed may leave a part."""
+    line = f"\n{job_id} {attempt} {os.getpid()} {event} {time.monotonic():.6f}"
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         os.write(file, line.encode())
@@ -45,7 +45,10 @@ class Ledger:
     def stories(self) -> dict[str, Story]:
         found: dict[str, Story] = defaultdict(Story)
         for line in self.path.read_text().splitlines() if self.path.exists() else []:
-            job_id, attempt, pid, event, at = line.split()
+            words = line.split()
+            if len(words) < 5:  # a part: a write that crosses a page is seen, or cut off by a kill, between the two
+                continue
+            job_id, attempt, pid, event, at = words
             runs = found[job_id].runs
             if event == "start":
                 runs.append(Run(int(attempt), int(pid), float(at)))

@@ -34,6 +34,14 @@ def told(tmp_path: Path) -> Ledger:
     return Ledger(path)
 
 
+def test_a_line_of_which_a_part_is_there_is_none_yet_and_spoils_no_other(told: Ledger) -> None:
+    with told.path.open("a") as file:
+        file.write("killed 1 1")
+    ledger_module.write(str(told.path), "next", 1, "start")
+    assert "killed" not in told.stories()
+    assert "next" in told.running()
+
+
 def test_what_no_run_has_ended_is_lost(told: Ledger) -> None:
     assert told.lost({"kept", "cut", "twice", "open", "never"}) == {"open", "never"}
 
