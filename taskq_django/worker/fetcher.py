@@ -91,9 +91,9 @@ class Fetcher:
             weight += theirs
             if len(got) == wanted or theirs >= FULL:  # the last that gave some may have more
                 last = got[-1].job.queue_name
-                behind = names[names.index(last) + 1 :]
-                self._turn.extendleft((broker, name) for name in reversed(behind))
-                self._turn.append((broker, last))  # its turn comes again after the others
+                place = names.index(last) if last in names else 0  # not that of a message by another hand
+                self._turn.extendleft((broker, name) for name in reversed(names[place + 1 :]))
+                self._turn.append((broker, names[place]))  # its turn comes again after the others
         return claims
 
     def _next(self) -> tuple[Broker, list[str]]:

@@ -15,9 +15,7 @@ pytest.importorskip("kombu", reason="kombu is not installed (extra redis)")
 
 from kombu import Connection, Consumer, Queue
 from redis import Redis as Client
-from redis.exceptions import ResponseError
 
-from taskq_django.brokers.kombu import celery_lua, lua
 from taskq_django.brokers.kombu.celery_redis import CeleryRedisTransport, queues_of
 from taskq_django.brokers.kombu.connection import RedisConnection
 from taskq_django.brokers.messages.transport import HOLDER, NotJoined
@@ -25,7 +23,6 @@ from taskq_django.codec import decode_call, encode_call
 from taskq_django.codec.calls import MIB
 from taskq_django.exceptions import BrokerError, BrokerUnavailable, PayloadTooLarge
 from taskq_django.jobs import Claim, Job
-from tests.support.late import on_its_way
 from tests.support.redis_servers import Redis
 from tests.support.sending import job
 
@@ -373,32 +370,6 @@ def test_an_element_that_is_too_large_is_neither_read_nor_lost(transport: Celery
     assert inherited.reason == claim.reason
     transport.release([inherited])
     assert client.lrange("default", 0, -1) == [b"behind it", element]
-
-
-@pytest.mark.parametrize("late", ["claim", "release", "release_unanswered"])
-def test_what_comes_late_is_not_done_to_what_its_sender_has_claimed_since(
-    transport: CeleryRedisTransport, client: Client, late: str
-) -> None:
-    first, second = job(), job()
-    transport.publish([first], 5.0)
-    claims = transport.claim("default", 1, ME) if late != "claim" else []
-    acts: dict[str, tuple[lua.Script, Callable[[], object]]] = {
-        "claim": (celery_lua.CLAIM, lambda: transport.claim("default", 1, ME)),
-        "release": (celery_lua.RELEASE, lambda: transport.release(claims)),
-        "release_unanswered": (celery_lua.RELEASE_UNANSWERED, lambda: transport.release_unanswered(ME, [])),
-    }
-    script, act = acts[late]
-    with on_its_way(transport, script) as commands:
-        act()
-    transport.release_unanswered(ME, [])
-    assert [claim.job.id for claim in transport.claim("default", 1, ME)] == [first.id]
-    transport.publish([second], 5.0)
-
-    with pytest.raises(ResponseError, match=lua.NOT_JOINED):
-        client.execute_command(*commands[0])
-
-    assert [(depth.ready, depth.running) for depth in transport.depth()] == [(1, 1)]
-    assert [claim.job.id for claim in transport.claim("default", 2, ME)] == [second.id]
 
 
 def test_what_is_for_celerys_workers_is_left_to_them_and_stands_in_nobodys_way(

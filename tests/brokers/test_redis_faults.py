@@ -10,15 +10,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from redis.exceptions import ResponseError
 
 from taskq_django.brokers.kombu import lua, lua_ends
 from taskq_django.brokers.kombu.errors import RIGHTS
 from taskq_django.brokers.kombu.redis import RedisTransport
 from taskq_django.exceptions import BrokerError, BrokerUnavailable
 from taskq_django.jobs import Job
-from taskq_django.states import State
-from tests.support.late import on_its_way
 from tests.support.proxy import FaultProxy
 from tests.support.redis_places import assert_whole, bodies, places
 from tests.support.redis_servers import Redis, started_or_skipped
@@ -212,37 +209,6 @@ def test_a_publish_whose_answer_was_lost_may_be_sent_again(proxy: FaultProxy, th
 
     assert not raised.value.known
     assert ids(through_proxy)[1:] == [given.id]
-
-
-@pytest.mark.parametrize("late", ["claim", "release", "release_unanswered", "ack"])
-def test_what_comes_late_is_not_done_to_what_its_sender_has_claimed_since(
-    transport: RedisTransport, redis_server: Redis, late: str
-) -> None:
-    jobs = sent(transport, 2)
-    claims = transport.claim("default", 2, "me") if late != "claim" else []
-    acts: dict[str, tuple[lua.Script, Callable[[], object]]] = {
-        "claim": (lua.CLAIM, lambda: transport.claim("default", 2, "me")),
-        "release": (lua.RELEASE, lambda: transport.release(claims)),
-        "release_unanswered": (lua.RELEASE_UNANSWERED, lambda: transport.release_unanswered("me", [])),
-        "ack": (lua_ends.ACK, lambda: transport.ack(claims)),
-    }
-    script, act = acts[late]
-    with on_its_way(transport, script) as commands:
-        act()
-    transport.release_unanswered("me", [])
-    again = transport.claim("default", 2, "me")
-    jobs += sent(transport, 1)
-
-    with redis_server.client() as client, pytest.raises(ResponseError, match=lua.NOT_JOINED):
-        client.execute_command(*commands[0])
-
-    found = transport.find([each.id for each in jobs])
-    assert [(found[each.id].state, found[each.id].worker_id) for each in jobs] == [
-        *[(State.RUNNING, "me")] * 2,
-        (State.READY, ""),
-    ]
-    assert len(transport.ack(again)) == 2
-    assert ids(transport) == [jobs[-1].id]
 
 
 def test_what_was_asked_of_a_server_that_is_away_was_not_done_for_certain(

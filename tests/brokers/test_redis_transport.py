@@ -423,7 +423,7 @@ def test_the_keys_are_those_that_are_written_down(transport: RedisTransport, red
             "taskq:{default}:queues": "set",
             "taskq:{default}:jobs": "hash",
             "taskq:{default}:h:me": "hash",
-            "taskq:{default}:workers": "hash",
+            "taskq:{default}:workers": "set",
             "taskq:{default}:bell": "list",
         }
         assert all(client.ttl(key) == -1 for key in keys)  # volatile-* evicts nothing of ours

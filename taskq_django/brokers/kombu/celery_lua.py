@@ -12,7 +12,7 @@ touched. An envelope may be by any hand, so that it has no id that can be relied
 
 from __future__ import annotations
 
-from .lua import CLOCK, MOST, NOT_JOINED, OWN, RING, script
+from .lua import CLOCK, MOST, NOT_JOINED, RING, script
 
 # Seconds. Who published and got no answer asks sooner; and a worker of Celery does not say what it has taken.
 REMEMBERED = 3600
@@ -90,19 +90,18 @@ if #pushed > 0 then ring(0, table.concat(names, ' ')) end
 """,
 )
 
-# ARGV: store, worker, vain, queue, limit, the most bytes, the longest that is looked into, its bell ('' for none), and
+# ARGV: store, queue, limit, the most bytes, the longest that is looked into, the worker, its bell ('' for none), and
 # of each list of the queue, the first first: its name and its step. Returns the time, and of each envelope: id, step,
 # bytes, and the envelope (of a longer one its beginning).
 CLAIM = script(
-    OWN,
     RING,
     CLOCK,
     NAME,
     _REMEMBER,
     f"""
-local queue, left, most, largest = ARGV[4], math.min(ARGV[5], {MOST}), tonumber(ARGV[6]), tonumber(ARGV[7])
-local wake, jobs, now = ARGV[8], p .. 'jobs', clock()
-if not known then return redis.error_reply('{NOT_JOINED} ' .. worker) end
+local queue, left, most, largest = ARGV[2], math.min(ARGV[3], {MOST}), tonumber(ARGV[4]), tonumber(ARGV[5])
+local worker, wake, jobs, now = ARGV[6], ARGV[7], p .. 'jobs', clock()
+if redis.call('SISMEMBER', p .. 'workers', worker) == 0 then return redis.error_reply('{NOT_JOINED} ' .. worker) end
 local taken, ids, bodies, entries, answer, seen, weight = {{}}, {{}}, {{}}, {{}}, {{now}}, {{}}, 0
 local left_to_others = {{}}
 local function push_back(list, texts, first)
@@ -138,7 +137,7 @@ local function keep(text, step, list)
   answer[#answer + 1] = #text > largest and string.sub(text, 1, 4096) or text
 end
 local function take()
-  for i = 9, #ARGV, 2 do
+  for i = 8, #ARGV, 2 do
     local texts = redis.call('RPOP', ARGV[i], left)
     if texts then
       taken[#taken + 1] = {{ARGV[i], texts}}
@@ -171,7 +170,7 @@ if #entries > 0 then
     redis.pcall('LPUSH', wake, '')
     redis.pcall('EXPIRE', wake, 60)
   end
-  for i = 9, #ARGV, 2 do
+  for i = 8, #ARGV, 2 do
     if redis.call('EXISTS', ARGV[i]) == 1 then
       ring(0, queue)
       break
@@ -207,32 +206,26 @@ local function put_back(mine, ids, prefix, sep)
 end
 """
 
-# ARGV: store, worker, vain, prefix, sep, ids. Returns those that the worker held.
+# ARGV: store, prefix, sep, worker, ids. Returns those that the worker held.
 RELEASE = script(
-    OWN,
-    RING,
-    _LIST,
-    _REMEMBER,
-    _PUT_BACK,
-    "return put_back(p .. 'h:' .. worker, {unpack(ARGV, 6)}, ARGV[4], ARGV[5])",
+    RING, _LIST, _REMEMBER, _PUT_BACK, "return put_back(p .. 'h:' .. ARGV[4], {unpack(ARGV, 5)}, ARGV[2], ARGV[3])"
 )
 
-# ARGV: store, worker, vain, prefix, sep, the ids that it knows to hold. Returns how many went back.
+# ARGV: store, prefix, sep, worker, the ids that it knows to hold. Returns how many went back.
 RELEASE_UNANSWERED = script(
-    OWN,
     RING,
     _LIST,
     _REMEMBER,
     _PUT_BACK,
     """
-local mine, kept, unknown = p .. 'h:' .. worker, {}, {}
-for i = 6, #ARGV do kept[ARGV[i]] = true end
+local mine, known, unknown = p .. 'h:' .. ARGV[4], {}, {}
+for i = 5, #ARGV do known[ARGV[i]] = true end
 local all = redis.call('HGETALL', mine)
 for i = 1, #all, 2 do
   local whose = string.match(all[i + 1], '^%S+ %S+ (%S+)')
-  if not kept[all[i]] and whose == word(worker) then unknown[#unknown + 1] = all[i] end
+  if not known[all[i]] and whose == word(ARGV[4]) then unknown[#unknown + 1] = all[i] end
 end
-return #put_back(mine, unknown, ARGV[4], ARGV[5])
+return #put_back(mine, unknown, ARGV[2], ARGV[3])
 """,
 )
 

@@ -103,8 +103,8 @@ class CeleryRedisTransport(RedisTransport):
         if queue_name not in self._queue_names() and queue_name not in self._names():
             return []  # it has rows, and what lies there is for workers of Celery
         wake = self._bell.wake_key if self._bell else ""
-        asked = (queue_name, limit, HEAVIEST, self._largest, wake)
-        now, *answer = self._own(celery_lua.CLAIM, worker_id, *asked, *self._lists(queue_name))
+        asked = (queue_name, limit, HEAVIEST, self._largest, worker_id, wake)
+        now, *answer = self._ask(celery_lua.CLAIM, *asked, *self._lists(queue_name))
         if answer and wake and self._bell:
             self._bell.note_woken()
         return self._read(answer, queue_name, HOLDER + worker_id, float(now))
@@ -112,11 +112,11 @@ class CeleryRedisTransport(RedisTransport):
     def release(self, claims: Sequence[Claim]) -> set[str]:
         put: set[str] = set()
         for holder, ids in reversed(list(by_holder(claims))):
-            put.update(texts(self._own(celery_lua.RELEASE, holder, *self._naming, *ids)))
+            put.update(texts(self._ask(celery_lua.RELEASE, *self._naming, holder, *ids)))
         return put
 
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
-        return int(self._own(celery_lua.RELEASE_UNANSWERED, worker_id, *self._naming, *held))
+        return int(self._ask(celery_lua.RELEASE_UNANSWERED, *self._naming, worker_id, *held))
 
     def inherit(self, dead: str, heir: str) -> list[tuple[Claim, float]]:
         now, *answer = self._ask(lua.INHERIT, dead, heir)

@@ -9,7 +9,7 @@ Keys, all of which begin with ``taskq:{NAME}:``. The braces keep them on one nod
     jobs            hash    id -> "<seconds when published> <body>"
     h:WORKER        hash    id -> "<seconds when claimed> <rank> <whose> <queue>"; whose: the worker's own claim, or
                             inherited from this one
-    workers         hash    who may claim -> how often this worker has waited for an answer in vain
+    workers         set     who may claim
     bell            list    at most one ring: "<how many have passed it on> <queue> …"
     wake:BELL       list    wakes the loop of one bell, because it has claimed
     waited          set     ids whose end somebody waits for; it is forgotten where nobody asks again
@@ -48,19 +48,6 @@ elseif store ~= ARGV[1] then
   return redis.error_reply('{OTHER_STORE} ' .. store)
 end
 local function word(worker) return (string.gsub(worker, '%s', '_')) end  -- as entries have it: its name may have spaces
-"""
-
-# ARGV 2 and 3: a worker, and how often it has waited for an answer in vain. What it had sent before may come late, when
-# it holds again what it had given back, and must not be done then. The error is for nobody: who hears is not late.
-OWN = f"""
-local worker, vain = ARGV[2], tonumber(ARGV[3])
-local known = tonumber(redis.call('HGET', p .. 'workers', worker))
-if known and known > vain then return redis.error_reply('{NOT_JOINED} ' .. worker) end
-local function is_known()
-  redis.call('HDEL', p .. 'workers', worker)  -- a server that is full takes the rest after a write
-  redis.call('HSET', p .. 'workers', worker, vain)
-end
-if known and known < vain then is_known() end
 """
 
 # Wakes who has slept longest. A hint, so what is wrong with it costs nobody a message.
@@ -143,16 +130,15 @@ return now
 """,
 )
 
-# ARGV: store, worker, vain, queue, limit, the most bytes, the key that wakes the claimer's bell or "".
+# ARGV: store, worker, queue, limit, the most bytes, the key that wakes the claimer's bell or "".
 # Returns the time; of each message the lengths of its id and of what `jobs` has of it, four bytes each; and all these
 # in one text, because to read a text for each takes a client in Python a fifth of its time.
 CLAIM = script(
-    OWN,
     RING,
     CLOCK,
     f"""
-local queue, left, most, wake = ARGV[4], math.min(ARGV[5], {MOST}), tonumber(ARGV[6]), ARGV[7]
-if not known then return redis.error_reply('{NOT_JOINED} ' .. worker) end
+local worker, queue, left, most, wake = ARGV[2], ARGV[3], math.min(ARGV[4], {MOST}), tonumber(ARGV[5]), ARGV[6]
+if redis.call('SISMEMBER', p .. 'workers', worker) == 0 then return redis.error_reply('{NOT_JOINED} ' .. worker) end
 local jobs, ranks, now = p .. 'jobs', p .. 'ranks:' .. queue, clock()
 local taken, entries, lengths, texts, weight = {{}}, {{}}, {{}}, {{}}, 0
 local function push_back(list, ids, first)
@@ -213,28 +199,30 @@ return {{now, struct.pack('>' .. string.rep('I4', #lengths), unpack(lengths)), t
 """,
 )
 
-# ARGV: store, worker, vain, ids. Returns those that the worker held.
-RELEASE = script(OWN, RING, _PUT_BACK, "return put_back(p .. 'h:' .. worker, {unpack(ARGV, 4)})")
+# ARGV: store, worker, ids. Returns those that the worker held.
+RELEASE = script(RING, _PUT_BACK, "return put_back(p .. 'h:' .. ARGV[2], {unpack(ARGV, 3)})")
 
-# ARGV: store, worker, vain, the ids that it knows to hold. Returns how many went back.
+# ARGV: store, worker, the ids that it knows to hold. Returns how many went back.
 RELEASE_UNANSWERED = script(
-    OWN,
     RING,
     _PUT_BACK,
     """
-local mine, me, kept, unknown = p .. 'h:' .. worker, word(worker), {}, {}
-for i = 4, #ARGV do kept[ARGV[i]] = true end
+local mine, me, known, unknown = p .. 'h:' .. ARGV[2], word(ARGV[2]), {}, {}
+for i = 3, #ARGV do known[ARGV[i]] = true end
 local all = redis.call('HGETALL', mine)
 for i = 1, #all, 2 do
-  if not kept[all[i]] and string.match(all[i + 1], '^%S+ %S+ (%S+)') == me then unknown[#unknown + 1] = all[i] end
+  if not known[all[i]] and string.match(all[i + 1], '^%S+ %S+ (%S+)') == me then unknown[#unknown + 1] = all[i] end
 end
 table.sort(unknown)  -- ids begin with their time
 return #put_back(mine, unknown)
 """,
 )
 
-# ARGV: store, worker, vain.
-JOIN = script(OWN, "if not known then is_known() end")
+# ARGV: store, worker.
+JOIN = script("""
+redis.call('SREM', p .. 'workers', ARGV[2])
+redis.call('SADD', p .. 'workers', ARGV[2])
+""")
 
 # ARGV: store, the dead one, the heir. Returns the time, and of each message its id, the entry and what `jobs` has.
 INHERIT = script(
@@ -250,9 +238,9 @@ if ARGV[2] ~= ARGV[3] then
     if place then all[i] = place .. word(ARGV[2]) .. queue end
   end
   for i = 1, #all, {MOST} do redis.call('HSET', heir, unpack(all, i, math.min(i + {MOST - 1}, #all))) end
-  if redis.call('HEXISTS', p .. 'workers', ARGV[3]) == 0 then redis.call('HSET', p .. 'workers', ARGV[3], 0) end
+  redis.call('SADD', p .. 'workers', ARGV[3])
   redis.call('DEL', dead)
-  redis.call('HDEL', p .. 'workers', ARGV[2])
+  redis.call('SREM', p .. 'workers', ARGV[2])
 end
 local held = redis.call('HGETALL', heir)
 for i = 1, #held, 2 do
@@ -275,6 +263,6 @@ return answer
 PASS_ON = script(
     RING,
     """
-if tonumber(ARGV[2]) < redis.call('HLEN', p .. 'workers') then ring(ARGV[2], table.concat(ARGV, ' ', 3)) end
+if tonumber(ARGV[2]) < redis.call('SCARD', p .. 'workers') then ring(ARGV[2], table.concat(ARGV, ' ', 3)) end
 """,
 )

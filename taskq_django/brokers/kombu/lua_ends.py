@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .lua import MOST, OWN, script
+from .lua import MOST, script
 
 # A hint: who waits looks once a second anyway. Costs one command where nobody waits.
 _TELL = """
@@ -19,12 +19,11 @@ local function tell(ids)
 end
 """
 
-# ARGV: store, worker, vain, ids. Returns those that the worker does not hold.
+# ARGV: store, worker, ids. Returns those that the worker does not hold.
 ACK = script(
-    OWN,
     _TELL,
     """
-local mine, ids, done, lost = p .. 'h:' .. worker, {unpack(ARGV, 4)}, {}, {}
+local mine, ids, done, lost = p .. 'h:' .. ARGV[2], {unpack(ARGV, 3)}, {}, {}
 local held = redis.call('HMGET', mine, unpack(ids))
 for i, id in ipairs(ids) do
   if held[i] then done[#done + 1] = id else lost[#lost + 1] = id end

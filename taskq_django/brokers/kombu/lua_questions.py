@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .lua import CLOCK, script
 
-WORKERS = script("return redis.call('HKEYS', p .. 'workers')")
+WORKERS = script("return redis.call('SMEMBERS', p .. 'workers')")
 
 QUEUES = script("return redis.call('SMEMBERS', p .. 'queues')")
 
@@ -12,7 +12,7 @@ QUEUES = script("return redis.call('SMEMBERS', p .. 'queues')")
 FIND = script("""
 local ids, answer, holders = {unpack(ARGV, 2)}, {}, {}
 local found = redis.call('HMGET', p .. 'jobs', unpack(ids))
-for _, worker in ipairs(redis.call('HKEYS', p .. 'workers')) do
+for _, worker in ipairs(redis.call('SMEMBERS', p .. 'workers')) do
   for i, held in ipairs(redis.call('HMGET', p .. 'h:' .. worker, unpack(ids))) do
     if held then holders[i] = {worker, held} end
   end

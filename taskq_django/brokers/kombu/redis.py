@@ -42,8 +42,7 @@ class RedisTransport(Transport):
         self._name = name or alias
         self._prefix = f"taskq:{{{self._name}}}:"
         self._waiters = Waiters(connection, f"{self._prefix}ended")
-        # Of the one thread that holds messages:
-        self._vain = 0  # how often it has waited for an answer in vain
+        # Loop thread only:
         self._bell: RedisBell | None = None
         self._waiting: set[str] = set()  # queues with messages, when last looked at, of which none was claimed since
 
@@ -92,39 +91,40 @@ class RedisTransport(Transport):
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         self._waiting.discard(queue_name)
         wake = self._bell.wake_key if self._bell else ""
-        now, lengths, text = self._own(lua.CLAIM, worker_id, queue_name, limit, HEAVIEST, wake)
+        now, lengths, text = self._ask(lua.CLAIM, worker_id, queue_name, limit, HEAVIEST, wake)
         if lengths and wake and self._bell:
             self._bell.note_woken()
         moment, receipt, claims = float(now), HOLDER + worker_id, []
         messages = apart(lengths, text)
         for id_, stored in messages:
             try:
-                claims.append(_claim_of(self._job(id_, stored), receipt, moment))
+                job = self._job(id_, stored)._replace(queue_name=queue_name)  # whatever it was published to
+                claims.append(_claim_of(job, receipt, moment))
             except Unreadable as error:
                 claims += self._unreadable(id_, queue_name, receipt, error)
             except NewerVersion as error:
-                self._own(lua.RELEASE, worker_id, *(id_ for id_, _ in messages))
+                self._ask(lua.RELEASE, worker_id, *(id_ for id_, _ in messages))
                 raise NewerMessage(f"{error} Run workers of the newer release.", known=True) from error
         return claims
 
     def ack(self, claims: Sequence[Claim]) -> set[str]:
         done: set[str] = set()
         for holder, ids in by_holder(claims):
-            done |= set(ids).difference(texts(self._own(lua_ends.ACK, holder, *ids)))
+            done |= set(ids).difference(texts(self._ask(lua_ends.ACK, holder, *ids)))
         return done
 
     def release(self, claims: Sequence[Claim]) -> set[str]:
         put: set[str] = set()
         # From the last on, because each goes before those that are there.
         for holder, ids in reversed(list(by_holder(claims))):
-            put.update(texts(self._own(lua.RELEASE, holder, *ids)))
+            put.update(texts(self._ask(lua.RELEASE, holder, *ids)))
         return put
 
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
-        return int(self._own(lua.RELEASE_UNANSWERED, worker_id, *held))
+        return int(self._ask(lua.RELEASE_UNANSWERED, worker_id, *held))
 
     def join(self, worker_id: str) -> None:
-        self._own(lua.JOIN, worker_id)
+        self._ask(lua.JOIN, worker_id)
 
     def workers(self) -> set[str]:
         return set(texts(self._ask(lua_questions.WORKERS)))
@@ -136,11 +136,11 @@ class RedisTransport(Transport):
             seconds, _, _, queue = entry.decode("utf-8", "replace").split(" ", 3)
             age = max(0.0, moment - float(seconds))
             try:
-                claims = [_claim_of(self._job(id_, stored), receipt, float(seconds))]
+                claims = [_claim_of(self._job(id_, stored)._replace(queue_name=queue), receipt, float(seconds))]
             except Unreadable as error:
                 claims = self._unreadable(id_, queue, receipt, error)
             except NewerVersion:  # who reads it will have it
-                self._own(lua.RELEASE, heir, id_)
+                self._ask(lua.RELEASE, heir, id_)
                 continue
             inherited += [(claim, age) for claim in claims]
         return inherited
@@ -203,15 +203,6 @@ class RedisTransport(Transport):
                 running[name] = running.get(name, 0) + count
         return running
 
-    def _own(self, script: lua.Script, worker_id: str, *arguments: object) -> Any:
-        """What a worker does with what it holds, or is to hold: nothing of it is done late."""
-        try:
-            return self._ask(script, worker_id, self._vain, *arguments)
-        except BrokerUnavailable as error:
-            if not error.known:
-                self._vain += 1
-            raise
-
     def _ask(self, script: lua.Script, *arguments: object, within: float | None = None) -> Any:
         """The answer of a script. One that the server does not know has done nothing, so its text is sent then."""
         self._store = self._store or self._store_id()
@@ -250,7 +241,7 @@ class RedisTransport(Transport):
             job = Job(text, UNREADABLE, "", self._alias, queue_name, attempts=1)
             return [Claim(job, receipt, 0.0, State.FAILED, reason=str(error))]
         logger.error("A message of Redis is removed, because it is no job: %s", error, extra={"queue": queue_name})
-        self._own(lua_ends.ACK, receipt.removeprefix(HOLDER), id_)
+        self._ask(lua_ends.ACK, receipt.removeprefix(HOLDER), id_)
         return []
 
     def _seen(self, id_: bytes, stored: bytes) -> Job:

@@ -38,9 +38,6 @@ class Transport(ABC):
     ``known`` tells whether nothing was done for certain. No command is sent twice by itself, because the second would
     find what the first has done. Raises BrokerError, with the remedy, where the engine is not to be used: its name
     belongs to another store, a right is missing.
-
-    Where a worker has waited for an answer in vain and takes the next step, what it had sent before is not done any
-    more: it may have given back, and hold again, what that was about.
     """
 
     patience = 2.0  # seconds for an answer, but of ``publish``; somebody's request or a loop waits for it
