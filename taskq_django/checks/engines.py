@@ -22,6 +22,18 @@ def check_options(**kwargs: Any) -> Iterator[Problem]:
         yield from _unknown_to_kombu(alias, backend.taskq_options)
 
 
+@reports()
+def check_names(**kwargs: Any) -> Iterator[Problem]:
+    """A name in a Redis is of one backend: with two, what a process runs for the one is lost to the other."""
+    first: dict[tuple[str, str], str] = {}
+    for alias, _, backend in _backends():
+        options = backend.taskq_options
+        other = first.setdefault((options.broker, options.name or alias), alias)
+        if other != alias and parse_broker(options.broker).transport:
+            message = f'is that of TASKS["{other}"] in the same Redis: each would give back what the other runs.'
+            yield Problem(f'TASKS["{alias}"]["OPTIONS"]["name"]', message, "Give each a name of its own.", "E023")
+
+
 @reports(Tags.database)
 def check_engines(databases: Sequence[str] | None = None, **kwargs: Any) -> Iterator[Problem]:
     """The servers; connects, so only where Django asks for it, as it asks for databases."""

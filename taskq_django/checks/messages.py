@@ -66,6 +66,10 @@ CHECKS = {
         "The jobs under this name in the Redis belong to another database. Each project needs a ``name`` of its own "
         "there. A copy of a database has the id of its original, until ``taskq_new_store_id`` gives it another."
     ),
+    "E023": (
+        "Two backends have one ``name`` in one Redis. Each would give back what the other runs: they need a name of "
+        "their own each."
+    ),
     "W001": (
         "A backend keeps its jobs in a database where the ORM, and so the admin, does not look. The jobs run all "
         "the same; ``DatabaseRouter`` lets you see them."

@@ -9,6 +9,6 @@ KEPT_BACK = {
     **dict.fromkeys(("retry", "retry_on_error", "retry_on_timeout", "retry_policy"), _TWICE),
     "health_check_interval": "asks before a command whether the server is there, and so makes a lost answer unclear",
     **dict.fromkeys(("decode_responses", "max_connections", "own_pool", "protocol"), _OURS),
-    "socket_timeout": f"{_OURS}: a web request waits for 2 s, a worker for 5 s",
+    "socket_timeout": f"{_OURS}: nobody waits for longer than 2 s",
     "socket_connect_timeout": f"{_OURS}: to 1 s",
 }

@@ -292,6 +292,16 @@ def test_a_server_that_is_away_is_a_warning_of_check(settings: Settings) -> None
     assert "hunter2" not in text
 
 
+def test_two_backends_with_one_name_in_one_redis_are_an_error(settings: Settings) -> None:
+    url = "redis://127.0.0.1:1/0"
+    one, other = backends(url, name="shop")["fast"], backends(url, name="shop")["fast"]
+    settings.TASKS = {"one": one, "other": other}
+    assert "E023" in [check for check, _ in said()]
+
+    settings.TASKS = {"one": one, "other": backends("redis://127.0.0.1:1/1", name="shop")["fast"]}
+    assert "E023" not in [check for check, _ in said()]
+
+
 def test_an_idle_option_and_a_certificate_that_is_not_checked_are_warnings(settings: Settings) -> None:
     settings.TASKS = backends("database://", outbox=True)
     assert [check for check, _ in said()] == ["W011"]
