@@ -281,7 +281,7 @@ class MessageBroker(Broker):
         try:
             messages = self._inheritance.held(heir, dead)
         except EngineUnavailable:
-            if not found:
+            if dead is not None or not found:
                 raise
             return found  # rows need no engine, and whoever asks asks again
         for each, held in messages.items():
