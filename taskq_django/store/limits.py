@@ -26,7 +26,7 @@ from typing import Any
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .dialects.bells import is_pooled
+from .dialects.prepared import prepare_ours
 
 LEAST = 2.0  # seconds; a busy server may need so long for an answer
 LOOK = 0.1  # seconds between two looks of a wait
@@ -115,8 +115,6 @@ def _limit(line: Line, patience: float) -> None:
     elif driver in {"psycopg", "psycopg2"}:
         options = {"connect_timeout": seconds, **given}
         options.pop("pool", None)  # because others get its connections afterwards, and it has threads
-        if driver == "psycopg":
-            options = {"server_side_binding": True, **options}
     else:
         return
     if driver == "psycopg2":
@@ -131,9 +129,8 @@ def _limit(line: Line, patience: float) -> None:
         if driver == "psycopg":
             if hasattr(select, "poll"):
                 raw.wait = Patience(raw, patience, connection.Database.OperationalError).wait
-            if not is_pooled(raw):
-                raw.prepare_threshold = 0  # of a statement the server needs longer for the plan than for the rest
-            raw.rollback()
+            if "prepare_threshold" not in given:
+                prepare_ours(raw)
         return raw
 
     connection.get_new_connection = get_new_connection

@@ -267,7 +267,7 @@ class DatabaseBroker(Broker):
         most = TRIES if is_loops else 1  # people are told that somebody was faster
         for tries in range(1, most + 1):
             try:
-                with dialect.transaction(connection) if writes else nullcontext(), connection.cursor() as cursor:
+                with dialect.transaction(connection) if writes else nullcontext(), dialect.cursor(connection) as cursor:
                     return act(cursor)
             except OUTAGE as error:
                 self._explain_missing_table(error)

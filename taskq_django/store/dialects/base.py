@@ -101,6 +101,10 @@ class Dialect(ABC):
         limits = limits_of(connection)
         return self.limited(connection, limits) if limits else transaction.atomic(using=connection.alias)
 
+    def cursor(self, connection: BaseDatabaseWrapper) -> CursorWrapper:
+        """For the statements of this dialect."""
+        return connection.cursor()
+
     def welcome(self, connection: BaseDatabaseWrapper) -> None:
         """A connection for tasks, which must not fail what others do on this database because it is a worker's."""
         return  # servers let everybody in

@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...exceptions import BrokerUnavailable, one_line
 from ...sleeper import Bell
+from .prepared import is_pooled
 from .turns import Turn, turn_at
 
 # After work or a ring the loop looks again every few milliseconds for so long (seconds): enqueuers ring at most
@@ -18,14 +19,6 @@ from .turns import Turn, turn_at
 ATTENTIVE = 0.06
 RING_PAUSE = 0.015
 GLANCE = 0.003
-
-
-def is_pooled(raw: Any) -> bool:
-    """Does a pooler stand between this connection of psycopg's and the server, which may hand the session to others?
-
-    A server tells its number when it is connected to, and a pooler another: it has several sessions.
-    """
-    return bool(raw.info.backend_pid != raw.execute("SELECT pg_backend_pid()").fetchone()[0])
 
 
 class ListenBell(Bell):
@@ -127,6 +120,7 @@ class DataVersionBell(Bell):
         raw: Any = self._connection.connection
         if raw is not self._known:
             self._known, self._turn = raw, turn_at(raw.execute("PRAGMA database_list").fetchone()[2])
+            self._turn.meet()
         commits = self._turn.commits()
         if commits and commits == self._commits:
             return False

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
@@ -32,6 +32,7 @@ from .base import (
     Dialect,
 )
 from .bells import ListenBell, PollBell
+from .prepared import PLANS_LAST, are_prepared, prepared_cursor
 from .records import as_json, ended_record, failure_record, job_record, put_back_record
 from .starts import Starts
 
@@ -155,6 +156,9 @@ class PostgreSQL(Dialect):
     seconds_to_next = NEXT_DUE.format(f"EXTRACT(EPOCH FROM MIN(available_at) - {NOW})::float8")
     one_statement = frozenset({"insert", "claim", "promote", "end"})
 
+    def cursor(self, connection: BaseDatabaseWrapper) -> CursorWrapper:
+        return prepared_cursor(connection)
+
     @contextmanager
     def limited(self, connection: BaseDatabaseWrapper, limits: Limits) -> Iterator[None]:
         with transaction.atomic(using=connection.alias):
@@ -181,16 +185,23 @@ class PostgreSQL(Dialect):
         self, cursor: CursorWrapper, backend: str, queue_names: Sequence[str], limit: int, worker_id: str, token: str
     ) -> list[Claim]:
         starts = self._starts.setdefault(cursor.db, Starts())
+        if are_prepared(cursor.db) and starts.planned_at < monotonic() - PLANS_LAST:
+            cursor.execute("DISCARD PLANS")
+            starts.planned_at = monotonic()
         rows: list[Any] = []
         for parts in starts.parts(backend, queue_names):
-            cursor.execute(CLAIM, (*parts, backend, limit - len(rows), limit - len(rows), token, worker_id))
-            rows += sorted(cursor.fetchall(), key=CLAIM_ORDER)
+            try:
+                cursor.execute(CLAIM, (*parts, backend, limit - len(rows), limit - len(rows), token, worker_id))
+                rows += sorted(cursor.fetchall(), key=CLAIM_ORDER)
+            except DatabaseError:
+                if rows:
+                    break  # they are claimed already, and would be nobody's
+                raise
+            if len(queue_names) > 1:
+                rows.sort(key=lambda row: queue_names.index(row[0]))
             if len(rows) == limit or sum([size_of(row[3]) + size_of(row[5]) for row in rows]) >= HEAVIEST:
                 starts.note(backend, rows)
                 break
-        if len(queue_names) > 1:
-            places = {name: place for place, name in enumerate(queue_names)}
-            rows.sort(key=lambda row: places[row[0]])
         return [
             Claim(
                 Job(id_, path, payload, backend, queue, -rank, headers, tried, begun, died, lost, at),

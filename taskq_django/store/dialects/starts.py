@@ -34,6 +34,7 @@ class Starts:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], Start] = {}
+        self.planned_at = -math.inf  # monotonic; when its statements were planned anew
 
     def parts(self, backend: str, names: Sequence[str]) -> Iterator[Parts]:
         """Of each queue the parts of the order that are looked at: what has a lower rank than the start, and the rest.
