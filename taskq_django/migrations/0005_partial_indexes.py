@@ -1,6 +1,6 @@
 """Indexes of the hot table that hold the rows of one status only, where the database can have such."""
 
-from django.db import migrations, models, router
+from django.db import migrations, models, router, transaction
 
 import taskq_django.models.indexes
 
@@ -30,36 +30,40 @@ def widen(apps, schema_editor):
 def replace(apps, schema_editor, indexes, full):
     """Make these indexes the only ones of ours; ``full``: the names of those that have no condition.
 
-    MariaDB and MySQL keep what they have. On PostgreSQL nobody waits meanwhile; what was cut off is begun again.
+    MariaDB and MySQL keep what they have. On PostgreSQL nobody waits meanwhile; what was cut off is begun again. Names are
+    of the current schema: another one of the search path may have such an index, too.
     """
     connection = schema_editor.connection
     model = apps.get_model("taskq_django", "QueuedJob")
     if connection.vendor == "mysql" or not router.allow_migrate_model(connection.alias, model):
         return
     is_online = connection.vendor == "postgresql"
-    online = "CONCURRENTLY " if is_online else ""
     quote = schema_editor.quote_name
-    wanted = {index.name: index for index in indexes}
-    for name in dict.fromkeys([*wanted, "taskq_queued_running"]):
-        new, old = f"{name}_new", f"{name}_old"
-        is_there, is_full = look(connection, name)
-        if name in wanted and not (is_there and is_full == (name in full)):
-            schema_editor.execute(f"DROP INDEX {online}IF EXISTS {quote(new)}")
-            made = wanted[name].clone()
-            if is_online:
-                made.name = new
-                schema_editor.execute(made.create_sql(model, schema_editor, concurrently=True), None)
-                with connection.cursor() as cursor:  # several in one text are one transaction
-                    cursor.execute(
-                        f"ALTER INDEX IF EXISTS {quote(name)} RENAME TO {quote(old)};"
-                        f"ALTER INDEX {quote(new)} RENAME TO {quote(name)}"
-                    )
-            else:
-                schema_editor.execute(f"DROP INDEX IF EXISTS {quote(name)}")
-                schema_editor.execute(made.create_sql(model, schema_editor), None)
-        elif name not in wanted:
-            schema_editor.execute(f"DROP INDEX {online}IF EXISTS {quote(name)}")
-        schema_editor.execute(f"DROP INDEX {online}IF EXISTS {quote(old)}")
+
+    def drop(name):
+        if look(connection, name)[0]:
+            schema_editor.execute(f"DROP INDEX {'CONCURRENTLY ' if is_online else ''}{quote(name)}", None)
+
+    for index in indexes:
+        name, (is_there, is_full) = index.name, look(connection, index.name)
+        if is_there and is_full == (name in full):
+            drop(f"{name}_old")
+        elif is_online:
+            new, old = f"{name}_new", f"{name}_old"
+            drop(new)
+            made = index.clone()
+            made.name = new
+            schema_editor.execute(made.create_sql(model, schema_editor, concurrently=True), None)
+            with transaction.atomic(using=connection.alias):
+                if is_there:
+                    schema_editor.execute(f"ALTER INDEX {quote(name)} RENAME TO {quote(old)}", None)
+                schema_editor.execute(f"ALTER INDEX {quote(new)} RENAME TO {quote(name)}", None)
+            drop(old)
+        else:
+            drop(name)
+            schema_editor.execute(index.create_sql(model, schema_editor), None)
+    if full:
+        drop("taskq_queued_running")
 
 
 def look(connection, name):
