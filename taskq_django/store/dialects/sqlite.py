@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import orjson
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.sqlite3.base import SQLiteCursorWrapper
 from django.db.backends.utils import CursorWrapper
 
 from ...jobs import Claim, Ended, Failed, Job, Outcome, Released, Retried, dashed, size_of
@@ -197,14 +198,14 @@ _as_driver_has: Callable[[str], str] = lru_cache(lambda sql: sql.replace("%s", "
 
 
 def _execute(cursor: CursorWrapper, sql: str, given: Sequence[Any]) -> None:
-    """Past Django's wrapper, which rewrites the statement each time, while nobody listens to it."""
+    """Past Django's wrapper, which rewrites the statement each time, unless somebody listens to it or has another."""
     connection: Any = cursor.db
-    if connection.execute_wrappers or connection.queries_logged:
+    if type(cursor.cursor) is not SQLiteCursorWrapper or connection.execute_wrappers or connection.queries_logged:
         cursor.execute(sql, given)
     else:
         connection.validate_no_broken_transaction()
         with connection.wrap_database_errors:
-            connection.Database.Cursor.execute(cursor.cursor, _as_driver_has(sql), given)
+            sqlite3.Cursor.execute(cursor.cursor, _as_driver_has(sql), given)
 
 
 def as_text(moment: datetime) -> str:

@@ -124,7 +124,10 @@ class Watched:
 
     def count(self) -> bytes:
         """Changes with each commit; b"" where it cannot be read."""
-        return os.pread(self._fd, 4, self._count_at) if fcntl is not None and self._is_open() else b""
+        try:
+            return os.pread(self._fd, 4, self._count_at) if fcntl is not None and self._is_open() else b""
+        except OSError:
+            return b""
 
     def find_again(self) -> None:
         """Another file may be at the path by now."""
@@ -206,7 +209,8 @@ class Turn:
         return count and count + self._wal.count()  # without a WAL there is nothing to count
 
     def meet(self) -> None:
-        """A connection of this process is new, and the "-shm" may be: SQLite removes it with the last connection."""
+        """A connection of this process is new. So may be the files: a "-shm" goes with the last connection."""
+        self._journal.find_again()
         self._wal.find_again()
 
     def rest(self, seconds: float) -> None:
