@@ -430,7 +430,7 @@ def test_sentinels_need_the_name_of_their_master() -> None:
         ("retry_on_error", "could send a command twice"),
         ("retry_policy", "could send a command twice"),
         ("health_check_interval", "makes a lost answer unclear"),
-        ("socket_timeout", "a web request waits for 2 s"),
+        ("socket_timeout", "nobody waits for longer than 2 s"),
         ("socket_connect_timeout", "is set by taskq_django itself"),
         ("max_connections", "is set by taskq_django itself"),
     ],
