@@ -83,21 +83,22 @@ class HeldMessages:
         return self._engine.is_here and not self._is_unsure
 
     def _clear_up(self) -> int:
-        count, outages, unknown = 0, self._engine.outages, []
+        count, outages, mine = 0, self._engine.outages, None
         with self._engine.guard():
             if self._gone:
                 self._transport.ack(list(self._gone.values()))
                 self._gone.clear()
             mine = self._transport.inherit(self._worker_id, self._worker_id)
-            unknown = [claim for claim, _ in mine if claim.job.id not in self._held]
+        if mine is None:
+            return 0  # what is done with is not removed yet
+        unknown = [claim for claim, _ in mine if claim.job.id not in self._held]
         ended = self._inheritance.written(unknown)
-        if self._engine.is_here:
-            with self._engine.guard():
-                if ended:
-                    self._transport.ack([claim for claim in unknown if claim.job.id in ended])
-                if count := self._transport.release_unanswered(self._worker_id, self._held):
-                    logger.info("%s whose answer was lost go back", counted(count, "message"))
-                self._is_unsure, self._outages = False, outages
+        with self._engine.guard():
+            if ended:
+                self._transport.ack([claim for claim in unknown if claim.job.id in ended])
+            if count := self._transport.release_unanswered(self._worker_id, self._held):
+                logger.info("Given back: %s whose answer was lost", counted(count, "message"))
+            self._is_unsure, self._outages = False, outages
         return count
 
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:

@@ -188,6 +188,7 @@ class PostgreSQL(Dialect):
         if are_prepared(cursor.db) and starts.planned_at < monotonic() - PLANS_LAST:
             cursor.execute("DISCARD PLANS")
             starts.planned_at = monotonic()
+        places = {name: place for place, name in enumerate(queue_names)}
         rows: list[Any] = []
         for parts in starts.parts(backend, queue_names):
             try:
@@ -198,7 +199,7 @@ class PostgreSQL(Dialect):
                     break  # they are claimed already, and would be nobody's
                 raise
             if len(queue_names) > 1:
-                rows.sort(key=lambda row: queue_names.index(row[0]))
+                rows.sort(key=lambda row: places[row[0]])
             if len(rows) == limit or sum([size_of(row[3]) + size_of(row[5]) for row in rows]) >= HEAVIEST:
                 starts.note(backend, rows)
                 break
