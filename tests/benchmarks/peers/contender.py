@@ -211,24 +211,34 @@ class Workers:
             "run_twice": marks.run_twice(count),
         }
 
-    def drain_long(self, marks: Marks, count: int, limit: float = 20.0) -> dict[str, float]:
-        """Rates and CPU of the first 2 s and of the last 4, until all have ended or ``limit`` seconds are over."""
+    def drain_long(self, marks: Marks, count: int, enough: int, limit: float = 20.0) -> dict[str, float]:
+        """Rates and CPU of the first 2 s and of the last 4, until ``enough`` have ended or ``limit`` s are over."""
         self.wait(lambda: marks.any_began(count), 60)
         looks = [self.read()]
         over = False
         while not over:
             self.wait(lambda: time.monotonic() > looks[-1].at + 0.2, 60)
             looks.append(self.read())
-            over = marks.all_ended(count) or looks[-1].at > looks[0].at + limit
-        if len(looks) > 2 and marks.all_ended(count):
-            looks.pop()  # its span had an idle part
+            over = marks.ended(count) >= enough or looks[-1].at > looks[0].at + limit
         begun, ended = looks[0], looks[-1]
         third = (ended.at - begun.at) / 3  # of what is short
         early = next(look for look in looks if look.at >= begun.at + min(2.0, third))
         late = [look for look in looks if look.at <= ended.at - min(4.0, third)][-1]
         figures = {"seconds": ended.at - begun.at}
         for name, since, until in (("first", begun, early), ("last", late, ended)):
-            jobs = marks.ended_between(count, since.at, until.at)
-            figures[f"{name}_rate"] = jobs / (until.at - since.at)
-            figures[f"{name}_us"] = sum(until.costs_since(since, jobs).values())
+            figures |= _between(name, marks, count, since, until)
         return figures
+
+    def go_on(self, marks: Marks, count: int, lasts: float) -> dict[str, float]:
+        """Rate and CPU of the first seconds in which these workers drain what others have left."""
+        before = marks.ended(count)
+        self.wait(lambda: marks.ended(count) > before, 60)
+        begun = self.read()
+        self.wait(lambda: time.monotonic() > begun.at + lasts or marks.all_ended(count), 60)
+        return _between("again", marks, count, begun, self.read())
+
+
+def _between(name: str, marks: Marks, count: int, since: Reading, until: Reading) -> dict[str, float]:
+    jobs = marks.ended_between(count, since.at, until.at)
+    costs = sum(until.costs_since(since, jobs).values())
+    return {f"{name}_rate": jobs / (until.at - since.at), f"{name}_us": costs}

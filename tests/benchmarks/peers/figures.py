@@ -22,7 +22,7 @@ SCENES = {
     "snapshot": "an old snapshot held open",
 }
 SETTLED = "settled_rate"
-PARTS = ("first", "last")  # of a long drain
+PARTS = {"last": "the last 4 s", "again": "2 s of workers that begin there"}  # beside the first 2 s of a long drain
 Row = Sequence[str]
 
 

@@ -65,6 +65,7 @@ class InSQLite(Huey, base.System):
     naps = ("threads",)
     scenes = ()
     also = ("long", "producers", "orm")
+    jobs = 40_000
     waiting = 400_000
 
     def enqueue_orm(self, count: int) -> None:

@@ -22,7 +22,7 @@ URL = os.environ["BENCH_CONNINFO"]
 class System(base.System):
     distributions = ("pgqueuer", "asyncpg", "uvloop")
     config = "N processes, asyncpg, uvloop, batches of 100, coroutines; finished jobs are deleted and logged"
-    jobs = 20_000
+    jobs = 80_000
     tables = ("pgqueuer", "pgqueuer_log", "pgqueuer_statistics")
     has_bulk = True
     naps = ("coroutines",)

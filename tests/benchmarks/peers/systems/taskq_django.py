@@ -15,7 +15,7 @@ JOB, RESULT = "taskq_django_queuedjob", "taskq_django_jobresult"
 class Ours:
     distributions: tuple[str, ...] = ("django", "psycopg", "orjson")
     config = "``taskq_worker -p N`` with 4 threads a process, the default batch; results kept"
-    jobs = 20_000
+    jobs = 80_000
     tables: tuple[str, ...] = (JOB, RESULT, "taskq_django_pausedqueue")
     has_bulk = True
     naps = ("threads", "coroutines")
