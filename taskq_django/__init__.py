@@ -14,21 +14,25 @@ _HOMES = {
     "Backoff": "backoff",
     "DatabaseRouter": "routing",
     "Discard": "exceptions",
+    "Progress": "jobs",
     "Result": "results",
     "Retry": "exceptions",
+    "await_for": "results",
     "cron": "schedules.declaring",
     "every": "schedules.declaring",
     "Task": "tasks",
     "TaskContext": "results",
     "TaskqBackend": "backend",
     "task": "tasks",
+    "wait_for": "results",
 }
 
 if TYPE_CHECKING:
     from .backend import TaskqBackend
     from .backoff import Backoff
     from .exceptions import Discard, Retry
-    from .results import Result, TaskContext
+    from .jobs import Progress
+    from .results import Result, TaskContext, await_for, wait_for
     from .routing import DatabaseRouter
     from .schedules.declaring import cron, every
     from .tasks import Task, task
@@ -37,14 +41,17 @@ __all__ = [
     "Backoff",
     "DatabaseRouter",
     "Discard",
+    "Progress",
     "Result",
     "Retry",
     "Task",
     "TaskContext",
     "TaskqBackend",
+    "await_for",
     "cron",
     "every",
     "task",
+    "wait_for",
 ]
 
 

@@ -8,7 +8,6 @@ from asgiref.local import Local
 from django.apps import AppConfig
 from django.conf import settings
 from django.db.models.signals import post_migrate
-from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 
 DEFAULT_TASKS = {"default": {"BACKEND": "taskq_django.TaskqBackend", "QUEUES": []}}
@@ -42,4 +41,11 @@ class TaskqDjangoConfig(AppConfig):
         if checks.has_misspelt_backend():
             compat.without_framework_check()
             return  # the system check E008 says what was meant; Django's own @task would raise now
-        autodiscover_modules("tasks")
+        from .conf import right_settings
+        from .registry import registry
+
+        registry.discover()
+        if (seconds := right_settings().beat.mail_failures) is not None:
+            from .beat import mails
+
+            mails.declare(seconds)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,16 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.apps import apps
+from django.conf import settings
 from django.core.checks import CheckMessage, Error
+from django.utils import timezone
 
 from . import compat
 from .backoff import LONGEST_DELAY
-from .compat import BaseTaskBackend, InvalidTask, InvalidTaskBackend, TaskResultDoesNotExist
+from .compat import BaseTaskBackend, InvalidTask, InvalidTaskBackend
 from .conf import BackendOptions, queue_name_problem, read_options
 from .conf.declaration import listed
-from .exceptions import ConfigurationError
+from .exceptions import ConfigurationError, has_twin
 from .jobs import is_id
 from .registry import registry
 from .task_options import refuse_text
@@ -77,6 +79,8 @@ class TaskqBackend(BaseTaskBackend):
     def validate_task(self, task: Any) -> None:
         asked: Any = task
         is_relative = isinstance(task.run_after, timedelta)
+        if not (is_relative or task.run_after is None or isinstance(task.run_after, datetime)):  # of Django's own Task
+            raise InvalidTask(f"run_after must be a datetime or a timedelta, not {task.run_after!r}.")
         is_misplaced = bool(self.queues) and task.queue_name not in self.queues
         if is_relative and abs(task.run_after).total_seconds() > LONGEST_DELAY:
             raise InvalidTask(f"run_after is {task.run_after}, more than a hundred years.")
@@ -87,6 +91,8 @@ class TaskqBackend(BaseTaskBackend):
                 queue_name=min(self.queues) if is_misplaced else task.queue_name,
             )
         super().validate_task(asked)
+        if asked.run_after is not None:
+            _refuse_no_moment(asked.run_after, getattr(task, "expires", None) or 0)
         problem = queue_name_problem(task.queue_name)
         if problem:
             raise InvalidTask(problem)
@@ -130,13 +136,15 @@ class TaskqBackend(BaseTaskBackend):
                 compat.announce(compat.task_enqueued, type(self), result)
         return results
 
+    @has_twin
     def get_result(self, result_id: str) -> Result[Any]:
         """One query, two for a job that has failed before. Raises TaskResultDoesNotExist."""
         found = self.get_results([result_id])
         if not found:
-            raise TaskResultDoesNotExist(result_id)
+            raise compat.unknown_result(result_id)
         return found[0]
 
+    @has_twin
     def get_results(self, result_ids: Iterable[str]) -> list[Result[Any]]:
         """Those of the jobs that exist, by one query (two when some have failed before).
 
@@ -153,6 +161,20 @@ class TaskqBackend(BaseTaskBackend):
         return await sync_to_async(self.get_results)(result_ids)
 
 
+def _refuse_no_moment(run_after: datetime, patience: float) -> None:
+    """It is stored in UTC, with when it expires; what the calendar of a database or of Python lacks, none reads."""
+    try:
+        due = (run_after if timezone.is_aware(run_after) else timezone.make_aware(run_after)).astimezone(UTC)
+        _expires = due + timedelta(seconds=patience)
+        if not settings.USE_TZ:
+            timezone.make_naive(due)
+    except OverflowError:
+        and_so_long = f", and expires {timedelta(seconds=patience)} later" if patience else ""
+        raise InvalidTask(
+            f"run_after is {run_after}{and_so_long}; give a moment that is in the years 1 to 9999 in UTC too."
+        ) from None
+
+
 def not_offered(queue_name: str, backend: TaskqBackend) -> str:
     offered = listed(sorted(backend.queues))
     return f'waits in the queue "{queue_name}", and TASKS["{backend.alias}"]["QUEUES"] has {offered} only.'
@@ -166,6 +188,16 @@ def our_backends() -> tuple[str, ...]:
             if isinstance(compat.task_backends[alias], TaskqBackend):
                 found.append(alias)
     return tuple(found)
+
+
+def home() -> tuple[str, str] | None:
+    """Backend and queue of the tasks that this app itself has; None where no backend is ours."""
+    ours = our_backends()
+    if not ours:
+        return None
+    alias = "default" if "default" in ours else ours[0]
+    queues = compat.task_backends[alias].queues
+    return alias, "default" if not queues or "default" in queues else min(queues)
 
 
 def brokers_of(aliases: tuple[str, ...]) -> dict[str, Broker]:

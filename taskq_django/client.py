@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
+from inspect import Parameter
 from typing import Any, cast, overload
 
 import orjson
@@ -12,12 +14,12 @@ from django.utils import timezone
 
 from . import codec, signals
 from .brokers import Broker
-from .conf import BackendOptions
+from .conf import BackendOptions, is_redacted
 from .exceptions import ArgumentError, Discard
 from .handles import record_veto, sent_result
 from .jobs import SENSITIVE, Job, new_id
 from .results import Result
-from .tasks import Task, check_arguments, spelled_parameters
+from .tasks import Task, check_arguments, parameters_of, spelled_parameters
 
 Call = tuple[Sequence[Any], Mapping[str, Any]]
 
@@ -102,7 +104,16 @@ def make_job(task: Task[..., Any], call: Call, alias: str, options: BackendOptio
     """The job of a call that fits the task. Raises ArgumentError."""
     args, kwargs = call
     names = check_arguments(task, args, kwargs) if task.native else ()
-    payload = codec.encode_call(args, kwargs, names=names, max_bytes=options.max_payload, plain=not task.native)
+    payload = codec.encode_call(
+        args,
+        kwargs,
+        names=names,
+        hides=partial(_is_sensitive, task),
+        max_bytes=options.max_payload,
+        plain=not task.native,
+        function=task.func if task.native else None,
+        takes_context=task.takes_context,
+    )
     run_after, delay_us = task.run_after, None
     if isinstance(run_after, timedelta):
         delay_us = int(run_after.total_seconds() * 1e6)
@@ -128,6 +139,17 @@ def make_job(task: Task[..., Any], call: Call, alias: str, options: BackendOptio
         expires_us=None if task.expires is None else int(cast("float", task.expires) * 1e6),
         headers=_headers_text(headers) if headers else "",
     )
+
+
+def _is_sensitive(task: Task[..., Any], key: int | str) -> bool:
+    """Is the argument at this position, or of this keyword, a secret by the task or by the settings?"""
+    known, names, *_ = parameters_of(task.func, task.takes_context)
+    starred = {each.kind: each.name for each in known.parameters.values()}
+    if isinstance(key, int):
+        takers = [names[key] if key < len(names) else starred.get(Parameter.VAR_POSITIONAL, "")]
+    else:
+        takers = [key, key if key in known.parameters else starred.get(Parameter.VAR_KEYWORD, "")]
+    return any(name in task.sensitive or is_redacted(name) for name in takers)
 
 
 def _headers_text(headers: Mapping[str, Any]) -> str:

@@ -5,14 +5,17 @@ Retry and Discard are no errors: a task raises them to say how its run ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 
 from .backoff import in_seconds
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class TaskqError(Exception):
@@ -129,9 +132,29 @@ class Discard(Exception):
         self.reason = reason
 
 
+def has_twin(function: F) -> F:
+    """Of a method with an async twin: what Django refuses in a coroutine names the twin as the remedy."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except SynchronousOnlyOperation:
+            name = function.__name__
+            text = f"{name}() asks a database, so it cannot be called in a coroutine: write `await ….a{name}(…)`."
+            raise SynchronousOnlyOperation(text) from None
+
+    return cast("F", call)
+
+
 def one_line(error: Exception) -> str:
     """What it says, for a log."""
     return " ".join(str(error).split())
+
+
+def in_print(text: str) -> str:
+    """For a log: what was stored by another hand may hold ends of lines, or signs that a terminal obeys."""
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def clause(error: Exception) -> str:
@@ -142,6 +165,17 @@ def clause(error: Exception) -> str:
 def counted(count: int, what: str, several: str = "") -> str:
     """``1 job``, ``2 jobs``. ``several``: where that is no ``s`` more."""
     return f"{count} {what if count == 1 else several or what + 's'}"
+
+
+def lasting(seconds: float, joint: str = " ") -> str:
+    """Roughly, in its two largest units: ``2 d 4 h``. ``joint``: between a number and its unit."""
+    left = max(0, round(seconds))
+    for size, unit, smaller, name in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if left >= size:
+            first, rest = divmod(left, size)
+            second = rest // smaller
+            return f"{first}{joint}{unit} {second}{joint}{name}" if second else f"{first}{joint}{unit}"
+    return f"{left}{joint}s"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -12,13 +12,13 @@ from django.utils import timezone
 from . import codec, compat
 from .brokers import Broker
 from .brokers.base import Found
-from .compat import TaskError, TaskResultStatus
+from .compat import TaskResultStatus
 from .exceptions import PayloadError, TaskNotFound
 from .jobs import Claim, Job, headers_of
 from .models import JobResult
 from .models.moments import as_orm_has
 from .registry import registry
-from .results import Result
+from .results import Result, StoredError
 from .states import FRAMEWORK_STATUS, State
 from .store.connections import ask
 from .store.stories import Story, read_stories
@@ -122,7 +122,7 @@ def _result_of(story: Story) -> Result[Any]:
         finished_at=story.finished_at,
         last_attempted_at=story.last_attempted_at,
         errors=[
-            TaskError(exception_class_path=each.exception_class, traceback=each.traceback) for each in story.failures
+            StoredError(exception_class_path=each.exception_class, traceback=each.traceback) for each in story.failures
         ],
         worker_ids=story.worker_ids,
     )

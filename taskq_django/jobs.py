@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from sys import getsizeof
 from typing import Any, Literal, NamedTuple
@@ -41,6 +41,10 @@ class Job(NamedTuple):
     delay_us: int | None = None  # or: so many microseconds after the enqueue, by the broker's clock
     expires_us: int | None = None  # not started so many microseconds after it was due: it expires
 
+    def __repr__(self) -> str:
+        """Without arguments and headers: a traceback or a log that shows a job must not show its secrets."""
+        return f"<Job {self.task_path}[{self.id}] in {self.queue_name!r}, attempts={self.attempts}>"
+
     @property
     def is_plain(self) -> bool:
         """Is it sent for the first time, and ready at once and for ever?"""
@@ -72,6 +76,26 @@ class Claim(NamedTuple):
         return self.job.attempts
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a task has said that it is. ``done`` and ``total`` are of a unit that the task has chosen."""
+
+    done: float
+    total: float | None = None  # None: not known
+    text: str = ""  # for people; of LONGEST_PROGRESS_TEXT characters at most
+    updated_at: datetime | None = None  # when it was stored, as Django's ORM gives it
+
+    @property
+    def fraction(self) -> float | None:
+        """From 0.0 to 1.0; None where the total is not known. All of nothing is done."""
+        if self.total is None:
+            return None
+        return self.done / self.total if self.total else 1.0
+
+
+LONGEST_PROGRESS_TEXT = 255
+
+
 # How a run that did not succeed is counted. A loss: nobody saw how the host ended, or the process died after the run
 # was over and before its outcome was stored.
 Counter = Literal["tries", "crashes", "losses"]
@@ -94,7 +118,7 @@ class Succeeded:
     claim: Claim
     started: float  # monotonic seconds of this process, as `ended`
     ended: float
-    value: str | None  # the codec's text; None: the task keeps no result
+    value: str | None = field(repr=False)  # the codec's text; None: the task keeps no result
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +156,12 @@ class Released:
 
     claim: Claim
     began: bool  # as above
+    delay: float = 0.0  # seconds until it is ready again; 0 keeps its place
+
+    @property
+    def is_kept(self) -> bool:
+        """Does the store keep it, also where it was a message?"""
+        return self.began or self.delay > 0
 
 
 Ended = Succeeded | Failed | Discarded

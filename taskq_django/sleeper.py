@@ -28,7 +28,7 @@ class Bell(ABC):
         return None
 
     def glance(self, idle: float) -> float | None:
-        """Seconds between two calls of ``rang``; None for a bell with a file descriptor, or one that never rings."""
+        """Seconds between two calls of ``rang``; None where the file descriptor tells all, or it never rings."""
         return None
 
     @abstractmethod
@@ -54,6 +54,7 @@ class Sleeper:
         # The loop sets it before it sleeps, and who wakes the loop clears it, because a wake-up is a system call: a
         # busy pool would make one for each job. A lost race costs a call too many, and never a wake-up too few.
         self.is_asleep = False
+        self.slept = 0.0  # seconds in all; not those for which it was kept from waking up
 
     def wake(self) -> None:
         """Any thread, and signal handlers, also when it is closed already."""
@@ -76,7 +77,7 @@ class Sleeper:
         between: when it says yes, the sleep is over.
         """
         own = self._inside.fileno()
-        until = monotonic() + seconds
+        until = (began := monotonic()) + seconds
         self.is_asleep = True
         if unless():
             until = 0.0
@@ -88,6 +89,7 @@ class Sleeper:
             if left <= glance or (not readable and rang()):
                 break
         self.is_asleep = False
+        self.slept += max(0.0, min(seconds, monotonic() - began))
         if own in readable:
             self._inside.recv(4096)
             readable.remove(own)

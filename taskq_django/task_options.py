@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from datetime import datetime, timedelta
 from inspect import Parameter
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypedDict, TypeVar, overload
 
 from .backoff import LONGEST_DELAY, Backoff
 from .compat import InvalidTask
@@ -14,7 +14,11 @@ from .exceptions import ArgumentError, did_you_mean
 from .schedules.declaring import DeclaredSchedule
 
 if TYPE_CHECKING:
-    from .results import Result
+    from .results import Result, TaskContext
+    from .tasks import Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 BackoffOption = Backoff | Callable[[BaseException, "Result[Any]"], float | timedelta | None]
 
@@ -61,6 +65,28 @@ class TaskOptions(TypedDict, total=False):
     schedulable: bool | str
 
 
+if TYPE_CHECKING:
+
+    class AsyncTask(Task[P, R]):
+        """What type checkers know of a Task of an ``async def``: a plain call of it is to be awaited."""
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...  # type: ignore[override]
+
+    class Decorator(Protocol):
+        @overload
+        def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+        @overload
+        def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+    class ContextDecorator(Protocol):
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[TaskContext, P], Coroutine[Any, Any, R]], /
+        ) -> AsyncTask[P, R]: ...
+        @overload
+        def __call__(self, function: Callable[Concatenate[TaskContext, P], R], /) -> Task[P, R]: ...
+
+
 def validate(task: Any) -> None:
     """Make the options of this task what its fields say, or raise InvalidTask."""
     where = f"Task {task.module_path}"
@@ -76,6 +102,8 @@ def validate(task: Any) -> None:
             raise InvalidTask(f"{where}: backoff must be a Backoff or a function, not {task.backoff!r}.")
     if task.metadata is not None:
         object.__setattr__(task, "metadata", _plain_metadata(where, task.metadata))
+    if task.run_after is not None:
+        object.__setattr__(task, "run_after", _run_after(where, task.run_after))
     for name in ("timeout", "expires", "keep_result"):
         if (given := getattr(task, name)) is not None:
             object.__setattr__(task, name, _positive_seconds(where, name, given))
@@ -162,6 +190,17 @@ def _plain_metadata(where: str, given: Any) -> Any:
         return json.loads(json.dumps(dict(given), allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidTask(f"{where}: metadata must be plain JSON: {error}.") from None
+
+
+def _run_after(where: str, given: object) -> datetime | timedelta:
+    if isinstance(given, (datetime, timedelta)):
+        return given
+    if isinstance(given, (int, float)) and not isinstance(given, bool) and abs(given) <= LONGEST_DELAY:
+        return timedelta(seconds=given)
+    raise InvalidTask(
+        f"{where}: run_after must be a datetime, a timedelta or a number of seconds (a hundred years at most), "
+        f"not {given!r}."
+    )
 
 
 def _positive_seconds(where: str, name: str, given: object) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -10,10 +10,10 @@ from inspect import Parameter, Signature, iscoroutinefunction, isfunction, signa
 from typing import (
     TYPE_CHECKING,
     Any,
-    Concatenate,
     Generic,
     Literal,
     ParamSpec,
+    Self,
     TypeVar,
     Unpack,
     cast,
@@ -26,12 +26,13 @@ from django.utils import timezone
 from . import compat, task_options
 from .compat import InvalidTask, InvalidTaskBackend
 from .conf import taskq_settings
-from .exceptions import ArgumentError, did_you_mean
+from .exceptions import ArgumentError, did_you_mean, has_twin
 from .schedules.declaring import DeclaredSchedule
 from .task_options import BackoffOption, TaskOptions
 
 if TYPE_CHECKING:
-    from .results import Result, TaskContext
+    from .results import Result
+    from .task_options import AsyncTask, ContextDecorator, Decorator
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -96,6 +97,7 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg]
         """Run the function here and now: a plain call, nothing is enqueued."""
         return self.func(*args, **kwargs)
 
+    @has_twin
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """Ask a worker to run this; returns at once.
 
@@ -111,6 +113,7 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg]
         """``enqueue``, by the name that Celery gives it."""
         return self.enqueue(*args, **kwargs)
 
+    @has_twin
     def enqueue_many(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]) -> Sequence[Result[R]]:
         """Enqueue one job per call, in batches of one round trip each.
 
@@ -133,11 +136,11 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg]
         *,
         priority: int | None = None,
         queue_name: str | None = None,
-        run_after: datetime | timedelta | None = None,
+        run_after: datetime | timedelta | float | None = None,
         backend: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-    ) -> Task[P, R]:
-        """A copy with other options; None keeps what is there."""
+    ) -> Self:
+        """A copy with other options; None keeps what is there. ``run_after`` in seconds counts from the enqueue."""
         changes: dict[str, Any] = {
             "priority": priority,
             "queue_name": queue_name,
@@ -146,6 +149,13 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg]
             "metadata": metadata,
         }
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+    def get_result(self, result_id: str) -> Result[R]:
+        """The handle of a job of this task. Raises TaskResultDoesNotExist, TaskResultMismatch (django.tasks)."""
+        return cast("Result[R]", compat.Task.get_result(self, result_id))
+
+    async def aget_result(self, result_id: str) -> Result[R]:
+        return cast("Result[R]", await compat.Task.aget_result(self, result_id))
 
     @property
     def attempts_allowed(self) -> int:
@@ -181,7 +191,7 @@ class ForeignTask(Task[..., Any]):
     def given(self) -> compat.AnyTask:
         return self._given
 
-    def using(self, **changes: Any) -> Task[..., Any]:
+    def using(self, **changes: Any) -> Task[..., Any]:  # type: ignore[override]
         return wrapped(self._given.using(**changes))
 
 
@@ -241,15 +251,13 @@ def check_arguments(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -
 
 
 @overload
+def task(function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+@overload
 def task(function: Callable[P, R], /) -> Task[P, R]: ...
 @overload
-def task(
-    *, takes_context: Literal[True], **options: Unpack[TaskOptions]
-) -> Callable[[Callable[Concatenate[TaskContext, P], R]], Task[P, R]]: ...
+def task(*, takes_context: Literal[True], **options: Unpack[TaskOptions]) -> ContextDecorator: ...
 @overload
-def task(
-    *, takes_context: Literal[False] = ..., **options: Unpack[TaskOptions]
-) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(*, takes_context: Literal[False] = ..., **options: Unpack[TaskOptions]) -> Decorator: ...
 def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a module-level function, sync or async, a Task.
 

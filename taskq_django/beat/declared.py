@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import F
 
 from ..exceptions import ArgumentError, BrokenSchedule
 from ..models import Schedule
-from ..models.moments import as_orm_has
+from ..models.moments import DatabaseNow, as_orm_has
+from ..models.schedule import SWITCHED_OFF
 from ..registry import registry
 from ..schedules.declaring import DeclaredSchedule
 from ..store.connections import own_transaction
@@ -68,9 +71,11 @@ def _problem_of(key: str, task: Task[..., Any], declared: DeclaredSchedule) -> s
     return ""
 
 
-def sync(database: str) -> Synced:
+def sync(database: str, *, is_trial: bool = False) -> Synced:
     """Make the rows what the code says: new ones are made, changed ones changed unless somebody has done so in the
     admin, and those whose declaration is gone are disabled. Safe in many processes at once.
+
+    ``is_trial``: the caller will roll it back, and the log says so.
     """
     created = changed = 0
     seen = set()
@@ -88,15 +93,22 @@ def sync(database: str) -> Synced:
         except IntegrityError:  # another process was faster
             continue
         created, changed = created + is_new, changed + (made and not is_new)
-    gone = Schedule.objects.using(database).exclude(declared_as="").exclude(declared_as__in=seen).filter(enabled=True)
-    removed = 0
-    for row in gone:
-        row.enabled, row.disabled_reason = False, REMOVED
+    return Synced(created, changed, _disable_others(seen, database, "would be" if is_trial else "is"))
+
+
+def _disable_others(declared_now: Collection[str], database: str, verb: str) -> int:
+    """All at once, because a project may have thousands."""
+    rows = Schedule.objects.using(database)
+    gone = rows.exclude(declared_as="").exclude(declared_as__in=declared_now).filter(enabled=True)
+    names = dict(gone.values_list("pk", "name"))
+    if names:
         with own_transaction(database):
-            row.save(using=database)
-        logger.warning("Schedule %r is disabled: %s", row.name, REMOVED)
-        removed += 1
-    return Synced(created, changed, removed)
+            rows.filter(pk__in=list(names)).update(
+                **SWITCHED_OFF, disabled_reason=REMOVED, edited_at=DatabaseNow(), version=F("version") + 1
+            )
+    for name in names.values():
+        logger.warning("Schedule %r %s disabled: %s", name, verb, REMOVED)
+    return len(names)
 
 
 def restore(database: str) -> int:
@@ -113,7 +125,7 @@ def restore(database: str) -> int:
 def row_values(task: Task[..., Any], declared: DeclaredSchedule) -> dict[str, Any]:
     """The fields of the row, but for ``name`` and ``enabled``. Raises ArgumentError for arguments that do not fit."""
     check_arguments(task, declared.args, declared.kwargs)
-    args, kwargs = stored_call(list(declared.args), declared.kwargs)
+    args, kwargs = stored_call(list(declared.args), declared.kwargs, task)
     same = DeclaredSchedule.__dataclass_fields__.keys() - NOT_COPIED
     return {name: getattr(declared, name) for name in same} | {
         "task_path": task.module_path,
@@ -123,6 +135,13 @@ def row_values(task: Task[..., Any], declared: DeclaredSchedule) -> dict[str, An
         "start_at": as_orm_has(declared.start),
         "end_at": as_orm_has(declared.end),
     }
+
+
+def differs(field: str, one: Any, other: Any) -> bool:
+    """Arguments by their JSON, because to Python 1, 1.0 and true are equal."""
+    if field in ("args", "kwargs"):
+        return json.dumps(one, sort_keys=True) != json.dumps(other, sort_keys=True)
+    return bool(one != other)
 
 
 def revert(schedule: Schedule, database: str) -> bool:
@@ -152,7 +171,7 @@ def _sync_one(key: str, task: Task[..., Any], declared: DeclaredSchedule, databa
     came_back = row.disabled_reason == REMOVED
     if came_back:
         row.enabled = declared.enabled
-    changes = {} if row.is_overridden else {n: v for n, v in fields.items() if getattr(row, n) != v}
+    changes = {} if row.is_overridden else {n: v for n, v in fields.items() if differs(n, getattr(row, n), v)}
     if not changes and not came_back:
         return False, False
     for name, value in changes.items():

@@ -72,9 +72,11 @@ def call_of(schedule: Schedule) -> tuple[list[Any], dict[str, Any]]:
         raise BrokenSchedule(f"Its arguments cannot be read: {error}") from error
 
 
-def stored_call(args: list[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+def stored_call(args: list[Any], kwargs: Mapping[str, Any], task: Task[..., Any]) -> tuple[list[Any], dict[str, Any]]:
     """Arguments as a schedule's row keeps them: the opposite of ``call_of``. Raises ArgumentError."""
-    stored_args, stored_kwargs = orjson.loads(codec.encode_call(args, kwargs))
+    function = task.func if task.native else None
+    text = codec.encode_call(args, kwargs, function=function, takes_context=task.takes_context)
+    stored_args, stored_kwargs = orjson.loads(text)
     return stored_args, stored_kwargs
 
 

@@ -13,6 +13,7 @@ from ..backoff import wait_after
 from ..conf import Beat as BeatSettings
 from ..exceptions import BrokerUnavailable, clause
 from ..sleeper import Sleeper
+from ..store import beat_sign
 from ..store.connections import OUTAGE, let_go, limit_own_sessions, unlimit_sessions
 from . import declared
 from .adopting import adopt
@@ -37,6 +38,7 @@ class Beat:
         self._databases = list(databases)
         self._sleeper = Sleeper()
         self._stopping = False
+        self.each_turn: Callable[[bool], None] = lambda is_ready: None  # does each database answer, and is it to go on?
         self.lifelines: tuple[int, ...] = ()  # file descriptors that become readable when the parent is gone
 
     def stop(self) -> None:
@@ -50,6 +52,7 @@ class Beat:
         try:
             while not self._stopping:
                 pause = min(watch.turn(lambda: self._stopping) for watch in self._watches)
+                self.each_turn(all(watch.is_answered for watch in self._watches) and not self._stopping)
                 if not self._stopping and self._sleeper.sleep(pause, self.lifelines):
                     break  # the parent is gone
         finally:
@@ -73,10 +76,15 @@ class Watch:
         self._ticker = Ticker(database, settings)
         self._is_synced = False  # are the rows what the code says?
         # All in monotonic seconds.
-        self._turn_at = self._adopt_at = self._broken_at = float("-inf")
+        self._turn_at = self._adopt_at = self._broken_at = self._sign_at = float("-inf")
         self._due_at = float("inf")
         self._failures = 0  # turns in a row that were not answered
         self._in_vain = 0  # ticks in a row that found nothing
+
+    @property
+    def is_answered(self) -> bool:
+        """Was the last turn?"""
+        return self._failures == 0
 
     def turn(self, is_stopping: Callable[[], bool]) -> float:
         """Do what is to be done now; returns the seconds until the next turn."""
@@ -96,6 +104,7 @@ class Watch:
         jobs = 0
         while (ticked := self._ticker.tick()).schedules:
             jobs += ticked.jobs
+        beat_sign.give_sign(self._database)
         return jobs
 
     def _turn(self, is_stopping: Callable[[], bool]) -> float:
@@ -105,6 +114,7 @@ class Watch:
         if monotonic() >= self._due_at:
             self._in_vain = 0 if self._fire(is_stopping) else self._in_vain + 1
         self._adopt()
+        self._give_sign()
         pause = self._look_ahead()
         if self._failures:
             logger.info("The database answers again")
@@ -113,12 +123,12 @@ class Watch:
         return HELD_PAUSE if pause == 0 and self._in_vain > 1 else pause
 
     def _fire(self, is_stopping: Callable[[], bool]) -> bool:
-        """Whether there was something to fire."""
-        found = False
+        """Whether there was something to fire. However much there is, the other databases have their turn soon."""
+        found, until = False, monotonic() + self._settings.max_sleep
         while not is_stopping():
             count = self._ticker.tick().schedules
             found = found or count > 0
-            if count < self._settings.batch:
+            if count < self._settings.batch or monotonic() >= until:
                 break
         return found
 
@@ -142,6 +152,11 @@ class Watch:
         # A whole batch means that there may be more.
         if adopt(self._database, self._settings.batch, broken_too=broken_too) < self._settings.batch:
             self._adopt_at = now + ADOPT_EVERY
+
+    def _give_sign(self) -> None:
+        if monotonic() >= self._sign_at:
+            beat_sign.give_sign(self._database)
+            self._sign_at = monotonic() + beat_sign.EVERY
 
     def _wait_after(self, error: Exception) -> float:
         self._failures += 1

@@ -21,6 +21,7 @@ from ..conf import Beat
 from ..exceptions import BrokenSchedule, BrokerUnavailable, SpecError
 from ..models import Overlap, QueuedJob, Schedule, ScheduleRun
 from ..models.moments import DatabaseNow, as_orm_has, aware, database_now
+from ..models.schedule import slot_of_each
 from ..store.connections import let_go, own_transaction
 from .firing import Firing, enqueue_firings, firing_of, let_through
 from .plan import Plan, plan
@@ -240,14 +241,8 @@ class Ticker:
             raise RuntimeError("A schedule was changed under its lock: the tick is rolled back.")
 
     def _write(self, moved: Sequence[Moved], **fields: Any) -> int:
-        by_next: dict[datetime, list[int]] = {}
-        for each in moved:
-            if each.next_run_at is not None:
-                by_next.setdefault(each.next_run_at, []).append(each.schedule.pk)
-        field = Schedule._meta.get_field("next_run_at")
-        cases = [When(pk__in=ids, then=Value(as_orm_has(slot), output_field=field)) for slot, ids in by_next.items()]
         ended = [each.schedule.pk for each in moved if each.is_finished]
-        following = Case(*cases, default=Value(None, output_field=field), output_field=field) if cases else None
+        following = slot_of_each({each.schedule.pk: as_orm_has(each.next_run_at) for each in moved})
         finished = Case(When(pk__in=ended, then=Value(True)), default=Value(False)) if ended else False
         rows = self._rows.filter(pk__in=[each.schedule.pk for each in moved])
         return rows.update(next_run_at=following, is_finished=finished, version=F("version") + 1, **fields)

@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from ..jobs import Claim, Job, Outcome
+from ..jobs import Claim, Job, Outcome, Progress
 from ..sleeper import Bell
 from ..states import State
 
@@ -66,15 +66,16 @@ class Outside(Protocol):
     def describe(self) -> str: ...
     def find(self, ids: Collection[str]) -> dict[str, Found]: ...
     def depth(self) -> list[Depth]: ...
+    def held(self, worker_ids: Collection[str], limit: int) -> list[Found]: ...
     def peek(self, queue_name: str, limit: int) -> list[Job]: ...
 
 
 class Broker(ABC):
     """Where the jobs of one TASKS alias wait.
 
-    Any thread may ``send``, ``note_begun``, ``close``, and what people ask: ``find``, ``watch``, ``cancel``, ``depth``,
-    ``peek``, ``purge`` and ``describe``. ``orphans`` and ``settle`` of a dead process belong to the supervisor, the
-    rest to the one loop thread of a worker process.
+    Any thread may ``send``, ``note_begun``, ``close``, and what people ask: ``find``, ``watch``, ``cancel``,
+    ``reschedule``, ``depth``, ``held``, ``peek``, ``purge`` and ``describe``. ``orphans`` and ``settle`` of a dead
+    process belong to the supervisor, the rest to the one loop thread of a worker process.
 
     Every method raises BrokerUnavailable when the store cannot be reached, and BrokerError when its tables are missing
     or older than the code. Nothing is then changed, except that the answer may have been lost: see ``send``,
@@ -152,6 +153,18 @@ class Broker(ABC):
         """
 
     @abstractmethod
+    def note_progress(self, said: Sequence[tuple[Claim, Progress]], *, waits: bool) -> bool:
+        """Write down in the store how far these jobs are, each of them once here, over what they have said before.
+
+        What a later attempt of a job has said stays. Without ``waits``, where another transaction is in the way, as a
+        task's own on SQLite, the answer is False at once, and nothing was written.
+        """
+
+    @abstractmethod
+    def take(self, id_: str, worker_id: str) -> Claim | None:
+        """Claim this job, ready or scheduled, if it waits in the store and its queue is not paused."""
+
+    @abstractmethod
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
         """Give back what is claimed for this worker and not among the ids it knows to hold; returns how many.
 
@@ -222,8 +235,24 @@ class Broker(ABC):
         """
 
     @abstractmethod
+    def reschedule(self, ids: Collection[str], due: datetime | None) -> frozenset[str]:
+        """Let those of this alias that wait in the store be due then (aware), or now; returns the ids of these.
+
+        Now (None, or a moment that has passed) only changes those whose time has not come: a ready one keeps its
+        place. When it expires moves with its time. One transaction, so of not too many; in a caller's of the store's
+        database it becomes true with its commit. What waits elsewhere is due already, and stays.
+        """
+
+    @abstractmethod
     def depth(self, in_store: bool = False) -> list[Depth]:
         """Of every queue that has jobs, paused or not, by name. ``in_store``: only of those there."""
+
+    @abstractmethod
+    def held(self, worker_ids: Collection[str], limit: int) -> list[Found]:
+        """Of what these processes hold up to ``limit`` jobs, in no order: those that run, and few that are about to.
+
+        ``started_at`` of each is when it was claimed.
+        """
 
     @abstractmethod
     def peek(self, queue_name: str, limit: int) -> list[Job]:

@@ -52,9 +52,9 @@ def databases_of_backends() -> dict[str, str]:
 
 
 def _unfit(databases: Mapping[str, str]) -> Iterator[Problem]:
-    from ..store.dialects.vendors import DIALECTS, is_supported
+    from ..store.dialects.vendors import VENDORS, is_supported
 
-    hint = f'Supported are {listed(DIALECTS)}: name such a database in OPTIONS["broker"], as "database://ALIAS".'
+    hint = f'Supported are {listed(VENDORS)}: name such a database in OPTIONS["broker"], as "database://ALIAS".'
     for alias, database in databases.items():
         if not is_supported(connections[database]):
             message = f'keeps its jobs in DATABASES["{database}"], which is {connections[database].display_name}.'

@@ -91,6 +91,20 @@ CHECKS = {
         "them another number. A cache that is there for ``cache://ALIAS`` alone is left out, unless it is ``default``."
     ),
     "W014": "The Redis cannot be reached. A worker waits for it, and serves what else it has.",
+    "W015": (
+        "A module of the ``tasks`` package of an app cannot be imported, by the error that is named. Its schedules are "
+        "not seen."
+    ),
+    "W016": "``KEEP_SUCCESSES`` or ``KEEP_FAILURES`` is less than an hour. Both are in seconds, or a timedelta.",
+    "W017": (
+        "A pattern in ``SCHEDULABLE`` fits the path of no task that is known, so it lets nobody schedule anything. The "
+        "nearest path is named."
+    ),
+    "W018": (
+        "``SCHEDULE_PERMISSION``, or ``schedulable`` of a task, names a permission that no model of the installed apps "
+        "declares: nobody but superusers has it, unless your code makes it."
+    ),
+    "W019": "``MAIL_FAILURES`` is set, and ``ADMINS`` is empty: nobody is told.",
     "W010": (
         "SQLite with a WAL but without ``transaction_mode`` ``IMMEDIATE``: a transaction that has read and then writes "
         "fails at once where a worker has written in between, and nobody can spare it."

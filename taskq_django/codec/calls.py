@@ -10,7 +10,7 @@ import orjson
 from ..exceptions import ArgumentError, PayloadError, PayloadTooLarge, ResultNotSerializable, ResultTooLarge
 from . import plain, tags, writing
 from .rebuilding import rebuilders_of
-from .refusal import Refused, TooLarge, in_call, in_value
+from .refusal import Refused, TooLarge, in_call, in_value, shows_all
 from .writing import Walk, write_items, write_pairs
 
 MIB = 1 << 20
@@ -23,22 +23,29 @@ def encode_call(
     kwargs: Mapping[str, Any],
     *,
     names: Sequence[str] = (),
+    hides: Callable[[int | str], bool] = shows_all,
     max_bytes: int = MIB,
     plain: bool = False,
+    function: Callable[..., Any] | None = None,
+    takes_context: bool = False,
 ) -> str:
-    """The text of ``[args, kwargs]``. ``names``: the parameters that ``args`` fill, for messages.
+    """The text of ``[args, kwargs]``. ``names``: the parameters that ``args`` fill; ``hides``: as in ``in_call``.
 
-    ``plain``: by the rules of Django's ``normalize_json``, for tasks of its own decorator.
+    ``plain``: by the rules of Django's ``normalize_json``, for tasks of its own decorator. ``function``: refuse what
+    ``decode_call`` would not make equal from its annotations; the rest as there.
     Raises ArgumentError naming argument, type and remedy; PayloadTooLarge.
     """
     walk = Walk(*_DJANGOS if plain else _OURS, max_bytes)
     try:
-        return _dumps([write_items(args, 0, walk), write_pairs(kwargs, 0, walk)], walk)
+        text = _dumps([write_items(args, 0, walk), write_pairs(kwargs, 0, walk)], walk)
+        if function is not None and (rebuilders := rebuilders_of(function, takes_context)):
+            rebuilders.check((args, kwargs), decode_call(text))
+        return text
     except TooLarge as large:
         remedy = f'the limit is {large.limit} (OPTIONS["max_payload"]): store it and pass a key'
         raise PayloadTooLarge(f"arguments are {large.size}, {remedy}") from None
     except Refused as refused:
-        raise ArgumentError(in_call(refused, names)) from refused.__cause__
+        raise ArgumentError(in_call(refused, names, hides)) from refused.__cause__
 
 
 def encode_value(value: Any, *, max_bytes: int = MIB, plain: bool = False) -> str:

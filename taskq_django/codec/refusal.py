@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -69,15 +69,29 @@ def located(error: Exception, key: Any) -> Refused:
     return refused
 
 
-def in_call(refused: Refused, names: Sequence[str]) -> str:
-    """The sentence for one of the arguments; ``names`` are the parameters of the positional ones."""
+def shows_all(step: int | str) -> bool:
+    return False
+
+
+def in_call(refused: Refused, names: Sequence[str], hides: Callable[[int | str], bool] = shows_all) -> str:
+    """The sentence for one of the arguments; ``names`` are the parameters of the positional ones.
+
+    ``hides``: is the value at this position or under this name a secret? Then nothing of what is within it is told.
+    """
     path = [step for step in reversed(refused.path) if step is not None]
     if not path:
         return refused.told(Place(where="kwargs"))
     name = path[0] if isinstance(path[0], str) else names[path[0]] if path[0] < len(names) else ""
     where = f"argument {name!r}" if name else f"args[{path[0]}]"
     its = f"{name}." if name.isidentifier() and len(path) == 1 else "its "
-    return refused.told(Place(where=where + _trail(path[1:]), its=its))
+    shown = next((end for end, step in enumerate(path) if not _is_index(step, end) and hides(step)), None)
+    if shown is None:
+        return refused.told(Place(where=where + _trail(path[1:]), its=its))
+    refused.__cause__ = None  # its text may tell the value
+    refused.facts |= {"key": "…"} if "key" in refused.facts else {}
+    return refused.told(
+        Place(where=where + _trail(path[1 : shown + 1]) + ("[…]" if path[shown + 1 :] else ""), its=its)
+    )
 
 
 def in_value(refused: Refused) -> str:
@@ -120,6 +134,10 @@ def _remedy(value: Any, kind: type) -> tuple[str, str]:
     if hasattr(kind, "read"):
         return "", "{give} its name or its content"
     return "", SOMETHING_ELSE
+
+
+def _is_index(step: int | str, depth: int) -> bool:
+    return depth > 0 and isinstance(step, int)
 
 
 def _trail(path: Sequence[Any]) -> str:

@@ -10,6 +10,7 @@ from binascii import a2b_base64
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from types import NoneType
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -18,6 +19,11 @@ from ..exceptions import PayloadError
 from .refusal import brief
 
 TAG = "$t"
+# The types that come back as they were, without an annotation.
+PLAIN = (
+    *(NoneType, bool, int, float, str, list, dict, tuple, set, frozenset),
+    *(datetime, date, time, timedelta, Decimal, UUID, bytes),
+)
 
 
 def from_json(value: Any) -> Any:
@@ -93,4 +99,5 @@ READERS: dict[str, tuple[type, Callable[[Any], Any]]] = {
     "set": (list, lambda stored: set(map(_read, stored))),
     "frozenset": (list, lambda stored: frozenset(map(_read, stored))),
     "dict": (dict, _read_values),
+    "fold": (list, lambda stored: _read(stored[0]).replace(fold=1)),
 }

@@ -173,14 +173,19 @@ def _write_decimal(value: Decimal, depth: int, walk: Walk) -> Any:
 def _write_datetime(value: datetime, depth: int, walk: Walk) -> Any:
     if type(value.tzinfo) is ZoneInfo and value.tzinfo.key:
         return {TAG: "zoned", "v": [value.isoformat(), value.tzinfo.key, value.fold]}
-    return {TAG: "datetime", "v": value.isoformat()}
+    return _folded(value, {TAG: "datetime", "v": value.isoformat()})
 
 
 def _write_time(value: time, depth: int, walk: Walk) -> Any:
     if value.tzinfo is not None and value.utcoffset() is None:
         remedy = "{give} a datetime, or the zone's name beside it"
         raise Refused(f"{{where}} is a time whose UTC offset depends on the date: {remedy}")
-    return {TAG: "time", "v": value.isoformat()}
+    return _folded(value, {TAG: "time", "v": value.isoformat()})
+
+
+def _folded(value: datetime | time, written: Any) -> Any:
+    """ISO 8601 has no word for a fold, by which a time that a clock shows twice is the second one."""
+    return {TAG: "fold", "v": [written]} if value.fold else written
 
 
 def _write_bytes(value: bytes, depth: int, walk: Walk) -> Any:

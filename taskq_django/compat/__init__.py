@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import sys
+from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import django
 from django.core.checks.registry import registry
@@ -64,18 +67,36 @@ def without_framework_check() -> None:
         registry.registered_checks.discard(check)
 
 
+def _twin(module: str, name: str) -> Any:
+    """What the backport has of this name, where a package has imported it beside Django's own; else None."""
+    imported = sys.modules.get(f"django_tasks.{module}") if FRAMEWORK == "django.tasks" else None
+    return getattr(imported, name, None)
+
+
+_NAMES = {task_enqueued: "task_enqueued", task_started: "task_started", task_finished: "task_finished"}
+
+
+def _told_by(signal: Signal) -> Iterator[tuple[Signal, str]]:
+    """Itself and its twin, because a package listens to what it has imported; each with the logger of its framework."""
+    yield signal, FRAMEWORK
+    if twin := _twin("signals", _NAMES[signal]):
+        yield twin, "django_tasks"
+
+
 def is_heard(signal: Signal, level: int) -> bool:
     """Would anybody notice this signal of django.tasks?
 
     Its own receiver only logs, at ``level``. A TaskResult and a signal cost more than all else that a job needs,
     so they are left out when nobody listens and no log handler would write the line.
     """
-    if len(signal.receivers) > 1:
-        return True
-    logger: logging.Logger | None = logging.getLogger(FRAMEWORK)
+    return any(len(each.receivers) > 1 or _is_written(logger, level) for each, logger in _told_by(signal))
+
+
+def _is_written(name: str, level: int) -> bool:
+    logger: logging.Logger | None = logging.getLogger(name)
     if not logger or not logger.isEnabledFor(level):
         return False
-    record = logging.LogRecord(FRAMEWORK, level, "", 0, "", (), None)
+    record = logging.LogRecord(name, level, "", 0, "", (), None)
     while logger:
         for output in logger.handlers:
             if output.level <= level and output.filter(record) and not isinstance(output, logging.NullHandler):
@@ -86,7 +107,20 @@ def is_heard(signal: Signal, level: int) -> bool:
 
 def announce(signal: Signal, sender: type[BaseTaskBackend], result: TaskResult[Any, Any]) -> None:
     """Send a signal of django.tasks. Unlike core's own backends, to no receiver's harm: what one raises is logged."""
-    signal.send_robust(sender, task_result=result)
+    for each, _ in _told_by(signal):
+        each.send_robust(sender, task_result=result)
+
+
+def unknown_result(id_: str) -> TaskResultDoesNotExist:
+    """The error of a result that is not there: a package catches the class that it has imported."""
+    twin = _twin("exceptions", "TaskResultDoesNotExist")
+    return (_as_both(twin) if twin else TaskResultDoesNotExist)(id_)
+
+
+@cache
+def _as_both(twin: type[Exception]) -> type[TaskResultDoesNotExist]:
+    ours = TaskResultDoesNotExist
+    return cast("type[TaskResultDoesNotExist]", type(ours.__name__, (ours, twin), {"__module__": ours.__module__}))
 
 
 if TYPE_CHECKING:
@@ -115,5 +149,6 @@ __all__ = [
     "task_enqueued",
     "task_finished",
     "task_started",
+    "unknown_result",
     "without_framework_check",
 ]

@@ -95,17 +95,24 @@ def parse_broker(url: str) -> BrokerAddress:
 
 
 def masked(url: str) -> str:
-    """The URL with its scheme, host and port only."""
+    """The URL with its scheme, host and port only, and of what is no URL of ours at most the scheme."""
     if len(servers := _servers(url)) > 1:
         return ";".join(map(masked, servers))
     found = _URL.fullmatch(url)
     if not found:
         word = re.match(r"[\w+.-]*", url, re.ASCII)
-        return f"{word[0] if word and '@' not in url else ''}…"
-    # Without an @, what stands after a colon may be a password and not a port.
-    place = found["place"] if _PLACE.fullmatch(found["place"]) or not found["place"] else "…"
+        return f"{word[0] if word and _is_nearly_a_scheme(word[0]) else ''}…"
+    if found["scheme"].lower() not in SCHEMES:  # nobody knows what is meant by the rest
+        return f"{found['scheme']}://…"
+    # Without an @, what stands after a colon may be a password and not a port. A socket has a path and no host.
+    has_host = _PLACE.fullmatch(found["place"]) and found["scheme"].lower() != "redis+socket"
+    place = found["place"] if has_host or not found["place"] else "…"
     login, rest = "***@" if found["login"] else "", "/…" if found["rest"].strip("/") else ""
     return f"{found['scheme']}://{login}{place}{rest}"
+
+
+def _is_nearly_a_scheme(word: str) -> bool:
+    return word.lower() in SCHEMES or bool(did_you_mean(word.lower(), SCHEMES))
 
 
 def _servers(url: str) -> list[str]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from ..exceptions import did_you_mean
+from ..exceptions import counted, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,8 @@ class Option:
         if isinstance(self.default, tuple):
             return f"[{listed(self.default)}]"
         number = isinstance(self.default, (int, float)) and self.kind is not bool
+        if number and self.unit == "s":
+            return spelled_span(self.default)
         return f"{self.default:.15g} {self.unit}".rstrip() if number else repr(self.default)
 
     def _read_text(self, value: str) -> str:
@@ -185,6 +187,14 @@ def unknown_key(where: str, key: object, valid: Iterable[str], case: Callable[[s
     valid = list(valid)
     near = did_you_mean(case(key), valid) if isinstance(key, str) else ""
     return Problem(where, f"has no key {shown(key)}. {near}".rstrip(), f"Its keys are {listed(valid)}.", "E002")
+
+
+def spelled_span(seconds: float) -> str:
+    """As people say it, where that is exact: ``14 days``, ``25 s``."""
+    for size, unit in ((86_400, "day"), (3600, "hour")):
+        if seconds >= size and seconds % size == 0:
+            return counted(int(seconds // size), unit)
+    return f"{seconds:.15g} s"
 
 
 def listed(names: Iterable[str]) -> str:

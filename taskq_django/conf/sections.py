@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.signals import setting_changed
 
 from ..exceptions import ConfigurationError
-from .declaration import Problem, option, options, read_section, shown, unknown_key
+from .declaration import Problem, option, options, read_section, shown, spelled_span, unknown_key
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}")
 
@@ -30,6 +30,7 @@ def queue_name_problem(name: object) -> str | None:
     )
 
 
+SHORT = 3600.0  # seconds; who keeps results for less has most likely meant another unit
 QUEUES: dict[str, Any] = {"has_flag": True, "minimum": 1, "check": queue_name_problem}
 KEPT: dict[str, Any] = {"minimum": 1, "maximum": 36_500 * 86_400}  # seconds
 
@@ -99,6 +100,12 @@ class Beat:
         doc="A run that starts later than this was missed: what becomes of it, its schedule says.",
     )
     batch: int = option(100, minimum=1, maximum=1000, doc="Schedules that fire in one transaction.")
+    mail_failures: float | None = option(
+        None,
+        minimum=60,
+        maximum=7 * 86_400,
+        doc="ADMINS get a mail so often, of the jobs that failed for good since the last one, if any did; None: never.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +125,10 @@ class Admin:
     page_size: int = option(50, minimum=1, maximum=1000, doc="Rows of a list page.")
     count_limit: int = option(10_000, minimum=1, doc="Lists count no further than this.")
     redact: tuple[str, ...] = option(
-        ("pass", "token", "secret", "key", "authorization"),
+        ("pass", "pwd", "token", "secret", "key", "authorization", "credential", "cvv", "cvc", "ssn"),
         minimum=1,
-        doc="The value of an argument is masked where its name contains one of these, in any case.",
+        doc="The value of an argument is masked where its name contains one of these, in any case. A password within a "
+        "URL is masked everywhere.",
     )
     schedulable: tuple[str, ...] = option(
         ("*",), minimum=1, doc="Tasks that may be scheduled in the admin, by their paths; * stands for any characters."
@@ -163,6 +171,12 @@ def taskq_settings() -> Taskq:
     return Taskq(**sections)
 
 
+def is_redacted(name: str) -> bool:
+    """Is the value of what has this name a secret, by ``ADMIN["REDACT"]``?"""
+    lower = name.lower()
+    return any(word.lower() in lower for word in taskq_settings().admin.redact)
+
+
 def right_settings() -> Taskq:
     """What is right in TASKQ, and defaults for the rest: for what Django itself reads before our checks have run."""
     return Taskq(**_read_taskq()[0])
@@ -171,6 +185,18 @@ def right_settings() -> Taskq:
 def problems() -> list[Problem]:
     """Every mistake in ``TASKQ``."""
     return _read_taskq()[1]
+
+
+def advice() -> Iterator[Problem]:
+    """What is right in ``TASKQ`` and hardly meant."""
+    kept = right_settings().results
+    for name, seconds in (("KEEP_SUCCESSES", kept.keep_successes), ("KEEP_FAILURES", kept.keep_failures)):
+        if seconds is not None and seconds < SHORT:
+            message = f"is {spelled_span(seconds)}: a result is removed so long after the end of its job."
+            yield Problem(f'TASKQ["RESULTS"]["{name}"]', message, "Write timedelta(days=14) for two weeks.", "W016")
+    if right_settings().beat.mail_failures is not None and not settings.ADMINS:
+        message = "is set, and nobody is in ADMINS."
+        yield Problem('TASKQ["BEAT"]["MAIL_FAILURES"]', message, "Put those who are to be told into ADMINS.", "W019")
 
 
 def _read_taskq() -> tuple[dict[str, Any], list[Problem]]:

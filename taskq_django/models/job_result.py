@@ -37,7 +37,13 @@ class JobResult(models.Model):
     class Meta:
         verbose_name = _("result")
         verbose_name_plural = _("results")
-        default_permissions = ("view",)
+        default_permissions = ("view", "delete")
+        permissions = [
+            ("view_payload", "Can see arguments, results and errors of jobs"),
+            ("retry_job", "Can retry jobs"),
+            ("cancel_job", "Can cancel jobs"),
+            ("reschedule_job", "Can reschedule jobs"),
+        ]
         indexes = [
             # For the admin's filters, which show the newest first, and for pruning. Both go by the id, because it
             # begins with the time of the enqueue; so there is no index of the time of the end.

@@ -9,12 +9,14 @@ from .moments import MomentField
 
 
 class PausedQueue(models.Model):
-    """While this row exists, jobs of the queue wait."""
+    """While this row exists, jobs of the queue wait. Maintenance of workers removes it once ``until`` is past."""
 
     id = models.BigAutoField(primary_key=True)
     backend = models.CharField(_("backend"), max_length=64)
     queue_name = models.CharField(_("queue"), max_length=64)
     paused_at = MomentField(_("paused at"), auto_now_add=True)
+    reason = models.CharField(_("reason"), max_length=200, blank=True, default="", db_default="")
+    until = MomentField(_("until"), null=True, blank=True, help_text=_("Empty: until it is resumed."))
 
     class Meta:
         verbose_name = _("paused queue")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, router
-from django.db.models import F
+from django.db.models import Case, F, Value, When
 from django.utils.timezone import now as django_now
 from django.utils.translation import gettext_lazy as _
 
@@ -19,6 +20,9 @@ from .arguments_field import ArgumentsField
 from .moments import MomentField, as_orm_has, aware, database_now
 
 LONGEST_TIME = 10 * 366 * 86_400  # seconds
+
+# What ``update`` writes to disable a row. Its slot goes, because it would be late when the row is enabled again.
+SWITCHED_OFF: dict[str, Any] = {"enabled": False, "next_run_at": None, "is_finished": False, "broken": ""}
 
 # The fields that decide when it runs. When one of them changes, ``save`` plans the schedule anew.
 TIMING = ("enabled", "kind", "spec", "timezone", "start_at", "end_at", "max_runs")
@@ -194,6 +198,17 @@ class Schedule(models.Model):
         self.version = F("version") + 1
         super().save(*args, using=database, update_fields=written, **kwargs)
         self.refresh_from_db(using=database, fields=["version"])
+
+
+def slot_of_each(slots: Mapping[int, datetime | None]) -> Any:
+    """For ``update(next_run_at=…)`` of many: by the key of each row its own slot, as the ORM has it."""
+    alike: dict[tuple[datetime, int], list[int]] = {}
+    for key, slot in slots.items():
+        if slot is not None:
+            alike.setdefault((slot, slot.fold), []).append(key)
+    field = Schedule._meta.get_field("next_run_at")
+    cases = [When(pk__in=keys, then=Value(slot, output_field=field)) for (slot, _fold), keys in alike.items()]
+    return Case(*cases, default=Value(None, output_field=field), output_field=field) if cases else None
 
 
 EDITABLE = tuple(field.name for field in Schedule._meta.fields if field.editable and not field.primary_key)

@@ -8,6 +8,14 @@ from django.utils.translation import gettext_lazy as _
 from .moments import MomentField
 
 
+class WorkerState(models.TextChoices):
+    """What a worker said of itself with its last sign of life."""
+
+    SERVING = "SERVING", _("Serving")
+    QUIET = "QUIET", _("Quiet")  # it claims nothing, because somebody has asked it to
+    STOPPING = "STOPPING", _("Stopping")  # it finishes what runs
+
+
 class WorkerProcess(models.Model):
     """A supervisor or one of its processes; the row lives as long as the process does.
 
@@ -36,11 +44,21 @@ class WorkerProcess(models.Model):
     serving = models.IntegerField(_("serving"), null=True, blank=True)
     started_at = MomentField(_("started at"))
     seen_at = MomentField(_("seen at"))
+    # For people; of a supervisor, and empty where it has not said so. What may change is of its last sign of life.
+    version = models.CharField(_("version"), max_length=40, blank=True, default="", db_default="")
+    threads = models.IntegerField(_("threads"), null=True, blank=True, help_text=_("Sync jobs it runs at a time."))
+    coroutines = models.IntegerField(_("coroutines"), null=True, blank=True, help_text=_("Async jobs at a time."))
+    busy = models.IntegerField(_("busy"), null=True, blank=True, help_text=_("Jobs that run."))
+    memory = models.IntegerField(_("memory"), null=True, blank=True, help_text=_("MiB of all its processes."))
+    state = models.CharField(
+        _("state"), max_length=10, choices=WorkerState.choices, blank=True, default="", db_default=""
+    )
 
     class Meta:
         verbose_name = _("worker")
         verbose_name_plural = _("workers")
         default_permissions = ("view",)
+        permissions = [("control_worker", "Can quiet and stop worker")]
         indexes = [models.Index(fields=["seen_at"], name="taskq_worker_seen")]
 
     def __str__(self) -> str:

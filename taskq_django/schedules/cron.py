@@ -4,6 +4,8 @@ croniter finds the days and times of a calendar, in fields that are written out 
 the zone do is decided here, by the rule of Debian's cron: a fixed hour fires once a day, in a gap at its end, twice
 told the first time; an hour that begins with ``*`` follows the clock, so it fires in both passes, and not at all at a
 time that does not exist.
+
+The two libraries are imported where they are used, because a worker without a beat needs neither: a mebibyte.
 """
 
 from __future__ import annotations
@@ -12,15 +14,19 @@ import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from cron_descriptor import ExpressionDescriptor, Options
-from croniter import croniter
+from django.utils.translation import gettext as _t
 
 from ..exceptions import SpecError
+from . import words
 from .base import Kind, in_utc
 from .cron_fields import ALIASES, FIELDS, guarded, shortened
 from .zones import Change, change_between, is_second_pass, offset_at
+
+if TYPE_CHECKING:
+    from croniter import croniter
 
 # There must be a match within so many years: the fifth Monday of a February comes every 28 years, and after 40 years
 # around the year 2100.
@@ -38,6 +44,8 @@ _UNREADABLE = (ValueError, OverflowError, TypeError, AttributeError, KeyError, I
 
 class Cron(Kind):
     def __init__(self, spec: str, zone: ZoneInfo, anchor: datetime) -> None:
+        from croniter import croniter
+
         self.spec = guarded(spec)
         self._fields = ALIASES.get(self.spec, self.spec).split(" ")
         self._zone = zone
@@ -106,18 +114,21 @@ class Cron(Kind):
         return found if found > wall else None
 
     def describe(self) -> str:
+        from cron_descriptor import ExpressionDescriptor, Options
+
         options = Options()
         options.use_24hour_time_format = True
-        options.locale_code = "en_US"
+        options.locale_code = words.cron_locale()
         weekday = self._written[4]
         if "#" in weekday and "," in weekday:  # cron-descriptor does not say which ones
             return self.spec
         try:
-            words = str(ExpressionDescriptor(" ".join(self._spoken()), options).get_description())
+            text = str(ExpressionDescriptor(" ".join(self._spoken()), options).get_description())
         except Exception:  # of a library, about what is only told to people
             return self.spec
         # Some of its versions do not know that either day is enough.
-        return words.replace(", only on ", ", or on ") if self._either_day else words
+        text = text.replace(", only on ", ", or on ") if self._either_day else text
+        return words.in_other_words(text)
 
     def _spoken(self) -> Iterator[str]:
         """The fields, without what cron-descriptor would tell wrong: "Every 90 minutes", "every 2 weeks"."""
@@ -133,12 +144,12 @@ class Cron(Kind):
         for field, word in zip(FIELDS, self._fields, strict=True):
             yield from field.lints(word)
         if self._either_day:
-            yield "Day of month and day of week are both given: it fires when either of them matches."
+            yield _t("Day of month and day of week are both given: it fires when either of them matches.")
         if minute == "*" and not self._fields[1].startswith("*"):
-            yield "The minute is open and the hour is not: it fires at every minute of each of its hours."
+            yield _t("The minute is open and the hour is not: it fires at every minute of each of its hours.")
         months = range(1, 13) if month == "*" else map(int, month.split(","))
         if day.isdigit() and any(int(day) > DAYS_IN[each - 1] for each in months):
-            yield f"Not all of its months have a {day}{'st' if day == '31' else 'th'}; L is the last day of each."
+            yield _t("Not all of its months have a day %s; L is the last day of each.") % day
 
     def note(self, slot: datetime) -> str:
         local = slot.astimezone(self._zone)
@@ -147,19 +158,14 @@ class Cron(Kind):
         if change and change.is_gap and not self._follows_clock:
             missed = self._wall_after(change.old_wall - _MINUTE)
             if missed is not None and missed < change.new_wall:
-                return f"{missed:%H:%M} does not exist on {_day(missed)}: runs at {wall:%H:%M}"
+                return words.in_a_gap(missed, wall)
         if local.fold == 1:
-            return f"{wall:%H:%M} comes twice on {_day(wall)}: this is the second"
+            return words.the_second(wall)
         if local.replace(fold=1).utcoffset() != local.utcoffset():
-            again = "runs both times" if self._follows_clock else "runs the first time only"
-            return f"{wall:%H:%M} comes twice on {_day(wall)}: {again}"
+            return words.both_times(wall) if self._follows_clock else words.first_time(wall)
         return ""
 
 
 def _reason(error: Exception) -> str:
     text = re.sub(r"\s+", " ", str(error)).rpartition("] ")[2]
     return f"{text[:100]}." if text else "it cannot be read."
-
-
-def _day(wall: datetime) -> str:
-    return f"{wall.day} {wall:%b}"

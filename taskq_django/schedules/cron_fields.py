@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from django.utils.translation import gettext as _
+
 from ..exceptions import SpecError
 
 ALIASES = {
@@ -102,9 +104,19 @@ class Field:
             if not slash:
                 continue
             if len(self.numbers(item)) == 1:
-                yield f"{item} in the {self.name}: a step of {step} leaves the first value only."
+                yield _("%(item)s: a step of %(step)s leaves the first value only.") % {"item": item, "step": step}
             elif begin == "*" and self.size % int(step):
-                yield f"{item} in the {self.name} begins anew each {self.whole}, with a shorter last step."
+                yield _begun_anew(self.whole) % item
+
+
+def _begun_anew(whole: str) -> str:
+    return {
+        "hour": _("%s begins anew each hour, with a shorter last step."),
+        "day": _("%s begins anew each day, with a shorter last step."),
+        "week": _("%s begins anew each week, with a shorter last step."),
+        "month": _("%s begins anew each month, with a shorter last step."),
+        "year": _("%s begins anew each year, with a shorter last step."),
+    }[whole]
 
 
 def _numbered(names: str, first: int) -> dict[str, int]:

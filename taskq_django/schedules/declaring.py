@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 from ..exceptions import SpecError, did_you_mean
 from . import read_kind
@@ -21,8 +21,8 @@ class DeclaredSchedule:
     spec: str
     timezone: str | None = None  # None: the setting TIME_ZONE
     name: str = ""  # "": the path of the task
-    args: Sequence[Any] = field(default=(), hash=False)
-    kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    args: Sequence[Any] = field(default=(), hash=False, repr=False)
+    kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
     enabled: bool = True
     queue_name: str = ""
     priority: int | None = None
@@ -45,9 +45,9 @@ class DeclaredSchedule:
             if getattr(self, name) not in allowed:
                 raise SpecError(name, f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
         if isinstance(self.args, (str, bytes)) or not isinstance(self.args, Sequence):
-            raise SpecError("args", f"args must be a list or a tuple, not {self.args!r}.")
+            raise SpecError("args", f"args must be a list or a tuple, not of type {type(self.args).__name__}.")
         if not isinstance(self.kwargs, Mapping):
-            raise SpecError("kwargs", f"kwargs must be a dict, not {self.kwargs!r}.")
+            raise SpecError("kwargs", f"kwargs must be a dict, not of type {type(self.kwargs).__name__}.")
         for name in ("start", "end"):
             moment = getattr(self, name)
             if moment is not None and (not isinstance(moment, datetime) or moment.tzinfo is None):
@@ -60,16 +60,76 @@ class DeclaredSchedule:
         return self.timezone or default_timezone()
 
 
-def cron(expression: str, *, timezone: str | None = None, **more: Any) -> DeclaredSchedule:
+class ScheduleOptions(TypedDict, total=False):
+    """The fields of DeclaredSchedule beside when it is due."""
+
+    timezone: str | None
+    name: str
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    enabled: bool
+    queue_name: str
+    priority: int | None
+    backend: str
+    start: datetime | None
+    end: datetime | None
+    jitter: int
+    misfire: Literal["skip", "once", "all"]
+    misfire_grace: int
+    misfire_cap: int
+    overlap: Literal["allow", "skip"]
+    expires: int | None
+    max_runs: int | None
+    note: str
+
+
+UNITS = ("weeks", "days", "hours", "minutes", "seconds")
+
+
+def cron(expression: str, **more: Unpack[ScheduleOptions]) -> DeclaredSchedule:
     """Run a task at the times of a cron expression: ``cron("0 9 * * 1-5", timezone="Europe/Berlin")``.
 
     ``more`` are the other fields of DeclaredSchedule: name, args, kwargs, queue_name, priority, backend, start,
     end, jitter, misfire, misfire_grace, misfire_cap, overlap, expires, max_runs, note, enabled. Raises SpecError.
     """
-    _refuse_unknown("cron", more)
-    return DeclaredSchedule(kind="cron", spec=expression, timezone=timezone, **more)
+    _refuse_unknown("cron", more, ())
+    return DeclaredSchedule(kind="cron", spec=expression, **more)
 
 
+# At least one of the units, and any of those after it.
+@overload
+def every(
+    interval: timedelta,
+    *,
+    weeks: int = ...,
+    days: int = ...,
+    hours: int = ...,
+    minutes: int = ...,
+    seconds: int = ...,
+    **more: Unpack[ScheduleOptions],
+) -> DeclaredSchedule: ...
+@overload
+def every(
+    *,
+    weeks: int,
+    days: int = ...,
+    hours: int = ...,
+    minutes: int = ...,
+    seconds: int = ...,
+    **more: Unpack[ScheduleOptions],
+) -> DeclaredSchedule: ...
+@overload
+def every(
+    *, days: int, hours: int = ..., minutes: int = ..., seconds: int = ..., **more: Unpack[ScheduleOptions]
+) -> DeclaredSchedule: ...
+@overload
+def every(
+    *, hours: int, minutes: int = ..., seconds: int = ..., **more: Unpack[ScheduleOptions]
+) -> DeclaredSchedule: ...
+@overload
+def every(*, minutes: int, seconds: int = ..., **more: Unpack[ScheduleOptions]) -> DeclaredSchedule: ...
+@overload
+def every(*, seconds: int, **more: Unpack[ScheduleOptions]) -> DeclaredSchedule: ...
 def every(
     interval: timedelta | None = None,
     *,
@@ -78,10 +138,10 @@ def every(
     hours: int = 0,
     minutes: int = 0,
     seconds: int = 0,
-    **more: Any,
+    **more: Unpack[ScheduleOptions],
 ) -> DeclaredSchedule:
     """Run a task every so often: ``every(minutes=5)``. The rest as for ``cron``. Raises SpecError."""
-    _refuse_unknown("every", more)
+    _refuse_unknown("every", more, UNITS)
     if not isinstance(interval, timedelta | None):
         raise SpecError("spec", f"every() takes units, as every(minutes=5), or a timedelta, not {interval!r}.")
     given = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds) + (interval or timedelta())
@@ -91,7 +151,7 @@ def every(
     return DeclaredSchedule(kind="interval", spec=interval_text(int(total)), **more)
 
 
-def _refuse_unknown(function: str, given: Mapping[str, Any]) -> None:
-    known = DeclaredSchedule.__dataclass_fields__.keys() - {"kind", "spec"}
+def _refuse_unknown(function: str, given: Mapping[str, Any], units: Sequence[str]) -> None:
+    known = {*ScheduleOptions.__annotations__, *units}
     for name in given.keys() - known:
         raise TypeError(f"{function}() has no option {name!r}. {did_you_mean(name, known)}".rstrip())

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from ..exceptions import SpecError
 from .base import Kind, in_utc
+from .words import interval_in_words
 
 SECONDS = {"week": 604_800, "day": 86_400, "hour": 3600, "minute": 60, "second": 1}
 _SHORT = {"w": "week", "d": "day", "h": "hour", "m": "minute", "min": "minute", "s": "second", "sec": "second"}
@@ -36,9 +37,8 @@ class Interval(Kind):
 
     def describe(self) -> str:
         parts = self.spec.split(" ")
-        if len(parts) == 2 and parts[0] == "1":
-            return f"Every {parts[1]}"
-        return f"Every {self.spec}"
+        units = (unit.removesuffix("s") for unit in parts[1::2])
+        return interval_in_words(list(zip(map(int, parts[::2]), units, strict=True)))
 
 
 def read_interval(spec: str) -> int:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from ..exceptions import SpecError
+from . import words
 from .base import Kind, in_utc
 from .zones import first_instant
 
@@ -36,16 +37,14 @@ class Once(Kind):
         return self._slot if self._slot > in_utc(moment) else None
 
     def describe(self) -> str:
-        wall = self._wall
-        return f"Once, on {wall:%A}, {wall.day} {wall:%B %Y} at {wall:%H:%M:%S}".removesuffix(":00")
+        return words.moment_in_words(self._wall)
 
     def note(self, slot: datetime) -> str:
         local = slot.astimezone(self._zone)
-        time, day = f"{self._wall:%H:%M}", f"{self._wall.day} {self._wall:%b}"
         if local.replace(tzinfo=None, fold=0) != self._wall:
-            return f"{time} does not exist on {day}: runs at {local:%H:%M}"
+            return words.in_a_gap(self._wall, local)
         if local.fold:
-            return f"{time} comes twice on {day}: runs the second time"
+            return words.second_time(self._wall)
         if local.replace(fold=1).utcoffset() != local.utcoffset():
-            return f"{time} comes twice on {day}: runs the first time"
+            return words.first_time(self._wall)
         return ""

@@ -9,7 +9,8 @@ mysqlclient have an option for that: the most seconds of a read. psycopg waits i
 which ends. psycopg2 waits in C, where we cannot end it: there only the system's keepalive is left, which notices a peer
 that is gone.
 
-Connections of other threads, in which tasks run, are the project's: their options are what it says.
+Connections of other threads, in which tasks run, are the project's: their options are what it says. Only what we ask
+there ourselves, between two jobs, has a patience.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Collection, Generator
-from contextlib import suppress
+from collections.abc import Collection, Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,8 +103,35 @@ def cut_lines(lines: Collection[Line]) -> None:
     """What their thread waits for fails at once, as it does when a server goes away."""
     for line in list(lines):
         if line.connection.connection is not None:
-            with suppress(OSError), socket.socket(fileno=os.dup(line.fd)) as end:
-                end.shutdown(socket.SHUT_RDWR)
+            _shut(line.fd)
+
+
+def _shut(fd: int) -> None:
+    # A socket of Python's is made late, because it changes how others wait on the same one.
+    with suppress(OSError), socket.socket(fileno=os.dup(fd)) as end:
+        end.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def cut_after(seconds: float, connection: Any) -> Iterator[None]:
+    """What is asked there meanwhile is answered in that time, or fails as when the server goes away.
+
+    For a connection that is not ours to limit, whatever its driver; one of SQLite has no line that could be lost.
+    """
+    raw = getattr(connection.connection, "_sock", None) or connection.connection  # PyMySQL has no fileno itself
+    try:
+        fd = os.dup(raw.fileno())
+    except Exception:  # a driver that knows it for lost raises an error of its own; then no answer takes long
+        yield
+        return
+    timer = threading.Timer(seconds, _shut, [fd])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        os.close(fd)
 
 
 def _limit(line: Line, patience: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -44,15 +44,15 @@ class Story:
     status: str
     enqueued_at: datetime
     run_after: datetime | None
-    payload: str
-    headers: str
+    payload: str = field(repr=False)
+    headers: str = field(repr=False)
     attempts: int
     worker_id: str | None
     priority: int
     started_at: datetime | None
     last_attempted_at: datetime | None
     finished_at: datetime | None
-    return_value: str | None
+    return_value: str | None = field(repr=False)
     exception_class: str
     message: str
     failures: tuple[FailedAttempt, ...] = ()

@@ -9,21 +9,23 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
-from .. import compat
+from .. import __version__, compat
 from ..backend import brokers_of, databases_of
 from ..beat.service import Beat
 from ..brokers import Broker
 from ..conf import taskq_settings
 from ..exceptions import BrokerError, clause
 from ..jobs import Claim
-from ..store.connections import limit_own_sessions
-from .blackboard import Blackboard
+from ..store.connections import limit_own_sessions, unlimit_sessions
+from .blackboard import Blackboard, Wanted
+from .crash_record import CrashRecord
 from .executor import Executor
 from .intake import most_held
 from .lease import Lease
 from .leases import Leases
 from .loop import Loop
 from .options import WorkerOptions
+from .wards import brokers_of_a_ward, options_of_a_ward
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -40,16 +42,32 @@ def limit_waits(brokers: Collection[Broker], lease: float, of_engines: float = m
         broker.wait_at_most(min(lease / OF_A_LEASE, of_engines))
 
 
-def new_board(options: WorkerOptions, context: Any = multiprocessing) -> Blackboard:
-    """For one process."""
-    return Blackboard(context, most_held(options), len(databases_of(brokers_of(options.backends).values())))
+def unlimit_waits(brokers: Collection[Broker]) -> None:
+    """The opposite, for a thread that goes on living after it was a service's."""
+    unlimit_sessions()
+    for broker in brokers:
+        broker.wait_at_most(math.inf)
+
+
+def new_board(
+    options: WorkerOptions,
+    context: Any = multiprocessing,
+    record: CrashRecord | None = None,
+    only: Wanted | None = None,
+) -> Blackboard:
+    """For one process; ``record`` where it has a supervisor, ``only`` for a ward."""
+    leases = len(databases_of(brokers_of(options.backends).values()))
+    return Blackboard(context, most_held(options), leases, record, only)
 
 
 def make_leases(options: WorkerOptions, brokers: Iterable[Broker]) -> Leases:
-    described = {
+    described: dict[str, Any] = {
         "backends": ",".join(options.backends)[:255],
         "queues": ",".join(sorted(options.queues))[:1000],
         "excluded": ",".join(sorted(options.exclude_queues))[:1000],
+        "version": __version__[:40],
+        "threads": options.threads * max(options.processes, 1),
+        "coroutines": options.coroutines * max(options.processes, 1),
     }
     databases = databases_of(brokers)
     leases = [
@@ -73,6 +91,8 @@ def make_loop(options: WorkerOptions, worker_id: str, board: Blackboard, *, inli
     backends = {alias: compat.task_backends[alias] for alias in options.backends}
     limits = {alias: backend.taskq_options.max_payload for alias, backend in backends.items()}  # type: ignore[attr-defined]
     brokers = brokers_of(options.backends)
+    if board.only is not None:
+        options, brokers = options_of_a_ward(options), brokers_of_a_ward(brokers, board.only)
 
     def note_begun(claim: Claim) -> bool:
         try:
@@ -81,7 +101,10 @@ def make_loop(options: WorkerOptions, worker_id: str, board: Blackboard, *, inli
             logger.warning("%s; job %s goes back, for nobody could know that it has begun", clause(error), claim.job.id)
             return False
 
-    return Loop(brokers, worker_id, options, Executor(worker_id, limits, note_begun), board, inline=inline)
+    executor = Executor(worker_id, limits, note_begun)
+    loop = Loop(brokers, worker_id, options, executor, board, inline=inline)
+    executor.progress.sleeper = loop.sleeper
+    return loop
 
 
 def make_beat(options: WorkerOptions) -> Beat:

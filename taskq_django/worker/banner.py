@@ -22,11 +22,13 @@ from ..registry import registry
 from ..states import WAITING
 from ..store.dialects.advice import advice, max_connections
 from .options import QueueChoice, WorkerOptions
+from .probes import spelled_address
 
 logger = logging.getLogger("taskq_django.worker")
 
 # A worker that may open so large a part of the connections that the server allows is worth a warning.
 CLOSE = 0.8
+POOL_SIZE = 4  # of psycopg_pool, where the project names none
 COUNTED = 10_000  # a worker must be ready within 2 s, whatever waits
 UNSERVED_SHOWN = 10
 
@@ -52,6 +54,7 @@ def banner(options: WorkerOptions, brokers: Mapping[str, Broker], here: Mapping[
         ("queues", queues),
         ("pool", f"{pool}, grace {options.grace:g} s"),
         *([("beat", "in this worker")] if options.beat else []),
+        *([("probes", f"{spelled_address(options.health_port)}, /live and /ready")] if options.health_port else []),
         ("tasks", f"{len(tasks)} in {counted(len(apps), 'package')}"),
         *notices(options, here),
     ]
@@ -82,7 +85,19 @@ def notices(options: WorkerOptions, brokers: Mapping[str, Broker]) -> Iterator[t
                 f'this worker may open {wanted} connections to DATABASES["{database}"], which allows {allowed} in all'
             )
             yield "connections", f"{text}: lower --processes or --threads, or raise max_connections"
+    yield from _small_pools(options.threads + 1)
     yield from _unserved(options, brokers)
+
+
+def _small_pools(wanted: int) -> Iterator[tuple[str, str]]:
+    """``wanted``: how many connections the threads of one process want, with the one for all coroutines."""
+    for alias, entry in connections.settings.items():
+        if pool := entry["OPTIONS"].get("pool"):
+            sizes = pool if isinstance(pool, Mapping) else {}
+            most = sizes.get("max_size") or sizes.get("min_size", POOL_SIZE)
+            if most < wanted:
+                text = f'DATABASES["{alias}"]["OPTIONS"]["pool"] has {counted(most, "connection")} for a process'
+                yield "connections", f"{text}, whose threads want {wanted}: lower --threads, or raise max_size"
 
 
 def _unserved(options: WorkerOptions, brokers: Mapping[str, Broker]) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """What a supervisor and one of its processes tell each other, in memory that both see.
 
 It outlives the process: what had begun is still there when it has been killed. No locks: each entry has one writer
-at a time. Imports nothing of ours, so that it can be sent to a process in which Django is not set up.
+at a time. Imports nothing of ours that needs Django: it can be sent to a process in which that is not set up.
 """
 
 from __future__ import annotations
@@ -10,28 +10,50 @@ import math
 from collections.abc import Iterable, Iterator, MutableSequence
 from multiprocessing.context import BaseContext
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
+
+from .crash_record import CrashRecord
 
 ID = 36  # bytes of a job's id as text
-SERVES, WORKS, TURNED, ASKS, LEAVING, ENDED, FIRST_LEASE = range(7)
+SERVES, WORKS, TURNED, ASKS, LEAVING, ENDED, QUIET, WANTS, WANTS_KEY, WANTS_UNTIL, FIRST_LEASE = range(11)
 FREE, BEGUN, OVER = range(3)  # of a line
+
+
+class Wanted(NamedTuple):
+    """A suspect, which is to run in a process of its own."""
+
+    backend: int  # its number among those that the worker serves
+    job_id: str
+    key: int  # of its task, in the record of crashes
+    until: float  # monotonic; then it comes back by itself, and anybody may have it
 
 
 class Blackboard:
     """Has a line for each job of the process that has begun, until what came of it is stored."""
 
-    def __init__(self, context: BaseContext, lines: int, leases: int = 1) -> None:
+    def __init__(
+        self,
+        context: BaseContext,
+        lines: int,
+        leases: int = 1,
+        record: CrashRecord | None = None,
+        only: Wanted | None = None,
+    ) -> None:
         """``lines``: how many jobs the process can hold; ``leases``: in how many databases its worker has one.
 
-        The clock is monotonic, and one for the host.
+        ``record``: that of its supervisor; ``only``: what a ward runs. The clock is monotonic, and one for the host.
         """
         self.lines = lines
+        self.record = record
+        self.only = only
         self._leases = range(FIRST_LEASE, FIRST_LEASE + leases)
         self._first_deadline = FIRST_LEASE + leases
-        start = [0.0] * FIRST_LEASE + [-math.inf] * leases + [math.inf] * lines
+        self._first_thread = self._first_deadline + lines
+        start = [0.0] * FIRST_LEASE + [-math.inf] * leases + [math.inf] * lines + [0.0] * lines
         self._numbers: MutableSequence[float] = context.RawArray("d", start)
         self._shared_stages: Any = context.RawArray("B", lines)
         self._shared_ids: Any = context.RawArray("c", lines * ID)
+        self._wanted_id: Any = context.RawArray("c", ID)
         # Of the process only: where each of its jobs stands, and which lines are free. Any thread takes a line, the
         # loop gives it back: each by one step of the interpreter.
         self._line_of: dict[str, int] = {}
@@ -61,6 +83,14 @@ class Blackboard:
         for lease in self._leases:
             self._numbers[lease] = math.inf
 
+    def hush(self, is_quiet: bool) -> None:
+        """Begin nothing more, or go on."""
+        self._numbers[QUIET] = is_quiet
+
+    def granted(self) -> None:
+        """What was wanted is seen to: something else may be."""
+        self._numbers[WANTS] = 0.0
+
     # --- the process writes: its loop -------------------------------------------------------------------------
 
     def serves(self) -> None:
@@ -87,6 +117,12 @@ class Blackboard:
         """I end by my own will; I hold nothing."""
         self._numbers[ENDED] = 1.0
 
+    def want(self, wanted: Wanted) -> None:
+        """Have this run in a process of its own. Only where nothing else is wanted."""
+        self._wanted_id[:] = wanted.job_id.encode()
+        self._numbers[WANTS_KEY], self._numbers[WANTS_UNTIL] = wanted.key, wanted.until
+        self._numbers[WANTS] = wanted.backend + 1.0  # last: from now on it is read
+
     def settled(self, job_ids: Iterable[str]) -> None:
         """What came of them is stored, or they are mine no more."""
         line_of, stages, free = self._line_of, self._stages, self._free
@@ -106,8 +142,9 @@ class Blackboard:
         self._line_of[job_id] = line
         return line
 
-    def limit(self, line: int, deadline: float) -> None:
-        """When what runs there should have ended; infinity for no limit."""
+    def limit(self, line: int, deadline: float, thread: int = 0) -> None:
+        """When what runs there should have ended; infinity for no limit. ``thread``: its native id."""
+        self._numbers[self._first_thread + line] = thread
         self._numbers[self._first_deadline + line] = deadline
 
     def end(self, line: int) -> None:
@@ -152,6 +189,18 @@ class Blackboard:
     def is_leaving(self) -> bool:
         return bool(self._numbers[LEAVING])
 
+    @property
+    def is_quiet(self) -> bool:
+        """Has somebody asked its worker to begin nothing more?"""
+        return bool(self._numbers[QUIET])
+
+    @property
+    def wanted(self) -> Wanted | None:
+        if not (number := self._numbers[WANTS]):
+            return None
+        key, until = int(self._numbers[WANTS_KEY]), self._numbers[WANTS_UNTIL]
+        return Wanted(int(number) - 1, self._wanted_id[:].decode(), key, until)
+
     def begun(self) -> set[str]:
         """The ids of the jobs whose runs have begun and are not over."""
         return {job_id for _, job_id in self._in_stage(BEGUN)}
@@ -165,6 +214,10 @@ class Blackboard:
         numbers, first = self._numbers, self._first_deadline
         late = ((job_id, now - numbers[first + line]) for line, job_id in self._in_stage(BEGUN))
         return {job_id: seconds for job_id, seconds in late if seconds > 0}
+
+    def threads(self) -> dict[str, int]:
+        """By job id, in which thread what has a limit runs."""
+        return {job_id: int(self._numbers[self._first_thread + line]) for line, job_id in self._in_stage(BEGUN)}
 
     def _in_stage(self, stage: int) -> Iterator[tuple[int, str]]:
         for line, theirs in enumerate(self._stages):

@@ -18,13 +18,15 @@ from django.db.backends.signals import connection_created
 from .. import brokers
 from ..jobs import Claim
 from ..store.connections import let_go, welcome
-from ..store.limits import is_limited
+from ..store.limits import cut_after, is_limited
 
 logger = logging.getLogger(__name__)
 
 # A connection that was unused for so long is tried before a job gets it, because a firewall or a restart may have cut
 # it. That costs a round trip after a pause, and nothing under load.
 IDLE = 1.0  # seconds
+# And one that does not answer in this time is dead: the line may have lost one direction, and told nobody.
+SILENCE = 5.0  # seconds
 
 # A call may keep other jobs waiting for so long after its own job has ended.
 PATIENCE = 5.0  # seconds
@@ -86,18 +88,25 @@ def before_job(last_used: float) -> None:
     """Replace connections that died while this thread had nothing to do."""
     if monotonic() - last_used > IDLE:
         for connection in _own.connections:
-            if connection.connection is not None and not connection.is_usable():
-                connection.close()
+            if connection.connection is not None:
+                with cut_after(SILENCE, connection):
+                    is_usable = connection.is_usable()
+                if not is_usable:
+                    connection.close()
 
 
 @_never_raises
 def after_job(task_path: str, job_id: str) -> None:
-    """Undo what a task left open. Connections stay: opening one costs more than a job."""
+    """Undo what a task left open. Connections stay, because opening one costs more than a job; but not those of a pool,
+    because others wait for them.
+    """
     for connection in _own.connections:
         if connection.connection is None:
             continue
         if connection.in_atomic_block or not connection.get_autocommit() or connection.errors_occurred:
             _mend(connection, task_path, job_id)
+        if connection.settings_dict["OPTIONS"].get("pool"):
+            connection.close()
     if settings.DEBUG:
         reset_queries()
 
@@ -163,4 +172,5 @@ def _mend(connection: Any, task_path: str, job_id: str) -> None:
         )
         let_go(connection)
     else:
-        connection.close_if_unusable_or_obsolete()
+        with cut_after(SILENCE, connection):
+            connection.close_if_unusable_or_obsolete()

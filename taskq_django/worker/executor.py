@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from inspect import iscoroutinefunction
 from time import monotonic
 from typing import Any
@@ -26,6 +26,7 @@ from ..task_options import MOST_ATTEMPTS
 from ..tasks import Task
 from .failures import LONGEST_MESSAGE, failure_of, storable
 from .framework import FrameworkSignals
+from .progress import ProgressNotes
 from .run import Run
 from .seats import Interrupted, Reason, Seat
 
@@ -66,6 +67,7 @@ class Executor:
         self._max_payload = max_payload
         self._note_begun = note_begun
         self._framework = FrameworkSignals()
+        self.progress = ProgressNotes()  # what the tasks say while they run
 
     def run(self, claim: Claim, seat: Seat) -> Outcome | None:
         """None: it has not begun, for it is a coroutine, as is known now that its module is imported."""
@@ -135,7 +137,8 @@ class Executor:
     def _prepare(self, run: Run, seat: Seat) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
         claim, task = run.claim, run.known_task
         function = task.func
-        args, kwargs = codec.decode_call(claim.job.payload, function, takes_context=task.takes_context)
+        promised = function if task.native else None  # by Django's rules a text stays a text
+        args, kwargs = codec.decode_call(claim.job.payload, promised, takes_context=task.takes_context)
         if not task.rerun_on_crash and not self._note_begun(claim):
             raise Unbegun
         if signals.before_run.receivers:
@@ -143,6 +146,7 @@ class Executor:
         if task.takes_context:
             context = TaskContext(task_result=run.result)
             object.__setattr__(context, "_seat", seat)
+            object.__setattr__(context, "_note_progress", partial(self.progress.take, claim))
             args = [context, *args]
         if self._framework.hears:
             self._framework.started(run)

@@ -59,12 +59,17 @@ class Fetcher:
         self.promote_at = now + wait
 
     def look(self) -> None:
-        """Ask which queues have ready jobs; one that was paused meanwhile leaves the turn."""
+        """Ask which queues have ready jobs; one that was paused meanwhile leaves the turn.
+
+        Also where nothing may be claimed: a look tells an engine what it missed, and whose wake-ups to pass on.
+        """
         found: dict[tuple[Broker, str], None] = {}
         here = [broker for broker in self._reach.here() if self._may_claim(broker.alias)]
-        for broker in here:
+        for broker in self._reach.here():
             with self._reach.guard(broker):
-                found |= {(broker, name): None for name in filter(self._choice.serves, broker.ready_queues())}
+                names = broker.ready_queues()
+                if broker in here:
+                    found |= {(broker, name): None for name in filter(self._choice.serves, names)}
         self.saw_all = bool(here) and len(here) == len(self._reach.here())
         self.is_blind = not all(broker.sees_all for broker in here)
         kept = [each for each in self._turn if each in found]

@@ -8,18 +8,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, groupby
 
 from .. import signals
 from ..brokers import Broker
-from ..exceptions import OutcomeRefused
+from ..exceptions import OutcomeRefused, in_print
 from ..jobs import Discarded, Failed, Failure, Outcome, Released, Retried, Succeeded, log_fields, weight_of
 from ..registry import registry
 from ..store.weights import HEAVIEST, LIGHT, MOST_KEPT, cut
+from .counting import Counting
+from .crash_record import CrashRecord
 from .failures import failure_of
 from .held import Held
+from .progress import ProgressNotes
 from .reach import Reach
 
 logger = logging.getLogger("taskq_django.task")
@@ -28,21 +31,32 @@ logger = logging.getLogger("taskq_django.task")
 class Finisher:
     """Outcomes come in from any thread; the loop thread writes them."""
 
-    def __init__(self, brokers: Mapping[str, Broker], reach: Reach, worker_id: str) -> None:
+    def __init__(
+        self,
+        brokers: Mapping[str, Broker],
+        reach: Reach,
+        worker_id: str,
+        record: CrashRecord | None = None,
+        progress: ProgressNotes | None = None,
+    ) -> None:
         self._brokers = brokers
+        self.counting = Counting(brokers, reach, worker_id)
         self._reach = reach
         self._worker_id = worker_id
+        self._record = record
+        self._progress = progress or ProgressNotes()
         self.inbox: deque[Outcome] = deque()
         self._aside: dict[str, list[Outcome]] = {}  # by alias, what waits for a broker that is away
         self._lock = threading.Lock()
         self._waiting = dict.fromkeys(brokers, 0)  # by alias, the weight of all that waits, but for what is light
         self.mean_weight = 0.0  # of what comes of a job, of late
         self.ended = 0  # jobs that this process has ended
-        self.unrun = 0  # claims that went back before they had begun
+        self.unrun = 0  # claims for the pool that went back before they had begun
         self._unsure: set[str] = set()  # ids whose settle was not answered
+        self._last_words: dict[str, Outcome] = {}  # by job id; loop thread only
         self.stale = 0  # outcomes that came after their claim was lost
         self.mean_run = 1.0  # seconds, of late; a first guess that asks for little
-        self._log_ends = logger.isEnabledFor(logging.INFO)
+        self._logs_all = logger.isEnabledFor(logging.INFO)
 
     def take(self, outcome: Outcome) -> None:
         """An outcome has come. Any thread may call it."""
@@ -50,6 +64,19 @@ class Finisher:
             with self._lock:
                 self._waiting[outcome.claim.job.backend] += weight_of(outcome)
         self.inbox.append(outcome)  # last: what is taken from there has been counted
+
+    def insist(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
+        """Settle these, and nothing that is said of their jobs later; returns them, but for those whose job has
+        ended by itself meanwhile. Loop thread only.
+
+        What runs until its process ends may come to an end beside it. No token tells two outcomes of a message apart:
+        if both counted, a job that went back would have a result, too, and run again.
+        """
+        told = {outcome.claim.job.id for outcome in self.pending()}
+        last = [outcome for outcome in outcomes if outcome.claim.job.id not in told]
+        self._last_words |= {outcome.claim.job.id: outcome for outcome in last}
+        self.inbox.extend(last)
+        return last
 
     def is_full(self, alias: str) -> bool:
         """Do so many results wait for this store that nothing more should be begun for it?"""
@@ -60,9 +87,9 @@ class Finisher:
         """Does what can be settled fill a group by its weight?"""
         return sum(weight for alias, weight in self._waiting.items() if alias not in self._aside) >= HEAVIEST
 
-    def pending(self) -> Iterator[Outcome]:
-        """All that is not settled."""
-        return chain(self.inbox, *self._aside.values())
+    def pending(self) -> list[Outcome]:
+        """All that is not settled now. Others add to it meanwhile, so it is copied in one step."""
+        return [*self.inbox.copy(), *chain(*self._aside.values())]
 
     @property
     def aside(self) -> int:
@@ -82,6 +109,8 @@ class Finisher:
         Those of a broker that is away are put aside.
         """
         outcomes = [self.inbox.popleft() for _ in range(min(len(self.inbox), group))]
+        if self._last_words:
+            outcomes = [o for o in outcomes if self._last_words.get(o.claim.job.id, o) is o]
         if not self._reach.is_whole:
             outcomes = self._sift(outcomes)
         if not outcomes:
@@ -96,6 +125,7 @@ class Finisher:
         for alias, each in groupby(sorted(outcomes, key=_alias), key=_alias):
             broker, theirs, counted = self._brokers[alias], list(each), None
             with self._reach.guard(broker):
+                self._progress.write_last(broker, theirs)
                 counted = settle(broker, theirs, self._worker_id, self._unsure)
             if counted is None:
                 self._unsure.update(outcome.claim.job.id for outcome in theirs)
@@ -104,6 +134,7 @@ class Finisher:
             if self._unsure:
                 self._unsure.difference_update(outcome.claim.job.id for outcome in theirs)
             self._forget(counted, held)
+            self.counting.add(alias, counted)
             self._put_down(alias, theirs)
             if len(counted) < len(theirs):
                 self._note_stale(theirs, held)
@@ -119,15 +150,18 @@ class Finisher:
 
     def _forget(self, counted: list[Outcome], held: Held) -> None:
         held.drop([outcome.claim for outcome in counted])
+        if self._record is not None and not self._record.is_clean:
+            for path in {o.claim.job.task_path for o in counted if not isinstance(o, Released | Discarded)}:
+                self._record.acquit(path)
         hears_results = bool(signals.result_recorded.receivers)
         for outcome in counted:
             if not isinstance(outcome, Released):
                 self.mean_run += (outcome.ended - outcome.started - self.mean_run) * 0.05
                 if not isinstance(outcome, Retried):
                     self.ended += 1
-            elif not outcome.began:
+            elif not outcome.is_kept:
                 self.unrun += 1
-            if self._log_ends:
+            if self._logs_all or isinstance(outcome, (Failed, Retried)):
                 log_end(outcome)
             if hears_results:
                 signals.result_recorded.announce(_function_of(outcome), outcome=outcome)
@@ -148,7 +182,7 @@ class Finisher:
                     "lost task=%s id=%s: this worker no longer held it, so its outcome was dropped",
                     job.task_path,
                     job.id,
-                    extra=log_fields(outcome.claim),
+                    extra=log_fields(outcome.claim, event="lost"),
                 )
 
 
@@ -184,26 +218,36 @@ def _fail(broker: Broker, refused: Outcome, worker_id: str, error: OutcomeRefuse
 
 
 def log_end(outcome: Outcome) -> None:
-    """One line per end: INFO for a job's life, ERROR when somebody must look."""
+    """One line per end: INFO for a job's life, ERROR when somebody must look.
+
+    ``event`` is the message for who reads the fields, which have the facts too.
+    """
     claim = outcome.claim
     job = claim.job
     if isinstance(outcome, Released):
-        logger.info("released task=%s id=%s", job.task_path, job.id, extra=log_fields(claim))
+        said = f"put_off={outcome.delay:.1f}s" if outcome.delay else "released"
+        logger.info("%s task=%s id=%s", said, in_print(job.task_path), job.id, extra=log_fields(claim, event=said))
         return
     run = outcome.ended - outcome.started
-    facts = f"task={job.task_path} id={job.id} queue={job.queue_name} attempt={claim.attempt}"
+    names = f"task={in_print(job.task_path)} id={job.id} queue={in_print(job.queue_name)}"
+    facts = f"{names} attempt={claim.attempt}"
     facts += f" wait={max(0.0, claim.waited):.3f}s run={run:.3f}s"
     fields = log_fields(claim, wait=claim.waited, run=run)
     match outcome:
         case Succeeded():
-            logger.info("succeeded %s", facts, extra=fields)
+            logger.info("succeeded %s", facts, extra=fields | {"event": "succeeded"})
         case Discarded():
-            logger.info("%s %s reason=%r", outcome.state.lower(), facts, outcome.reason, extra=fields)
+            event = outcome.state.lower()
+            fields |= {"event": event, "reason": outcome.reason}
+            logger.info("%s %s reason=%r", event, facts, outcome.reason, extra=fields)
         case Retried():
-            logger.warning("retry_in=%.1fs %s error=%r", outcome.delay, facts, str(outcome.failure), extra=fields)
+            error = str(outcome.failure)
+            fields |= {"event": "retried", "retry_in": outcome.delay, "error": error}
+            logger.warning("retry_in=%.1fs %s error=%r", outcome.delay, facts, error, extra=fields)
         case Failed():
-            failure = outcome.failure
-            logger.error("failed %s error=%r\n%s", facts, str(failure), failure.traceback.rstrip(), extra=fields)
+            error, traceback = str(outcome.failure), outcome.failure.traceback.rstrip()
+            fields |= {"event": "failed", "error": error, "traceback": traceback}
+            logger.error("failed %s error=%r\n%s", facts, error, traceback, extra=fields)
 
 
 def _alias(outcome: Outcome) -> str:

@@ -48,6 +48,18 @@ class Fitness:
         return ""
 
 
+def memory_of(pid: int) -> int:
+    """MiB that a process has to itself, and its part of what it shares with others; 0 where the system does not tell.
+
+    What a fork shares with its parent counts once, so those of a worker's processes can be added up.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) >> 10 for line in lines if line.startswith("Pss:"))
+    except (OSError, StopIteration):  # it has just ended, or this is no Linux
+        return 0
+
+
 def resident_mib() -> int:
     """Resident memory in MiB; where the system does not tell (macOS), the most it has ever been; 0 on Windows."""
     if _STATM.exists():

@@ -11,9 +11,10 @@ from typing import Any
 from django.dispatch import Signal
 
 from .. import codec, compat
-from ..compat import TaskError, TaskResultStatus
+from ..compat import TaskResultStatus
 from ..jobs import Failure
 from ..models.moments import as_orm_has
+from ..results import StoredError
 from ..states import State
 from .run import Run
 
@@ -60,7 +61,7 @@ class FrameworkSignals:
         """While the exception is being handled: receivers read sys.exc_info()."""
         _finish(run, TaskResultStatus.FAILED)
         object.__setattr__(run.result, "reason", failure.message)
-        run.result.errors.append(TaskError(exception_class_path=failure.exception_class, traceback=failure.traceback))
+        run.result.errors.append(StoredError(exception_class_path=failure.exception_class, traceback=failure.traceback))
         self._send(compat.task_finished, run)
 
     def _send(self, signal: Signal, run: Run) -> None:

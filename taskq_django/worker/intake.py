@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from time import monotonic
 
 from ..brokers import Broker
-from ..jobs import Claim
 from ..sleeper import Bell
 from ..store.weights import MOST_KEPT
 from .fetcher import Fetcher
@@ -16,6 +15,7 @@ from .held import Held
 from .options import WorkerOptions
 from .pool import Pool
 from .reach import Reach
+from .suspects import Suspects
 
 # A claim that waits so long for a seat is given back: another worker may have one free.
 STALLED = 1.0  # seconds
@@ -26,10 +26,10 @@ SHORT, MIDDLING = 0.005, 0.1
 TINY, MANY = 0.001, 6
 # And of the shortest, so many groups are claimed beyond the seats.
 AHEAD = 2
-# A job that was running when so many processes died runs alone: if it kills this one too, it takes no other with it.
-SUSPECT = 2
+SOON = 0.05  # seconds, while suspects wait for wards
 LONGEST_PATIENCE = 1.0  # seconds between two looks at the queues of a process that has nothing to do
-SOON = 0.05  # seconds, while a suspect waits for the others to end
+# A worker that ends when nothing is ready waits so long for jobs that are, and that others keep locked.
+HELD_UP = 5.0  # seconds
 
 
 def most_held(options: WorkerOptions) -> int:
@@ -39,9 +39,16 @@ def most_held(options: WorkerOptions) -> int:
 
 class Intake:
     def __init__(
-        self, reach: Reach, fetcher: Fetcher, pool: Pool, held: Held, finisher: Finisher, options: WorkerOptions
+        self,
+        reach: Reach,
+        fetcher: Fetcher,
+        pool: Pool,
+        held: Held,
+        finisher: Finisher,
+        options: WorkerOptions,
+        suspects: Suspects | None = None,
     ) -> None:
-        """``held``: what the loop holds; claims are added to it here."""
+        """``held``: what the loop holds; claims are added to it here. ``suspects``: None where all are run."""
         self._bells: list[tuple[Broker, Bell]] = []
         self._rang = False  # while the loop slept
         self._reach = reach
@@ -51,10 +58,9 @@ class Intake:
         self._finisher = finisher
         self._options = options
         self._claimed = 0
-        self._suspects: list[Claim] = []  # held, and not yet in the pool
-        self._suspected_at = 0.0
-        self._alone = ""  # id of the suspect in the pool
+        self._suspects = suspects
         self._is_full = False  # there was no room when it was last asked to fetch
+        self.undone = ""  # why a worker that has ended by itself may have left something
 
     def hang_bells(self) -> None:
         """One for each source: brokers on the same database share the loop's connection to it."""
@@ -69,7 +75,7 @@ class Intake:
     @property
     def fds(self) -> list[int]:
         """What can be read once a bell rings. None while there is no room: one that nobody answers goes on ringing."""
-        return [] if self._is_full or self._alone else [fd for bell in self.bells if (fd := bell.fd) is not None]
+        return [] if self._is_full else [fd for bell in self.bells if (fd := bell.fd) is not None]
 
     def close(self) -> None:
         for _, bell in self._bells:
@@ -91,8 +97,8 @@ class Intake:
 
     def fetch(self, idle: float) -> bool:
         """Claim what there is room for, and give it to the pool; ``idle``: seconds without work."""
-        if self._suspects or self._alone:
-            return self._advance_suspects()
+        if self._suspects:
+            self._suspects.ask_for_a_ward()
         wanted = self._wanted()
         self._is_full = wanted <= 0
         if self._is_full:
@@ -102,58 +108,58 @@ class Intake:
                 return False
             self._fetcher.look()
         claims = self._fetcher.fetch(wanted)
-        self._claimed += len(claims)
         self._held.take(claims)
-        if suspects := [claim for claim in claims if claim.job.crashes >= SUSPECT]:
-            self._suspects, self._suspected_at = suspects, monotonic()
-        if innocent := [claim for claim in claims if claim.job.crashes < SUSPECT]:
+        innocent = self._suspects.put_off(claims) if self._suspects else claims
+        self._claimed += len(innocent)
+        if innocent:
             self._pool.submit(innocent)
         return bool(claims)
 
-    def stalled(self) -> list[Claim]:
-        """Suspects to give back: while others run they cannot begin, and another process may have nothing to do."""
-        may_begin = self._alone or self._in_play == len(self._suspects)
-        return [] if may_begin or monotonic() - self._suspected_at < STALLED else self.withdraw()
-
-    def withdraw(self) -> list[Claim]:
-        """Take back what has not reached the pool."""
-        suspects, self._suspects = self._suspects, []
-        return suspects
-
-    def is_finished(self) -> bool:
-        """Is there nothing left to do for a worker that ends by itself?"""
+    def is_finished(self, idle: float) -> bool:
+        """Is there nothing left that a worker which ends by itself could do? ``idle``: seconds without work."""
+        self.undone = ""
         if self._held:
             return False
         if self._taken in (self._options.max_tasks, self._options.max_tasks_per_child):
             return True
-        if self._options.burst and not self._fetcher.has_candidates:
-            self._fetcher.look()
-            return self._fetcher.saw_all and not self._fetcher.has_candidates
-        return False
+        if self._suspects and self._suspects.are_away:
+            return False
+        if not self._options.burst or self._fetcher.has_candidates:
+            return False
+        self._fetcher.look()
+        if self._fetcher.saw_all and self._fetcher.has_candidates:
+            self.undone = "others keep jobs locked that are ready"
+            return idle > HELD_UP
+        is_blind = self._fetcher.is_blind or not self._reach.is_whole or not self._fetcher.saw_all
+        self.undone = "a broker does not answer" if is_blind else ""
+        return self._fetcher.saw_all or idle > self._options.connect_timeout
 
     def seconds_to_look(self, now: float, idle: float) -> float:
         """Until the queues or the held jobs must be looked at, though no bell rings."""
-        if self._suspects:
-            return SOON
         soon = min(self._fetcher.promote_at - now, LONGEST_PATIENCE)
-        if self._is_full or self._alone:  # the next outcome wakes the loop
+        if self._suspects and self._suspects.wait_for_wards:
+            soon = min(soon, SOON)
+        if self._is_full:  # the next outcome wakes the loop
             return soon
         return min([soon, *(self._fetcher.looked_at + bell.patience(idle) - now for bell in self.bells)])
 
     def glance(self, idle: float) -> float:
         """Seconds between two calls of ``rang``, while there is room; infinity where no bell has to be asked."""
-        if self._suspects or self._is_full or self._alone:
+        if self._is_full:
             return math.inf
         return min((glance for bell in self.bells if (glance := bell.glance(idle)) is not None), default=math.inf)
 
     def rang(self) -> bool:
         """Has a bell rung that has to be asked? The next ``fetch`` knows it."""
-        self._rang |= self._ask(bell for bell in self._bells if bell[1].fd is None)
+        self._rang |= self._ask(bell for bell in self._bells if bell[1].glance(0) is not None)
         return self._rang
 
     def _wanted(self) -> int:
         ahead, group = self._ahead(), self.group
-        wanted = min(self._pool.seats + ahead - self._in_play, group, self._held.room)
+        room = self._pool.seats + ahead - self._in_play
+        if room > 0 and self._suspects and self._suspects.is_flooded:
+            room = group  # they take no seats
+        wanted = min(room, group, self._held.room)
         for limit in (self._options.max_tasks, self._options.max_tasks_per_child):
             if limit is not None:
                 wanted = min(wanted, limit - self._taken)
@@ -191,17 +197,3 @@ class Intake:
                 with self._reach.guard(broker):
                     rang = bell.rang() or rang
         return rang
-
-    def _advance_suspects(self) -> bool:
-        """Run one alone, once no other runs."""
-        if self._alone in self._held and not self._finisher.has_aside(self._alone):
-            return False
-        self._alone = ""
-        if not self._suspects:
-            return True
-        if self._in_play == len(self._suspects):
-            suspect = self._suspects.pop()
-            self._alone = suspect.job.id
-            self._pool.submit([suspect])
-            return True
-        return False

@@ -6,9 +6,10 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from time import monotonic
+from typing import Any
 from uuid import uuid4
 
 from django.db import connections
@@ -16,7 +17,7 @@ from django.db.models import Q
 
 from ..backoff import wait_after
 from ..exceptions import clause, one_line
-from ..models import WorkerProcess
+from ..models import WorkerProcess, WorkerRequest
 from ..models.moments import DatabaseNow
 from ..store.connections import OUTAGE, let_go, own_transaction
 
@@ -49,7 +50,7 @@ class Lease:
         *,
         every: float,
         lasts: float,
-        described: Mapping[str, str],
+        described: Mapping[str, Any],
         is_alone: bool = True,
     ) -> None:
         """``lasts``: seconds without a renewal after which others count this worker as lost.
@@ -62,12 +63,17 @@ class Lease:
         self._lasts = lasts
         self._described = described
         self._is_alone = is_alone
+        self.vitals: Callable[[], Mapping[str, Any]] = dict  # fields of the worker's own row, as they are now
         self._ended: set[str] = set()  # ids of processes whose rows are to be removed
         # Of other workers, by id: the last sign of life, and when it was first known (monotonic).
         self._signs: dict[str, tuple[datetime, float]] = {}
+        self.worker_id = self._id_before = ""
+        self._is_lost = False
         self._start("")
 
     def _start(self, worker_id: str) -> None:
+        # By its own will only, it goes on with what it was asked to do under the id before.
+        self._id_before = "" if self._is_lost else self._id_before or self.worker_id
         self.worker_id = worker_id
         self._pids: dict[str, int] = {}  # of its processes that live, by the id of each
         self._disowned: set[str] = set()  # ids of its processes that have ended, and whose jobs are to be rescued
@@ -78,6 +84,7 @@ class Lease:
         self._steady_since = float("inf")
         self._failures = 0  # renewals in a row that were not answered
         self._is_lost = False
+        self.request = ""  # what somebody has asked this worker to do, as of the last renewal
 
     def register(self, worker_id: str) -> None:
         """This worker, under a new id: it has just started, or others have counted the old one as lost."""
@@ -87,7 +94,7 @@ class Lease:
     def enrol(self, pids: Mapping[str, int]) -> None:
         """Processes that have started, by their ids. They must claim nothing before they are covered."""
         self._pids |= pids
-        self._renew_soon()
+        self.renew_soon()
 
     def covers(self, id_: str) -> bool:
         """Is this process registered? Who is not counts as dead."""
@@ -104,7 +111,7 @@ class Lease:
         for id_ in ids:
             self._pids.pop(id_, None)
             self._disowned.discard(id_)
-        self._renew_soon()
+        self.renew_soon()
 
     def leave(self) -> None:
         """This worker ends, and its processes have ended."""
@@ -125,9 +132,10 @@ class Lease:
             return False
         if now < self._renew_at and (serving == self._serving or self._failures):
             return True
+        vitals = self.vitals()  # first, because to read them takes time, and others wait for who writes
         try:
             with own_transaction(self.database):
-                is_held = self._write(serving)
+                is_held = self._write(serving, vitals)
         except OUTAGE as error:
             self._failures += 1
             # Not long: its processes may begin nothing before the lease is renewed.
@@ -143,25 +151,30 @@ class Lease:
         if is_held:
             self._written = {self.worker_id, *self._pids}
             self._ended.clear()
+            self._id_before = ""
             self._serving = serving
             self._hold(now)
         self._is_lost = not is_held
         return is_held
 
-    def _renew_soon(self) -> None:
+    def renew_soon(self) -> None:
         """Now, if the database answers; else what is to be written waits until it does."""
         if self.is_held:
             self._renew_at = float("-inf")
             self.renew(self._serving)
 
-    def _write(self, serving: int) -> bool:
+    def _write(self, serving: int, vitals: Mapping[str, Any]) -> bool:
         rows = WorkerProcess.objects.using(self.database)
         new = [id_ for id_ in (self.worker_id, *self._pids) if id_ not in self._written]
         # A conflict: they had been written, though the answer never came.
         rows.bulk_create(map(self._row, new), ignore_conflicts=True)
         if self._ended:
             rows.filter(id__in=self._ended)._raw_delete(self.database)
-        is_there = rows.filter(id=self.worker_id).update(seen_at=DatabaseNow(), serving=serving)
+        is_there = rows.filter(id=self.worker_id).update(seen_at=DatabaseNow(), serving=serving, **vitals)
+        requests = WorkerRequest.objects.using(self.database)
+        if self._id_before:
+            requests.filter(worker_id=self._id_before).update(worker_id=self.worker_id)
+        self.request = requests.filter(worker_id=self.worker_id).values_list("request", flat=True).first() or ""
         # Those who count a worker as lost remove the rows of its processes first: its own may be locked, by a renewal
         # in the middle of which it was stopped.
         return bool(is_there) and rows.filter(id__in=self._pids).count() == len(self._pids)

@@ -17,16 +17,23 @@ from typing import Any
 Act = Callable[[int, Any], object]
 
 STOP_SIGNALS = frozenset(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGQUIT") if hasattr(signal, name))
-# What a supervisor sends to its processes.
-SENT = STOP_SIGNALS | frozenset(getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal, name))
+# What a terminal sends to all when it closes, often twice: a stop as by SIGTERM, but never the second one.
+HANGUP = frozenset(getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name))
+# What the processes of a worker are sent.
+SENT = STOP_SIGNALS | HANGUP | frozenset(getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal, name))
 
 _before: dict[int, Any] = {}  # what was in force when this process began to listen
 _came: list[int] = []  # before it knew what to do about them
 
 
 def listen(acts: Mapping[int, Act]) -> None:
-    """What to do about these signals from now on; what has come already is done at once. Main thread only."""
+    """What to do about these signals from now on; what has come already is done at once. Main thread only.
+
+    A hangup that is ignored stays so: that is what ``nohup`` is for.
+    """
     for number, act in acts.items():
+        if number in HANGUP and signal.getsignal(number) is signal.SIG_IGN:
+            continue
         before = signal.signal(number, act)
         _before.setdefault(number, signal.SIG_DFL if before is None else before)
     early, _came[:] = _came[:], []

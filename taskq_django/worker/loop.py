@@ -28,6 +28,7 @@ from .options import WorkerOptions
 from .pool import ConcurrentPool, InlinePool
 from .reach import Reach
 from .runners import Surroundings
+from .suspects import suspects_of
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -59,21 +60,21 @@ class Loop:
         self._options = options
         self.sleeper = Sleeper()
         self._held = Held(board)
-        self._finisher = Finisher(brokers, self._reach, worker_id)
+        self._finisher = Finisher(brokers, self._reach, worker_id, board.record, executor.progress)
+        self.counting = self._finisher.counting
         self._executor = executor
         self._board = board
-        self._deadlines = Deadlines(self._reach, worker_id, lambda: self.pool.running())
+        self._deadlines = Deadlines(self._reach, worker_id, lambda: self.pool.running(), self.sleeper)
         self._again: deque[Claim] = deque()  # taken for sync until their modules were imported
         given = Surroundings(executor, self.done, board, self.again, self._may_begin, self._limited)
         self.pool = InlinePool(given) if inline else ConcurrentPool(given, options.threads, options.coroutines)
         self._fitness = Fitness(self.pool, self._deadlines, self._held, options.max_memory_per_child)
         self._fetcher = Fetcher(self._reach, options.choice, worker_id, self._may_begin)
-        self._intake = Intake(self._reach, self._fetcher, self.pool, self._held, self._finisher, options)
+        suspects = suspects_of(self._held, self._finisher, board, options.backends)
+        self._intake = Intake(self._reach, self._fetcher, self.pool, self._held, self._finisher, options, suspects)
         self._wake_at = 1  # how many outcomes the sleeping loop waits for; read by the pool
-        self._is_orphan = False  # nobody renews the lease any more
-        self.is_stopping = self._leaving = self._now_asked = False
-        self._flushed_at = monotonic()
-        self._busy_at = monotonic()  # when there was work last
+        self.is_stopping = self._leaving = self._now_asked = self._is_orphan = False  # whose lease nobody renews
+        self._flushed_at = self._busy_at = monotonic()  # when something was settled, and when there was work, last
         self.each_turn: Callable[[], None] = lambda: None  # a lease to renew; must return soon
         # What ends the loop like a stop signal when it becomes readable (the supervisor's pipe).
         self.lifelines: Sequence[int] = ()
@@ -103,7 +104,8 @@ class Loop:
         Asked before each claim and each job; what may not begin goes back un-run.
         """
         age = self._board.lease_age(self._lease_of[alias])
-        return age < self._options.lease * SAFE and not self._finisher.is_full(alias)
+        is_barred = self._board.is_quiet or self._finisher.is_full(alias)
+        return age < self._options.lease * SAFE and not is_barred
 
     def stop(self) -> None:
         """Claim no more, finish what runs within the grace, give the rest back. Signal handlers may call it."""
@@ -139,15 +141,15 @@ class Loop:
             self.pool.close()
             self.sleeper.close()
             self._intake.close()
-        if self._options.burst and not self.is_stopping and (self._fetcher.is_blind or not self._reach.is_whole):
-            logger.error("Not all is done: a broker does not answer")
+        if self._options.burst and not self.is_stopping and (why := self._intake.undone):
+            logger.error("Not all is done: %s", why)
             return code or UNREACHABLE
         return code
 
     def _serve(self) -> None:
         while not (self.is_stopping or self._leaving):
             worked = self.step()
-            if not worked and not self._finisher.inbox and self._intake.is_finished():
+            if not worked and not self._finisher.inbox and self._intake.is_finished(monotonic() - self._busy_at):
                 return
             if not worked:
                 self._rest()
@@ -172,6 +174,9 @@ class Loop:
 
     def _say_alive(self) -> None:
         self._board.turned(monotonic())
+        self._deadlines.turned()
+        self._executor.progress.write(self._reach)
+        self.counting.turn()
         self.each_turn()
 
     def _taken_again(self) -> list[Claim]:
@@ -180,15 +185,13 @@ class Loop:
     def _fetch(self) -> bool:
         self._fetcher.promote()
         fetched = self._intake.fetch(monotonic() - self._busy_at)
-        self._release(self._intake.stalled(), began=False)
         if fetched and self._intake.is_worn:
             self._board.leave()  # what takes its place starts while the last ones run
         return fetched
 
     def _should_flush(self) -> bool:
         """At once when no more is about to come; under load, when there is enough for a good group."""
-        ready = len(self._finisher.inbox)
-        if ready == 0:
+        if (ready := len(self._finisher.inbox)) == 0:
             return False
         is_enough = self.pool.waiting() == 0 or self._finisher.has_a_group or self._reach.is_on_trial
         return is_enough or ready >= self._intake.group // 2 or monotonic() - self._flushed_at >= COMPANY
@@ -211,10 +214,12 @@ class Loop:
             seconds = self._intake.seconds_to_look(now, idle)
             if self._held:
                 seconds = min(seconds, self._deadlines.next_at - now)
-            if self._options.burst or self._is_held_up():
+            # Must one that answers wait for a lease, or until the results that wait are stored?
+            is_held_up = not all(self._may_begin(broker.alias) for broker in self._reach.here())
+            if self._options.burst or (is_held_up and not self._board.is_quiet):
                 seconds = COMPANY
             glance = self._intake.glance(idle)
-        seconds = min(seconds, self._reach.next_try_at - now)
+        seconds = min(seconds, self._reach.next_try_at - now, self._executor.progress.next_at - now)
         # Looked at once the loop counts as asleep: what comes later wakes it.
         fds = [*self._intake.fds, *self.lifelines]
         readable = self.sleeper.sleep(seconds, fds, unless=self._has_enough, glance=glance, rang=self._intake.rang)
@@ -222,10 +227,6 @@ class Loop:
             logger.warning("The supervisor is gone; stopping")
             self.lifelines = ()
             self._is_orphan = self.is_stopping = True
-
-    def _is_held_up(self) -> bool:
-        """Must a broker that answers wait for a lease, or until the results that wait are stored?"""
-        return not all(self._may_begin(broker.alias) for broker in self._reach.here())
 
     def _has_enough(self) -> bool:
         return len(self._finisher.inbox) >= self._wake_at
@@ -242,13 +243,12 @@ class Loop:
 
     def _drain(self) -> int:
         """Finish what runs within the grace and give the rest back."""
-        self._release([*self.pool.withdraw(), *self._intake.withdraw()], began=False)
+        self._release(self.pool.withdraw(), began=False)
         grace = self._options.grace
         if self._is_orphan:
             grace = min(grace, self._options.lease * SAFE - self._board.youngest_lease_age())
         deadline = monotonic() + grace
-        self._wake_at = 1
-        told = False
+        self._wake_at, told = 1, False
         while self._coming() and not self._now_asked and (monotonic() < deadline or self._only_waits()):
             self._say_alive()
             self._release(self._taken_again(), began=False)
@@ -282,19 +282,18 @@ class Loop:
         ended = {outcome.claim.job.id for outcome in self._finisher.pending()}
         left = [claim for id_, claim in self._held.items() if id_ not in ended]
         stuck = self._deadlines.stuck
-        self._finisher.inbox.extend(
-            self._executor.cut_off(each.claim, each.began, each.reason)
-            for claim in left
-            if (each := stuck.get(claim.job.id)) is not None
-        )
+        late = [stuck[claim.job.id] for claim in left if claim.job.id in stuck]
+        cut_off = [self._executor.cut_off(each.claim, each.began, each.reason) for each in late]
         back = [claim for claim in left if claim.job.id not in stuck]
         began = {claim.job.id: seat.began for seat, claim in self.pool.running()}
         now = monotonic()
-        self._finisher.inbox.extend(self._executor.given_up(claim, began.get(claim.job.id, now)) for claim in back)
-        if back:
-            logger.warning("The grace is over: %s given back, or failed for good", counted(len(back), "job"))
+        given_up = [self._executor.given_up(claim, began.get(claim.job.id, now)) for claim in back]
+        self._finisher.insist(cut_off)
+        if gone := self._finisher.insist(given_up):
+            why = "Told to stop at once" if self._now_asked else "The grace is over"
+            logger.warning("%s: %s given back, or failed for good", why, counted(len(gone), "job"))
         while self._finisher.inbox:
             self._flush()
         if self._finisher.aside:
             logger.error("%s could not be given back, or ended: still RUNNING", counted(self._finisher.aside, "job"))
-        return GRACE_EXPIRED if back else DONE
+        return GRACE_EXPIRED if gone else DONE

@@ -1,4 +1,5 @@
-"""What every worker does for all: 1. count silent workers as lost · 2. rescue their jobs · 3. remove old results.
+"""What every worker does for all: 1. count silent workers as lost · 2. rescue their jobs · 3. end pauses that are over
+· 4. remove old results, and fold counts.
 
 It also looks at an engine that was away when the worker started, once it answers. Safe in all of them at once.
 """
@@ -12,12 +13,14 @@ from time import monotonic
 
 from django.db import connections
 
+from .. import control
 from ..brokers import Broker
 from ..compat import task_backends
 from ..conf.declaration import Problem
 from ..exceptions import BrokerError, EngineUnavailable, clause, counted, one_line
 from ..store import pruning
 from ..store.connections import OUTAGE, let_go
+from ..store.counts import fold_counts
 from .lease import Lease
 from .leases import Leases
 from .rescue import Death, settle_dead
@@ -39,8 +42,14 @@ class Maintenance:
         self._brokers = list(brokers)
         self._leases = leases
         self._every = every
+        self._away = {broker.alias for broker in self._brokers if not broker.sees_all}  # whose engine does not answer
         self._prune_at = monotonic() + every * PRUNED_EVERY * random.random()  # noqa: S311 - as below
         self._next_at = monotonic() + every * random.random()  # noqa: S311 - so that workers take turns
+
+    @property
+    def is_whole(self) -> bool:
+        """Is each lease held, does each engine answer, and can a process run jobs? As far as was seen."""
+        return self._leases.are_held and self._leases.serving > 0 and not self._away
 
     def seconds_left(self) -> float:
         """Until the next turn has something to do."""
@@ -59,8 +68,9 @@ class Maintenance:
                 continue
             try:
                 self._rescue(lease, heir)
+                control.end_pauses(lease.database)
                 if now >= self._prune_at:
-                    pruned += pruning.prune_batch(lease.database)
+                    pruned += pruning.prune_batch(lease.database) or fold_counts(lease.database)
             except (BrokerError, *OUTAGE) as error:
                 logger.warning("Maintenance of %r waits: %s", lease.database, one_line(error))
                 let_go(connections[lease.database])
@@ -75,7 +85,13 @@ class Maintenance:
         # Not a whole turn later: the jobs of a lost host have 45 s to run again, at the defaults.
         self._next_at = min(self._next_at, monotonic() + lease.burial_in())
         for broker in self._brokers:
-            if broker.database == lease.database and _rescue_lost(broker, heir) and not broker.is_checked:
+            if broker.database != lease.database:
+                continue
+            self._away.add(broker.alias)  # also where it raises
+            if not _rescue_lost(broker, heir):
+                continue
+            self._away.discard(broker.alias)
+            if not broker.is_checked:
                 for problem in engine_problems(broker):
                     logger.log(logging.ERROR if problem.is_error else logging.WARNING, "%s", problem)
 

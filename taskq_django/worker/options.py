@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..conf import Worker
+from .probes import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class WorkerOptions(Worker):
     max_tasks: int | None = None
     log_format: str = "text"
     verbosity: int = 1
+    health_port: Address | None = None
+    heartbeat_file: str | None = None
 
     @property
     def choice(self) -> QueueChoice:

@@ -14,6 +14,7 @@ from asgiref.sync import async_to_sync
 
 from ..jobs import Claim
 from . import connections
+from .callers_transaction import as_if_committed
 from .runners import Coroutines, Runner, Surroundings, Threads
 from .seats import Seat
 
@@ -133,9 +134,10 @@ class InlinePool(Pool):
         for claim in claims:
             self._seat.begin(claim)
             outcome = None
-            if not executor.is_async(claim):
-                outcome = contextvars.copy_context().run(executor.run, claim, self._seat)
-            if outcome is None:
-                outcome = async_to_sync(executor.arun)(claim, self._seat)
+            with as_if_committed():
+                if not executor.is_async(claim):
+                    outcome = contextvars.copy_context().run(executor.run, claim, self._seat)
+                if outcome is None:
+                    outcome = async_to_sync(executor.arun)(claim, self._seat)
             self._seat.end()
             self._given.done(outcome)

@@ -5,22 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
 from .. import signals
 from ..backend import brokers_of
-from ..store.connections import unlimit_sessions
 from . import listening, stacks
-from .assembly import limit_waits, make_beat, make_leases, make_loop, new_board
+from .assembly import limit_waits, make_beat, make_leases, make_loop, new_board, unlimit_waits
 from .blackboard import Blackboard
 from .last_resort import LastResort
 from .lease import new_worker_id
 from .loop import GRACE_EXPIRED, Loop
 from .maintenance import Maintenance
+from .offspring import end_all, offspring_of
 from .options import WorkerOptions
+from .probes import Probes
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -35,6 +38,9 @@ def live(life: str, options: WorkerOptions, lifeline: Connection, other_end: Con
     listening.note()  # before any thread is made, because a thread and its children inherit which signals are blocked
     code = LIVES[life](options, lifeline.fileno(), *given)
     logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # nobody reads it any more, or a task has closed it
+            stream.flush()
     # Past the interpreter's own end, which would wait for threads whose tasks did not come back.
     os._exit(code)
 
@@ -47,14 +53,16 @@ def _run_child(options: WorkerOptions, lifeline: int, worker_id: str, board: Bla
             signal.SIGTERM: lambda *_: loop.stop(),
             signal.SIGQUIT: lambda *_: loop.stop_now(),
             signal.SIGUSR1: lambda *_: stacks.write(loop.pool.running()),
-            # Ctrl-C reaches the whole terminal group, but to stop is the supervisor's decision.
-            signal.SIGINT: listening.disregard,
+            # Ctrl-C, and the end of a terminal, reach its whole group, but to stop is the supervisor's decision.
+            **dict.fromkeys((signal.SIGINT, *listening.HANGUP), listening.disregard),
         }
     )
     loop.lifelines = (lifeline,)
     board.serves()
     code = run_loop(loop)
     board.ended()
+    if any(loop.pool.running()):  # these end here, and so must what they have started: their jobs are to run again
+        end_all(offspring_of(os.getpid()))
     return code
 
 
@@ -70,8 +78,8 @@ def _run_beat(options: WorkerOptions, lifeline: int) -> int:
 LIVES: dict[str, Callable[..., int]] = {"child": _run_child, "beat": _run_beat}
 
 
-def run_here(options: WorkerOptions) -> int:
-    """Be worker and process in one: the calling thread becomes the loop (``-p 0``).
+def run_here(options: WorkerOptions, probes: Probes, are_done: Callable[[], bool] = lambda: False) -> int:
+    """Be worker and process in one: the calling thread becomes the loop (``-p 0``), until ``are_done`` says so.
 
     A loop that must be replaced (its lease was lost, or a run does not come back) is followed by another one.
     """
@@ -79,41 +87,53 @@ def run_here(options: WorkerOptions) -> int:
     leases = make_leases(options, brokers)
     limit_waits(brokers, options.lease)
     maintenance = Maintenance(brokers, leases, every=options.maintenance)
-    while True:
-        board, worker_id = new_board(options), new_worker_id(options.name)
-        leases.register()
-        leases.enrol({worker_id: os.getpid()}, {worker_id: board})
-        loop = make_loop(options, worker_id, board)
+    try:
+        while True:
+            board, worker_id = new_board(options), new_worker_id(options.name)
+            leases.register()
+            leases.enrol({worker_id: os.getpid()}, {worker_id: board})
+            loop = make_loop(options, worker_id, board)
 
-        def each_turn(loop: Loop = loop, board: Blackboard = board) -> None:
-            if leases.renew():
-                maintenance.turn(loop.worker_id)
-            elif not board.is_leaving:
-                logger.warning("Others have counted this worker as lost; it goes on under a new id")
-                loop.leave()
+            def each_turn(loop: Loop = loop, board: Blackboard = board) -> None:
+                is_held = leases.renew()
+                is_ready = maintenance.is_whole and not board.is_leaving
+                probes.turned(is_ready=is_ready, is_stopping=loop.is_stopping)
+                if is_held:
+                    if leases.heed(is_stopping=loop.is_stopping) and not loop.is_stopping:
+                        logger.info("Somebody has asked this worker to stop")
+                        loop.stop()
+                    maintenance.turn(loop.worker_id)
+                elif not board.is_leaving:
+                    logger.warning("Others have counted this worker as lost; it goes on under a new id")
+                    loop.leave()
+                if not loop.is_stopping and are_done():
+                    loop.stop()
 
-        loop.each_turn = each_turn
-        restore = _listen_to_signals(loop)
-        try:
-            code = run_loop(loop)
-        finally:
-            leases.leave()  # while a second signal still ends this, whatever it waits for
-            restore()
-        if loop.is_stopping or not board.is_leaving:
-            unlimit_sessions()
-            return code
+            loop.each_turn = each_turn
+            restore = _listen_to_signals(loop)
+            try:
+                code = run_loop(loop)
+            finally:
+                leases.leave()  # while a second signal still ends this, whatever it waits for
+                restore()
+            if loop.is_stopping or not board.is_leaving:
+                return code
+    finally:
+        unlimit_waits(brokers)  # the caller goes on
 
 
 def run_loop(loop: Loop) -> int:
     signals.worker_started.announce(None, worker_id=loop.worker_id)
     try:
-        return loop.run()
+        code = loop.run()
+        loop.counting.write()
+        return code
     finally:
         signals.worker_stopping.announce(None, worker_id=loop.worker_id)
 
 
 def _listen_to_signals(loop: Loop) -> Callable[[], None]:
-    """TERM and INT stop the loop, a second one at once; returns what puts the old behaviour back."""
+    """TERM and INT stop the loop, a second one at once, and HUP; returns what puts the old behaviour back."""
     if threading.current_thread() is not threading.main_thread():
         return lambda: None  # only the main thread may set handlers; a worker in another is stopped by ``stop``
 
@@ -122,6 +142,7 @@ def _listen_to_signals(loop: Loop) -> Callable[[], None]:
 
     last_resort = LastResort(GRACE_EXPIRED)
     acts: dict[int, listening.Act] = {signal.SIGTERM: asked, signal.SIGINT: asked}
+    acts |= dict.fromkeys(listening.HANGUP, lambda *_: loop.stop())
     if hasattr(signal, "SIGUSR1"):
         acts[signal.SIGUSR1] = lambda *_: stacks.write(loop.pool.running())
     listening.listen(acts)

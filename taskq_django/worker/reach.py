@@ -18,6 +18,7 @@ from ..backoff import wait_after
 from ..brokers import Broker
 from ..exceptions import BrokerError, BrokerUnavailable, clause
 from .blackboard import Blackboard
+from .interpreter import HELD_UP, WAKES_OF_DRIVERS, own_wakes, was_waiting
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -44,6 +45,7 @@ class Reach:
         self._brokers = list(brokers.values())
         self.board = board
         self.caught = BrokerError if is_patient and len(brokers) > 1 else BrokerUnavailable
+        self.waited = 0.0  # seconds in all, for their answers; not those for the interpreter, after an answer
         self._outages: dict[str, Outage] = {}  # of those that are away, by alias
         self._guards = {alias: Guard(self, broker) for alias, broker in brokers.items()}
 
@@ -106,21 +108,24 @@ class Reach:
 class Guard:
     """A context manager, made once a broker: it is entered for each group of jobs."""
 
-    __slots__ = ("_entered_at", "_reach", "broker")
+    __slots__ = ("_entered_at", "_reach", "_wakes", "broker")
 
     def __init__(self, reach: Reach, broker: Broker) -> None:
         self._reach = reach
         self.broker = broker
 
     def __enter__(self) -> None:
-        self._entered_at = monotonic()
+        self._entered_at, self._wakes = monotonic(), own_wakes()
         self._reach.board.asks(self._entered_at)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         self._reach.board.asks(0.0)
+        seconds = monotonic() - self._entered_at
+        if seconds < HELD_UP or not was_waiting(self._wakes, own_wakes(), seconds, WAKES_OF_DRIVERS):
+            self._reach.waited += seconds
         if not isinstance(error, self._reach.caught):
             return False
-        self._reach.lose(self.broker, error, monotonic() - self._entered_at)
+        self._reach.lose(self.broker, error, seconds)
         return True

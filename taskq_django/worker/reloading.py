@@ -34,11 +34,18 @@ class Sources:
         self._look_at = monotonic() + LOOK_AGAIN
         self._trial: Trial | None = None
 
-    def loadable_change(self) -> Path | None:
+    @property
+    def is_on_trial(self) -> bool:
+        """Is it being tried whether the code as it is now can be loaded?"""
+        return self._trial is not None
+
+    def loadable_change(self, *, at_once: bool = False) -> Path | None:
         """A file that has changed, once the code as it is now has been loaded on trial; returns at once.
 
-        Renewing the lease must not wait for a project that takes long to load.
+        Renewing the lease must not wait for a project that takes long to load. ``at_once``: look whatever the time.
         """
+        if at_once:
+            self._look_at = monotonic()
         if path := self.changed():
             self.stop()
             if not self._arguments:

@@ -15,6 +15,7 @@ from ..jobs import Claim, Counter, Discarded, Failed, Failure, Outcome, Released
 from ..registry import registry
 from ..states import State
 from ..tasks import Task
+from .crash_record import CrashRecord
 from .failures import failure_of
 from .finisher import log_end, settle
 
@@ -41,24 +42,36 @@ class Death:
     overdue: Collection[str] = ()  # ids of those that were running beyond their time limit
 
 
-def rescue(broker: Broker, worker_id: str, death: Death, heir: str, in_store: bool = False) -> int:
+def rescue(
+    broker: Broker, worker_id: str, death: Death, heir: str, in_store: bool = False, record: CrashRecord | None = None
+) -> int:
     """Settle everything that a dead process holds; returns how many jobs that were. Raises BrokerUnavailable.
 
     ``heir``: the id of the process that does it. ``in_store``: only what is there, for which no engine is asked.
+    ``record``: is told of the tasks that were running.
     """
     count = 0
     while held := broker.orphans(heir, worker_id, in_store).get(worker_id):
-        settled = settle_dead(broker, worker_id, held, death)
+        settled = settle_dead(broker, worker_id, held, death, record)
         count += settled
         if settled == 0:
             break  # others were faster, or the store refuses what is left
     return count
 
 
-def settle_dead(broker: Broker, worker_id: str, held: Collection[tuple[Claim, float]], death: Death) -> int:
+def settle_dead(
+    broker: Broker,
+    worker_id: str,
+    held: Collection[tuple[Claim, float]],
+    death: Death,
+    record: CrashRecord | None = None,
+) -> int:
     """Write down what came of these claims; the token of each guards it."""
     outcomes = [outcome_of(claim, age, death) for claim, age in held]
     counted = settle(broker, outcomes, worker_id)
+    if record is not None:
+        crashed = [o for o in counted if isinstance(o, Failed | Retried) and o.counts == "crashes"]
+        record.accuse({outcome.claim.job.task_path for outcome in crashed}, worker_id)
     for outcome in counted:
         log_end(outcome)
     return len(counted)

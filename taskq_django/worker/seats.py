@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import math
+import threading
 import time
 from collections.abc import Callable
 from time import monotonic
@@ -15,6 +16,7 @@ from typing import Literal
 
 from ..jobs import Claim
 from .blackboard import Blackboard
+from .interpreter import own_wakes
 
 Reason = Literal["timeout", "cancel"]
 
@@ -35,6 +37,8 @@ class Seat:
         self.began = 0.0
         self._line = 0  # on the board
         self.deadline = math.inf
+        self.thread = 0  # its native id, where there is a limit
+        self.wakes: int | None = None  # of the thread, when the task's own code began
         self.reason: Reason | None = None  # why it was interrupted
         self.asked_at = math.inf  # when
         self.is_cancelled = False  # asked for; a task that takes its context may look
@@ -49,8 +53,9 @@ class Seat:
     def arm(self, timeout: float | None) -> None:
         """The task's own code is about to run, for ``timeout`` seconds at most."""
         if timeout is not None:
+            self.thread, self.wakes = threading.get_native_id(), own_wakes()
             self.deadline = monotonic() + timeout
-            self._board.limit(self._line, self.deadline)
+            self._board.limit(self._line, self.deadline, self.thread)
             self._limited()
         self._armed = self.claim
 

@@ -7,7 +7,7 @@ from typing import Any
 from taskq_django import task
 
 
-@task(schedulable="testapp.may_bill")
+@task(schedulable="auth.view_group")
 def bill(x: int = 1) -> None: ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 import django
@@ -19,6 +20,15 @@ def double(n: int) -> int:
 
 def triple(n: int) -> int:
     return n * 3
+
+
+class Shade(Enum):
+    DARK = "dark"
+
+
+@task
+def kind_of(shade: Shade) -> str:
+    return type(shade).__name__
 
 
 @task

@@ -15,7 +15,7 @@ from typing import Any
 
 from taskq_django import task
 
-PATIENCE = 8.0  # seconds; what is started would go on for far longer
+PATIENCE = 40.0  # seconds; what is started would go on for longer
 
 
 def state() -> dict[str, list[int]]:
@@ -120,3 +120,14 @@ def receiver(headers: dict[str, Any], **kwargs: Any) -> None:
 
 
 STOPS = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1]
+
+
+@task(timeout=0.5)
+def wait_for_a_program_that_is_too_slow(pids: str) -> None:
+    wait_for_a_program.func(pids)
+
+
+@task
+def wait_for_a_program(pids: str) -> None:
+    """Writes down whom it has started: a shell, and what that has started."""
+    subprocess.run(["sh", "-c", f"echo $$ > {pids}.tmp; sleep 60 & echo $! >> {pids}.tmp; mv {pids}.tmp {pids}; wait"])

@@ -103,7 +103,7 @@ def default_not_storable(first: Any = object(), *others: int) -> None: ...  # no
 def never_here() -> None: ...
 
 
-@task(schedulable="testapp.may_bill")
+@task(schedulable="auth.view_group")
 def billing(x: int = 1) -> None: ...
 
 

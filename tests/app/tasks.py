@@ -9,12 +9,13 @@ import re
 import resource
 import signal
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from typing import Any
 
 from taskq_django import Backoff, Discard, Retry, TaskContext, task
-from tests.support import late_app, ledger
+from tests.support import ledger
+from tests.support.gates import Gate
 
 
 @task
@@ -114,6 +115,15 @@ def slow_note(path: str, text: str, seconds: float) -> str:
 
 
 @task
+def gated_note(path: str, text: str, gate: str) -> str:
+    """As ``slow_note``, and takes as long as the test wants: until the gate is open."""
+    note.func(path, f"{text} begins {os.getpid()}")
+    Gate(gate).wait()
+    note.func(path, f"{text} ends")
+    return text
+
+
+@task
 async def anap(seconds: float) -> str:
     await asyncio.sleep(seconds)
     return "rested"
@@ -165,6 +175,16 @@ def ledgered(context: TaskContext, path: str, seconds: float) -> str:
     return job_id
 
 
+@task(takes_context=True)
+def ledgered_at(context: TaskContext, path: str, gate: str) -> str:
+    """The same, and takes as long as the test wants: until the gate is open."""
+    job_id = context.task_result.id
+    ledger.write(path, job_id, context.attempt, "start")
+    Gate(gate).wait()
+    ledger.write(path, job_id, context.attempt, "end")
+    return job_id
+
+
 @task(takes_context=True, max_attempts=2, backoff=Backoff(first=0, jitter=False))
 def ledgered_failing_once(context: TaskContext, path: str) -> str:
     ledgered.func(context, path, 0.0)
@@ -183,18 +203,19 @@ def ledgered_large(context: TaskContext, path: str, seconds: float, size: int) -
 @task
 def wait_at(gate: str, text: str = "") -> None:
     """Takes as long as the test wants: until that file is there. ``text``: of any size."""
-    late_app.wait_at(gate)
+    Gate(gate).wait()
 
 
-@task(timeout=0.3)
+@task(timeout=1)
 def spin() -> None:
     """Python code that never ends."""
     while True:
         pass
 
 
-@task
-def spin_without_limit() -> None:
+@task(takes_context=True)
+def spin_without_limit(context: TaskContext, path: str) -> None:
+    ledger.write(path, context.task_result.id, context.attempt, "start")
     while True:
         pass
 
@@ -214,7 +235,7 @@ def sleep_through(path: str) -> None:
     time.sleep(60)
 
 
-@task(timeout=0.3)
+@task(timeout=1)
 async def wait_long() -> None:
     await asyncio.sleep(60)
 
@@ -230,10 +251,23 @@ def hold_the_interpreter(limit: int = 40) -> None:
     re.match(r"(a+)+$", "a" * limit + "b")
 
 
+@task(timeout=5)
+def hold_it_too_long() -> None:
+    hold_the_interpreter.func()
+
+
 @task
-def hold_it_for_a_while() -> str:
-    re.match(r"(a+)+$", "a" * 25 + "b")
+def hold_it_for(seconds: float) -> str:
+    """The same, and it sleeps meanwhile."""
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))
     return "done"
+
+
+@task(timeout=5, takes_context=True)
+def nap_in_time(context: TaskContext, path: str, seconds: float) -> str:
+    ledger.write(path, context.task_result.id, context.attempt, "start")
+    time.sleep(seconds)  # what it does is to wait, and its time limit runs
+    return "rested"
 
 
 @task
@@ -267,7 +301,10 @@ def fork_and_return(path: str) -> str:
 
 
 @task(takes_context=True)
-def wait_for_cancel(context: TaskContext) -> str:
+def wait_for_cancel(context: TaskContext, path: str = "") -> str:
+    """``path``: a ledger, in which it says that it has begun."""
+    if path:
+        ledger.write(path, context.task_result.id, context.attempt, "start")
     while not context.is_cancelled:
         time.sleep(0.005)
     raise Discard("it was noticed")
@@ -332,6 +369,15 @@ async def aledgered(context: TaskContext, path: str, seconds: float) -> str:
     return job_id
 
 
+@task(takes_context=True)
+async def aledgered_at(context: TaskContext, path: str, gate: str) -> str:
+    job_id = context.task_result.id
+    ledger.write(path, job_id, context.attempt, "start")
+    await Gate(gate).await_()
+    ledger.write(path, job_id, context.attempt, "end")
+    return job_id
+
+
 @task
 def cut_my_connection() -> bool:
     """The server ends the session of this thread; says whether the next query noticed."""
@@ -382,6 +428,16 @@ def run_out_of_memory(mib: int) -> int:
 @task(takes_context=True, rerun_on_crash=False)
 def ledgered_once(context: TaskContext, path: str, seconds: float) -> str:
     return ledgered.func(context, path, seconds)
+
+
+@task(takes_context=True, rerun_on_crash=False)
+def ledgered_once_at(context: TaskContext, path: str, gate: str) -> str:
+    return ledgered_at.func(context, path, gate)
+
+
+@task(takes_context=True, rerun_on_crash=False)
+async def aledgered_once_at(context: TaskContext, path: str, gate: str) -> str:
+    return await aledgered_at.func(context, path, gate)
 
 
 @task(takes_context=True, rerun_on_crash=False)
@@ -468,6 +524,15 @@ async def acount() -> int:
 
 
 @task
+async def apaused() -> list[str]:
+    """One at a time, each in a call of its own."""
+    from taskq_django.models import PausedQueue
+
+    rows = PausedQueue.objects.order_by("queue_name").aiterator(chunk_size=1)
+    return [row.queue_name async for row in rows]
+
+
+@task
 async def anote_row(queue: str) -> str:
     from taskq_django.models import PausedQueue
 
@@ -526,6 +591,11 @@ def note_and_retry(context: TaskContext) -> None:
 
 
 @task
+def say(text: str) -> None:
+    print(text)  # noqa: T201
+
+
+@task
 def repeat(text: str, times: int) -> str:
     return text * times
 
@@ -548,3 +618,66 @@ def fail_at_length(text: str, times: int) -> None:
 @task(aliases=("legacy.tasks.total",))
 def total(*numbers: int) -> int:
     return sum(numbers)
+
+
+@task(takes_context=True)
+def count_to(context: TaskContext, total: int, text: str = "") -> int:
+    """Says each number."""
+    for done in range(1, total + 1):
+        context.progress(done, total, text)
+    return total
+
+
+@task(takes_context=True)
+async def acount_to(context: TaskContext, total: int) -> int:
+    for done in range(1, total + 1):
+        context.progress(done, total)
+        await asyncio.sleep(0)
+    return total
+
+
+@task(takes_context=True, store_result=False)
+def count_and_forget(context: TaskContext, total: int) -> None:
+    context.progress(total, total)
+
+
+@task(takes_context=True, max_attempts=2, backoff=Backoff(first=0, jitter=False))
+def fail_at(context: TaskContext, done: int, total: int) -> None:
+    """Gets one further at each attempt."""
+    context.progress(done + context.attempt - 1, total, "copying")
+    raise ConnectionError
+
+
+@task(takes_context=True)
+def say_and_wait(context: TaskContext, gate: str, is_atomic: bool = False) -> str:
+    """Half-way until that file is there; ``is_atomic``: in a transaction that has written something."""
+    from django.db import transaction
+
+    from taskq_django.models import PausedQueue
+
+    with transaction.atomic() if is_atomic else nullcontext():
+        if is_atomic:
+            PausedQueue.objects.create(backend="default", queue_name="nobody's")
+        context.progress(1, 2, "half-way")
+        Gate(gate).wait()
+        context.progress(2, 2, "there")
+    return "there"
+
+
+@task(takes_context=True)
+def report(context: TaskContext, **said: Any) -> None:
+    context.progress(**said)
+
+
+@task(takes_context=True, timeout=1)
+def speak_in_a_transaction_for_ever(context: TaskContext) -> None:
+    """Keeps the file of an SQLite database locked meanwhile."""
+    from django.db import transaction
+
+    from taskq_django.models import PausedQueue
+
+    with transaction.atomic():
+        PausedQueue.objects.create(backend="default", queue_name="nobody's")
+        done = 0
+        while True:
+            context.progress(done := done + 1)

@@ -11,6 +11,11 @@ from tests.support.redis_servers import Redis
 STORE = "0198c0de-0000-7000-8000-000000000001"
 
 
+@pytest.fixture(autouse=True)
+def _patient(patient_transports: None) -> None:
+    """No test here is about an engine that is only silent."""
+
+
 @pytest.fixture
 def transport_to() -> Iterator[Callable[..., RedisTransport]]:
     """Makes transports, which are closed when the test ends."""

@@ -187,7 +187,7 @@ def test_its_result_is_removed_when_it_is_old_and_the_attempts_of_the_live_job_s
     with CaptureQueriesContext(connection) as queries:
         assert pruning.prune_all("default") == 2
 
-    assert sum(query["sql"].startswith("DELETE") for query in queries) == 2  # one for each table
+    assert sum(query["sql"].startswith("DELETE") for query in queries) == 3  # one for each table
     assert QueuedJob.objects.filter(id=moved).exists()
     assert run_all() == 2
     result = read_results([moved], broker)[moved]

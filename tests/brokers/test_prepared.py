@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 
 from taskq_django.brokers.database.broker import DatabaseBroker
+from taskq_django.jobs import new_id
 from taskq_django.models import QueuedJob
 from taskq_django.store.connections import let_go, limit_own_sessions, unlimit_sessions
+from taskq_django.store.dialects.prepared import OFTEN
 from tests.support.messages import success
 from tests.support.sending import job
 
@@ -80,6 +83,46 @@ def test_a_burst_after_a_quiet_time_is_not_claimed_by_the_plan_of_an_empty_table
         cursor.execute("SELECT pg_stat_force_next_flush()") if connection.pg_version >= 150000 else None
         cursor.execute("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = %s", [QueuedJob._meta.db_table])
         assert cursor.fetchone()[0] < 5000
+
+
+def inserts() -> list[str]:
+    return [text for text in prepared() if "INSERT INTO" in text]
+
+
+def test_what_a_project_enqueues_again_and_again_is_prepared_and_nothing_else_of_it_is() -> None:
+    let_go(connection)
+    broker = DatabaseBroker("default")
+    for _ in range(OFTEN - 1):
+        broker.send([job()])
+    assert inserts() == []
+    broker.send([job()])
+    assert inserts() != []
+
+    same = new_id()
+    with transaction.atomic():
+        broker.send([job(id=same)])
+        with pytest.raises(IntegrityError), transaction.atomic():
+            broker.send([job(id=same)])
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = %s", ["77s"])  # the server would take no parameter there
+    assert QueuedJob.objects.count() == OFTEN + 1
+
+
+def test_each_enqueue_counts_as_one_statement(django_assert_num_queries: Any) -> None:
+    let_go(connection)
+    broker = DatabaseBroker("default")
+    for _ in range(OFTEN + 2):
+        with django_assert_num_queries(1):
+            broker.send([job()])
+
+
+def test_where_the_project_says_that_there_is_a_pooler_nothing_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go(connection)
+    monkeypatch.setitem(connection.settings_dict, "DISABLE_SERVER_SIDE_CURSORS", True)
+    broker = DatabaseBroker("default")
+    for _ in range(OFTEN + 2):
+        broker.send([job()])
+    assert inserts() == []
 
 
 def test_the_sql_of_the_migration_can_be_shown_before_it_is_run() -> None:

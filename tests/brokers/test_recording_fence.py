@@ -102,7 +102,7 @@ def test_a_burial_under_way_decides(rows: DatabaseBroker, somebody_else: Any, ba
     wait_for(lock_waits)
     assert thread.is_alive()
     somebody_else.commit() if is_buried else somebody_else.rollback()
-    thread.join(20)
+    thread.join(60)
 
     assert said == [not is_buried]
     wanted = {"successes": (2, 0, 0), "mixed": (2, 2, 1)}[batch]
@@ -115,12 +115,12 @@ def test_who_buries_waits_for_what_is_being_written_and_a_lease_is_renewed_besid
         assert rows.record(BATCHES["mixed"](), HOLDER, AUTHOR)
         if connection.vendor == "postgresql":  # elsewhere a renewal waits, too
             renewed, said = in_thread(lambda: WorkerProcess.objects.update(seen_at=DatabaseNow()))
-            renewed.join(20)
+            renewed.join(60)
             assert said == [1]
         thread, said = in_thread(lambda: WorkerProcess.objects.filter(id=HOLDER).delete())
         wait_for(lock_waits)
         assert thread.is_alive()
-    thread.join(20)
+    thread.join(60)
     assert said
 
 
@@ -140,7 +140,7 @@ def test_a_burial_at_any_moment_leaves_all_or_nothing(rows: DatabaseBroker) -> N
         rows.own(lambda _: WorkerProcess.objects.filter(id=holder).delete(), writes=True)  # noqa: B023
         seen = written([outcome.claim for outcome in outcomes], "default")
 
-        thread.join(20)
+        thread.join(60)
         assert said == [bool(seen)]
         assert written([outcome.claim for outcome in outcomes], "default") == seen
         assert seen in (set(), set(ids))
@@ -181,6 +181,6 @@ def test_the_sender_and_those_who_write_never_lock_each_other_out(rows: Database
 
         acts = [settling(mixed[:100]), settling(mixed[100:200]), settling(mixed[200:]), confirm]
         for thread, _ in [in_thread(act) for act in acts]:
-            thread.join(30)
+            thread.join(60)
         QueuedJob.objects.all().delete()
     assert deadlocks == []

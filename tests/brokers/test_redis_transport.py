@@ -22,7 +22,7 @@ from tests.support.sending import as_sent, job
 
 pytestmark = [pytest.mark.once, pytest.mark.thorough]
 
-SOON = 5.0
+SOON = 30.0
 
 
 def sent(transport: RedisTransport, *jobs: Job) -> list[Job]:

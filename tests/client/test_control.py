@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Thread
 from typing import Any
 from uuid import UUID
@@ -18,9 +18,9 @@ from django.utils import timezone
 from taskq_django import control, status
 from taskq_django.brokers.base import Broker
 from taskq_django.compat import TaskResultDoesNotExist, task_backends
-from taskq_django.exceptions import ConfigurationError, ResultError
+from taskq_django.exceptions import ArgumentError, ConfigurationError, ResultError
 from taskq_django.jobs import new_id
-from taskq_django.models import JobAttempt, JobResult, PausedQueue, QueuedJob, WorkerProcess
+from taskq_django.models import JobAttempt, JobProgress, JobResult, PausedQueue, QueuedJob, WorkerProcess
 from taskq_django.models.moments import DatabaseNow
 from taskq_django.states import State
 from taskq_django.store import pruning
@@ -181,6 +181,42 @@ def test_a_success_is_not_reopened_by_who_still_sees_its_failure(broker: Broker)
     assert result.get() == 3
 
 
+def test_a_deleted_job_leaves_nothing(broker: Broker) -> None:
+    gone, kept = tasks.explode.enqueue(), tasks.explode.enqueue()
+    run_all()
+    for id_ in (gone.id, kept.id):
+        JobProgress.objects.create(job_id=id_, attempt=1, done=1, updated_at=timezone.now())
+
+    assert control.delete([gone.id, "nonsense"], broker) == {gone.id}
+
+    assert control.states_of([gone.id, kept.id], broker) == {kept.id: State.FAILED}
+    assert [str(row.job_id) for row in JobAttempt.objects.all()] == [kept.id]
+    assert [str(row.job_id) for row in JobProgress.objects.all()] == [kept.id]
+    assert control.delete([gone.id], broker) == set()
+
+
+def test_what_waits_or_belongs_to_another_backend_is_not_deleted(broker: Broker) -> None:
+    waits, theirs = tasks.add.enqueue(1), new_id()
+    JobResult.objects.bulk_create([_ended(theirs, backend="other")])
+    assert control.delete([waits.id, theirs], broker) == set()
+    assert (QueuedJob.objects.count(), JobResult.objects.count()) == (1, 1)
+
+
+def test_the_attempts_of_a_job_that_is_in_the_queue_too_outlive_its_result(broker: Broker) -> None:
+    sent = tasks.explode.enqueue()
+    run_all()
+    control.retry([sent.id], broker)
+    JobResult.objects.bulk_create([_ended(sent.id)])
+    assert control.delete([sent.id], broker) == {sent.id}
+    assert JobAttempt.objects.filter(job_id=sent.id).exists()
+
+
+def _ended(id_: str, backend: str = "default") -> JobResult:
+    told = {"task_path": "tests.app.tasks.explode", "queue_name": "default", "priority": 0, "payload": "[[],{}]"}
+    now = timezone.now()
+    return JobResult(id=id_, backend=backend, status="FAILED", enqueued_at=now, finished_at=now, **told)
+
+
 def test_jobs_of_another_backend_are_not_retried(broker: Broker) -> None:
     result = tasks.add.enqueue(1)
     result.cancel()
@@ -202,6 +238,19 @@ def test_a_paused_queue_waits_until_it_is_resumed(broker: Broker) -> None:
     assert result.get() == 3
     with pytest.raises(ConfigurationError, match="no queue name"):
         control.pause("a b", broker)
+
+
+def test_a_pause_ends_by_itself(broker: Broker) -> None:
+    control.pause("mail", broker, reason="the provider is down", seconds=60)
+    [queue] = status.read_status([broker]).queues
+    assert (queue.paused, queue.reason) == (True, "the provider is down")
+    assert 50 < (queue.paused_for or 0) <= 60
+    assert control.end_pauses("default") == 0
+
+    assert not control.pause("mail", broker, seconds=-1), "it was paused; the end is the new one"
+    assert status.read_status([broker]).queues == []
+    assert control.end_pauses("default") == 1
+    assert not PausedQueue.objects.exists()
 
 
 def test_purge_removes_what_has_not_begun(broker: Broker) -> None:
@@ -285,6 +334,45 @@ def test_attempts_of_jobs_that_kept_no_result_are_removed_too() -> None:
     assert not JobAttempt.objects.filter(job_id=result.id).exists()
 
 
+def test_progress_is_kept_as_long_as_the_result_and_goes_with_it() -> None:
+    results = [tasks.count_to.enqueue(3), tasks.count_to.enqueue(4)]
+    run_all()
+    for result, days in zip(results, (15, 13), strict=True):
+        JobProgress.objects.filter(job_id=result.id).update(job_id=aged(result, days=days))
+    while pruning.prune_batch("default"):
+        pass
+    assert [row.done for row in JobProgress.objects.all()] == [4]
+
+
+def test_progress_of_jobs_that_kept_no_result_is_removed_too() -> None:
+    tasks.count_and_forget.enqueue(3)
+    run_all()
+    assert not JobResult.objects.exists()
+    assert pruning.prune_batch("default") == 0
+    assert JobProgress.objects.count() == 1
+    JobProgress.objects.update(job_id=pruning.first_id(timezone.now().timestamp() - 40 * 86_400))
+
+    assert pruning.prune_batch("default") == 1
+
+    assert not JobProgress.objects.exists()
+
+
+@override_settings(TASKQ={"RESULTS": {"KEEP_FAILURES": None}})
+def test_progress_without_a_result_goes_though_failures_stay_for_ever() -> None:
+    tasks.count_and_forget.enqueue(3)
+    ended = tasks.count_to.enqueue(4)
+    run_all()
+    JobProgress.objects.exclude(job_id=ended.id).update(
+        job_id=pruning.first_id(timezone.now().timestamp() - 40 * 86_400)
+    )
+    JobProgress.objects.filter(job_id=ended.id).update(job_id=aged(ended, days=35))
+    JobResult.objects.update(status=State.FAILED)
+
+    pruning.prune_all("default")
+
+    assert [row.done for row in JobProgress.objects.all()] == [4]
+
+
 def test_attempts_are_looked_at_by_and_by(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pruning, "AT_ONCE", 2)
     monkeypatch.setattr(pruning, "_looked_to", {})
@@ -341,8 +429,12 @@ def test_the_commands_do_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     for wrong in ([], ["--failed", second.id], [second.id]):
         with pytest.raises(CommandError):
             call_command("taskq_retry", *wrong)
-    call_command("taskq_pause", "mail")
+    call_command("taskq_pause", "mail", "--for", "119", "--reason", "a walk")
     assert PausedQueue.objects.get().queue_name == "mail"
+    call_command("taskq_status")
+    shown = capsys.readouterr().out
+    assert "paused for 1 min" in shown
+    assert "more: a walk" in shown
     call_command("taskq_resume", "mail")
     call_command("taskq_purge", "default", interactive=False)
     assert "1 job removed" in capsys.readouterr().out
@@ -451,3 +543,12 @@ def test_health_takes_no_step_of_a_clock_for_a_death_or_a_life(
         with pytest.raises(SystemExit):
             call_command("taskq_health")
         assert capsys.readouterr().out == "0 workers alive, fewer than 1: start one with manage.py taskq_worker\n"
+
+
+@pytest.mark.parametrize("year", [1, 1969, 9900, 9999])
+def test_a_year_that_is_nonsense_is_refused_where_a_job_is_to_be_due(broker: Broker, year: int) -> None:
+    sent = tasks.add.using(run_after=timedelta(hours=1)).enqueue(1)
+    before = QueuedJob.objects.get().available_at
+    with pytest.raises(ArgumentError, match="give a moment from 1970 to 9899, or None for now"):
+        control.reschedule([sent.id], broker, datetime(year, 6, 1, tzinfo=UTC))
+    assert QueuedJob.objects.get().available_at == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
+from taskq_django import task
+from taskq_django.compat import InvalidTask, task_backends
 from taskq_django.models import JobResult, QueuedJob
 from taskq_django.testing import run_all
 from tests.app import tasks
@@ -95,3 +98,38 @@ def test_a_moment_of_another_zone_is_the_same_moment() -> None:
     sent = tasks.add.using(run_after=due).enqueue(1)
     assert QueuedJob.objects.get().available_at == due
     assert sent == sent.task.get_backend().get_result(sent.id)
+
+
+@pytest.mark.parametrize(
+    ("run_after", "expires"),
+    [
+        (datetime.max.replace(tzinfo=timezone.get_fixed_timezone(-300)), None),
+        (datetime.min.replace(tzinfo=KATHMANDU), None),
+        (datetime.max.replace(tzinfo=UTC), 1.0),
+    ],
+    ids=["the end", "the beginning", "expires after the end"],
+)
+def test_a_moment_that_no_database_has_is_refused_where_it_is_said(run_after: datetime, expires: float | None) -> None:
+    add = task(expires=expires)(tasks.add.func)
+    with pytest.raises(InvalidTask, match=f"run_after is {re.escape(str(run_after))}.*years 1 to 9999 in UTC"):
+        add.using(run_after=run_after)
+    given = task_backends["default"].task_class(func=tasks.add.func, priority=0, backend="default", expires=expires)
+    object.__setattr__(given, "run_after", run_after)  # by another hand than ``using``
+    with pytest.raises(InvalidTask, match="years 1 to 9999"):
+        given.enqueue(1)
+    assert not QueuedJob.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment"),
+    [
+        ("America/New_York", datetime.max),  # noqa: DTZ901 - naive by intent
+        ("Asia/Kathmandu", datetime.min),  # noqa: DTZ901
+        ("Asia/Kathmandu", datetime.max.replace(tzinfo=UTC)),
+    ],
+    ids=["the end", "the beginning", "the end, read by the local clock"],
+)
+def test_without_use_tz_it_is_refused_too(settings: Any, zone: str, moment: datetime) -> None:
+    settings.USE_TZ, settings.TIME_ZONE = False, zone
+    with pytest.raises(InvalidTask, match="years 1 to 9999"):
+        tasks.add.using(run_after=moment)

@@ -10,7 +10,7 @@ from taskq_django.testing import run_all
 from tests.app import tasks
 from tests.support.redis_servers import Redis
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(60, func_only=True)]
 
 
 def test_jobs_that_wait_in_redis_are_run(redis_server: Redis, settings: Settings) -> None:

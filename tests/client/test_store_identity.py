@@ -121,7 +121,7 @@ def test_no_store_changes_beside_a_worker_that_lives_unless_it_is_forced(setting
     settings.TASKS = {"default": {"BACKEND": "taskq_django.TaskqBackend"}, "far": far}
     before = ids()
     work(DatabaseNow())
-    with pytest.raises(CommandError, match=r"^other: the worker host gave a sign of life 0 s ago"):
+    with pytest.raises(CommandError, match=r"^other: the worker host gave a sign of life \d+ s ago"):
         call_command("taskq_new_store_id", "--noinput")
     assert ids() == before
     call_command("taskq_new_store_id", "--noinput", "--force")

@@ -303,7 +303,10 @@ def test_the_parameter_that_the_worker_fills_takes_no_argument() -> None:
         ('[["blue"],{}]', "'color' does not fit its annotation (ValueError)"),
         ('[[],{"color":["red"]}]', "'color' does not fit its annotation (ValueError)"),
         ('[["red",null,[1]],{}]', "'points' does not fit its annotation (Point needs a dict, not int)"),
-        ('[["red",null,[{"y":1}]],{}]', "'points' does not fit its annotation (Point has no field 'y')"),
+        (
+            '[["red",null,[{"y":1}]],{}]',
+            "'points' does not fit its annotation (Point has the fields x, color, tags, norm, next, and no other)",
+        ),
         ('[[],{"p":{}}]', "'p' does not fit its annotation (TypeError)"),
     ],
 )

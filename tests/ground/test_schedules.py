@@ -189,7 +189,7 @@ def test_an_interval_ends_with_time() -> None:
             "2026-10-25 02:30",
             "2026-10-25 02:30",
             "2026-10-25 00:30",
-            "02:30 comes twice on 25 Oct: runs the first time",
+            "02:30 comes twice on 25 Oct: runs the first time only",
         ),
         (
             "2026-10-25T01:30Z",
@@ -201,7 +201,7 @@ def test_an_interval_ends_with_time() -> None:
             "2026-10-25 02:30+02:00",
             "2026-10-25 02:30",
             "2026-10-25 00:30",
-            "02:30 comes twice on 25 Oct: runs the first time",
+            "02:30 comes twice on 25 Oct: runs the first time only",
         ),
     ],
 )

@@ -82,7 +82,7 @@ class CeleryWorker:
         wait_for(lambda: " ready." in self.output or self.is_dead, what=lambda: self.output, timeout=60)
         return self
 
-    def wait_for_runs(self, count: int, timeout: float = 30) -> list[dict[str, Any]]:
+    def wait_for_runs(self, count: int, timeout: float = 60) -> list[dict[str, Any]]:
         wait_for(lambda: len(self.runs) >= count, what=lambda: f"{self.runs}\n{self.output}", timeout=timeout)
         return self.runs
 

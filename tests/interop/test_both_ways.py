@@ -21,6 +21,7 @@ from taskq_django.models import JobResult, QueuedJob
 from taskq_django.results import Result
 from tests.app.tasks import add, echo
 from tests.interop.conftest import CeleryWorker
+from tests.support.gates import Gate
 from tests.support.ledger import Ledger
 from tests.support.workers import RealWorker, wait_for
 
@@ -79,7 +80,7 @@ def test_a_countdown_is_kept_and_a_job_that_is_too_late_expires(
     assert QueuedJob.objects.get(id=last).status == "SCHEDULED"
     row = QueuedJob.objects.get(id=far)
     assert (row.status, row.attempts) == ("SCHEDULED", 0)
-    assert row.expires_at - row.run_after == pytest.approx(timedelta(hours=1), abs=timedelta(seconds=1))
+    assert row.expires_at - row.run_after == pytest.approx(timedelta(hours=1), abs=timedelta(minutes=1))
 
 
 def test_what_cannot_be_run_fails_and_stops_nobody(
@@ -101,13 +102,14 @@ def test_what_cannot_be_run_fails_and_stops_nobody(
 def test_a_killed_process_of_ours_loses_nothing_that_a_client_of_celery_sent(
     send: Callable[..., str], start_worker: Callable[..., RealWorker], server: Any, tmp_path: Path
 ) -> None:
-    ledger = Ledger(tmp_path / "ledger")
-    ids = {send("tests.app.tasks.ledgered", str(ledger.path), 0.5) for _ in range(8)}
+    ledger, gate = Ledger(tmp_path / "ledger"), Gate(tmp_path / "gate")
+    ids = {send("tests.app.tasks.ledgered_at", str(ledger.path), str(gate)) for _ in range(8)}
     worker = start_worker()
     wait_for(lambda: len(ledger.running()) == 4, what=lambda: worker.output)
 
     for child in worker.children():
         os.kill(child, signal.SIGKILL)
+    gate.open()
 
     assert {id_: result(id_).status for id_ in ids} == dict.fromkeys(ids, "SUCCESSFUL"), worker.output
     assert ledger.lost(ids) == set()
@@ -149,7 +151,7 @@ def test_a_delayed_job_of_a_task_that_only_celery_has_is_published_when_it_is_du
 
     assert (run["id"], run["call"]) == (sent.id, "((2026,), {})"), worker.output
     assert datetime.fromisoformat(run["expires"]) == pytest.approx(
-        began + timedelta(seconds=62), abs=timedelta(seconds=10)
+        began + timedelta(seconds=62), abs=timedelta(seconds=30)
     )
     wait_for(lambda: not QueuedJob.objects.exists())
     assert not JobResult.objects.exists()
@@ -171,8 +173,8 @@ def test_a_job_of_ours_is_run_by_ours_with_its_retries(tasks: Any, start_worker:
 
     sent, bulk = flaky.enqueue(3), add.enqueue_many([(number,) for number in range(500)])
     start_worker()
-    assert sent.get(timeout=30) == "call 3"
-    assert [each.get(timeout=30) for each in bulk][:3] == [2, 3, 4]
+    assert sent.get(timeout=60) == "call 3"
+    assert [each.get(timeout=60) for each in bulk][:3] == [2, 3, 4]
 
 
 def test_queues_and_depth_are_told_as_of_every_backend(tasks: Any, send: Callable[..., str]) -> None:

@@ -19,7 +19,7 @@ VALUES = [1, "é", b"\xff", datetime(2026, 1, 2, tzinfo=UTC), date(2026, 1, 2), 
 
 
 @pytest.fixture
-def transport(server: Any) -> Iterator[Any]:
+def transport(server: Any, patient_transports: None) -> Iterator[Any]:
     from taskq_django.brokers.kombu.celery_redis import CeleryRedisTransport
     from taskq_django.brokers.kombu.connection import RedisConnection
 

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from textwrap import dedent
 
 from taskq_django.compat import task_backends
 from taskq_django.jobs import Job, new_id
 
-HEAD = "from taskq_django import task\nfrom tests.support import ledger\nfrom tests.support.late_app import wait_at\n"
-
-
-def wait_at(gate: str) -> None:
-    """For a module whose import takes as long as the test wants: until that file is there."""
-    while not Path(gate).exists():
-        time.sleep(0.01)  # between two looks; the file decides
+HEAD = "from taskq_django import task\nfrom tests.support import ledger\nfrom tests.support.gates import Gate\n"
 
 
 class LateApp:

@@ -80,10 +80,15 @@ class Ledger:
             for run in story.runs
         )
 
-    def recovery(self, since: float) -> list[float]:
-        """For each job that was running at that moment and did not end: seconds until it was started again."""
+    def recovery(self, since: float, ids: set[str] | None = None) -> list[float]:
+        """For each job that was running at that moment and did not end: seconds until it was started again.
+
+        ``ids``: of these jobs only.
+        """
         waits = []
-        for story in self.stories().values():
+        for job_id, story in self.stories().items():
+            if ids is not None and job_id not in ids:
+                continue
             for before, after in zip(story.runs, story.runs[1:], strict=False):
                 if before.started <= since <= after.started:
                     waits.append(after.started - since)

@@ -33,6 +33,7 @@ class PgBouncer:
             f"[databases]\n* = {' '.join(f'{key}={value}' for key, value in target.items())}\n"
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
             f"auth_type = any\npool_mode = transaction\ndefault_pool_size = {sessions}\n"
+            "server_login_retry = 1\n"  # seconds; else nobody gets in for 15 when the server was away
         )
         as_user = ["setpriv", "--reuid=nobody", "--clear-groups"] if os.geteuid() == 0 else []  # it refuses to be root
         shutil.chown(self._folder, "nobody") if as_user else None
@@ -43,6 +44,8 @@ class PgBouncer:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise LookupError(f"PgBouncer did not start: {(self._folder / 'log').read_text()[-500:]}")
             time.sleep(0.05)  # between two knocks at its door
+        told = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+        self.version = told.splitlines()[0]  # with its name
 
     def place(self) -> dict[str, Any]:
         """What an entry of DATABASES must say to come through here, as Django's documentation advises."""

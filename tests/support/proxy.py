@@ -72,6 +72,9 @@ class FaultProxy:
                 _reset(client)
                 continue
             self._open += [client, server]
+            if self.down:  # since a moment ago
+                self.take_down()
+                continue
             swallow = threading.Event()
             lost: set[bool] = set()
             self._lost.append(lost)

@@ -20,6 +20,8 @@ import django
 import redis
 
 STORE = "0198c0de-0000-7000-8000-000000000001"
+PATIENCE = 30.0  # seconds for a publish
+ENOUGH_KILLS, ENOUGH_JOBS = 21, 101
 
 
 def main(act: str, url: str, seconds: str = "5") -> None:
@@ -31,7 +33,10 @@ def main(act: str, url: str, seconds: str = "5") -> None:
 
 
 def kill(url: str, seconds: float, folder: Path) -> dict[str, object]:
-    """Workers and producers are killed at any moment, what they held is inherited, and all are started again."""
+    """Workers and producers are killed at any moment, what they held is inherited, and all are started again.
+
+    It takes as long as it needs for some kills and some jobs that were acknowledged between them.
+    """
     from tests.support.redis_places import assert_whole
 
     client = redis.Redis.from_url(url)
@@ -51,7 +56,7 @@ def kill(url: str, seconds: float, folder: Path) -> dict[str, object]:
             producers[_forked(_produce, url, name, folder)] = name
 
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline or kills < ENOUGH_KILLS or len(_written(folder, "sent")) < ENOUGH_JOBS:
         start()
         time.sleep(random.uniform(0.01, 0.06))
         victims = random.choice([[*workers, *producers], random.sample([*workers], 1), random.sample([*producers], 1)])
@@ -105,7 +110,7 @@ def first_use(url: str, seconds: float, folder: Path) -> dict[str, object]:
 def fork_after_use(url: str, seconds: float, folder: Path) -> dict[str, object]:
     """A parent that has published, and its four children, publish at the same time."""
     transport = _transport(url)
-    transport.publish([_job()], 5)
+    transport.publish([_job()], PATIENCE)
     pids = [_forked(_publish_one_by_one, transport, 200) for _ in range(4)]
     _publish_one_by_one(transport, 200)
     ended = [os.waitpid(pid, 0)[1] for pid in pids]
@@ -128,7 +133,7 @@ def _produce(url: str, name: str, folder: Path) -> None:
     transport, notes = _transport(url), _notes(folder, "sent")
     while True:
         jobs = [_job(random.choice((0, -5, 7))) for _ in range(random.choice((1, 1, 20)))]
-        transport.publish(jobs, 5)
+        transport.publish(jobs, PATIENCE)
         os.write(notes, "".join(f"{job.id}\n" for job in jobs).encode())
         time.sleep(0.003)  # workers keep up
 
@@ -136,12 +141,12 @@ def _produce(url: str, name: str, folder: Path) -> None:
 def _begin(url: str, store: str, go: float) -> None:
     transport = _transport(url, store)
     time.sleep(max(0.0, go - time.time()))  # all at one moment
-    transport.publish([_job()], 5)
+    transport.publish([_job()], PATIENCE)
 
 
 def _publish_one_by_one(transport, count: int) -> None:  # type: ignore[no-untyped-def]
     for _ in range(count):
-        transport.publish([_job()], 5)
+        transport.publish([_job()], PATIENCE)
 
 
 def _forked(target: Callable[..., None], *arguments: object) -> int:

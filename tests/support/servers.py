@@ -122,7 +122,8 @@ class PostgreSQL(Server):
 
     def _command(self) -> list[str]:
         options = {"port": self.port, "unix_socket_directories": self.folder, "listen_addresses": "127.0.0.1"}
-        flags = [part for key, value in {**options, "fsync": "off"}.items() for part in ("-c", f"{key}={value}")]
+        options |= {"fsync": "off", "max_wal_size": "128MB"}  # some have a small disk
+        flags = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
         return [*self._as_user, str(self._bin / "postgres"), "-D", str(self.folder / "data"), *flags]
 
     def _answers(self) -> bool:

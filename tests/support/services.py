@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -110,10 +111,13 @@ def _mysql_entry(url: str) -> dict[str, Any]:
     }
 
 
-def start_own(database: str) -> Server:
-    """A private server of this kind for this process and its children, whatever else there is; they may kill it."""
+def start_own(database: str, where: Path | None = None) -> Server:
+    """A private server of this kind for this process and its children, whatever else there is; they may kill it.
+
+    ``where``: the folder in which it makes its own.
+    """
     kind, variable = OWN[database]
-    server = kind().start()
+    server = kind(where).start()
     os.environ[variable] = server.url
     return server
 

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +20,8 @@ from django.db import OperationalError, connection, connections
 from .servers import children_of
 
 ROOT = Path(__file__).parents[2]
+# Only a guard against hanging: on a busy machine a process may stand still for seconds, and take ten for its start.
+PATIENCE = 60.0  # seconds
 
 
 def _as_from_a_terminal() -> None:
@@ -32,12 +34,19 @@ class RealWorker:
 
     command = "taskq_worker"
 
-    def __init__(self, *flags: str, env: dict[str, str] | None = None, prefix: Sequence[str] = ()) -> None:
-        """``prefix``: a command that starts it."""
+    def __init__(
+        self,
+        *flags: str,
+        env: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
+        python: str = sys.executable,
+        folder: Path = ROOT,
+    ) -> None:
+        """``prefix``: a command that starts it; ``folder``: where the project is."""
         self._log: IO[str] = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115 - closed by stop
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "django", self.command, *flags],
-            cwd=ROOT,
+            [*prefix, python, "-m", "django", self.command, *flags],
+            cwd=folder,
             env={
                 **os.environ,
                 "DJANGO_SETTINGS_MODULE": "tests.settings",
@@ -56,7 +65,7 @@ class RealWorker:
 
     @property
     def output(self) -> str:
-        return Path(self._log.name).read_text()
+        return Path(self._log.name).read_text(errors="replace")  # it may be in the middle of a character
 
     def wait_until_ready(self) -> RealWorker:
         wait_for(lambda: "Ready" in self.output or self.process.poll() is not None, what=lambda: self.output)
@@ -77,7 +86,7 @@ class RealWorker:
     def send_to_group(self, number: int) -> None:
         os.killpg(self.process.pid, number)
 
-    def wait(self, timeout: float = 30) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -101,12 +110,32 @@ class RealBeat(RealWorker):
     command = "taskq_beat"
 
 
-def wait_for(condition: Callable[[], object], *, timeout: float = 30, what: Callable[[], str] = lambda: "") -> None:
-    """Until the condition holds; fails after ``timeout`` seconds."""
+def wait_for(
+    condition: Callable[[], object],
+    *,
+    timeout: float = PATIENCE,
+    what: Callable[[], str] = lambda: "",
+    every: float = 0.01,
+) -> None:
+    """Until the condition holds, which is looked at ``every`` so many seconds; fails after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"Waited {timeout} s in vain. {what()}"
-        time.sleep(0.01)  # between two looks at another process; the condition decides
+        time.sleep(every)  # between two looks at another process; the condition decides
+
+
+@contextmanager
+def nobody_writes() -> Iterator[None]:
+    """To an SQLite file: who is stopped as it writes would hold up all. Elsewhere the server ends its session."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            cursor.execute("ROLLBACK")
 
 
 def cut_other_connections() -> int:

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +17,14 @@ from tests.support.ledger import Ledger
 from tests.support.proxy import FaultProxy
 from tests.support.redis_servers import Redis, started_or_skipped
 from tests.support.servers import SERVERS, Server
+from tests.support.small_disk import mounted
 from tests.support.workers import ROOT, RealBeat, RealWorker
 
 BACKEND = "taskq_django.TaskqBackend"
-# Longer than others: a supervisor of a busy machine must come to its turn between two faults.
-PATIENT = {"HEARTBEAT": 0.2, "LEASE": 2.0, "MAINTENANCE": 0.2}
+# Short, because tests wait for the end of a lease; and not shorter, because a supervisor that a busy machine keeps from
+# its turn for some seconds must not count as lost.
+LEASE = 5.0
+HASTY = {"HEARTBEAT": 0.2, "LEASE": LEASE, "MAINTENANCE": 0.2}
 DISK = "320m"  # of which a new MariaDB takes two thirds
 
 
@@ -73,8 +73,8 @@ def settings_with(tmp_path: Path) -> Callable[..., dict[str, str]]:
 
 @pytest.fixture
 def hasty(settings_with: Callable[..., dict[str, str]]) -> dict[str, str]:
-    """Workers that count each other as lost after less than a second."""
-    return settings_with(TASKQ={"WORKER": {"HEARTBEAT": 0.1, "LEASE": 0.8, "MAINTENANCE": 0.1}})
+    """Workers that count each other as lost after a short while."""
+    return settings_with(TASKQ={"WORKER": HASTY})
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +108,7 @@ def on_broker(settings: Any, settings_with: Callable[..., dict[str, str]]) -> Ca
         options_of = {"default": {"broker": url, **options}}
         options_of |= {alias: {"broker": other} for alias, other in (others or {}).items()}
         settings.TASKS = {alias: {"BACKEND": BACKEND, "OPTIONS": each} for alias, each in options_of.items()}
-        return settings_with(TASKS=settings.TASKS, TASKQ={"WORKER": {**PATIENT, **(worker or {})}})
+        return settings_with(TASKS=settings.TASKS, TASKQ={"WORKER": {**HASTY, **(worker or {})}})
 
     return make
 
@@ -164,15 +164,14 @@ def proxy() -> Iterator[FaultProxy]:
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
     """An empty file system of DISK, which a test may fill."""
-    folder = Path(tempfile.mkdtemp(prefix="taskq-disk-"))
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=1777", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
-        folder.rmdir()
-        assert not os.environ.get("CI"), "CI must be able to mount a small file system: run it as root on Linux"
-        pytest.skip("only root on Linux can mount a small file system")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-    folder.rmdir()
+    with ExitStack() as undo:
+        try:
+            disk = undo.enter_context(mounted(DISK))
+        except LookupError as error:
+            if os.environ.get("CI"):
+                pytest.fail(f"CI must run these tests as root: {error}")
+            pytest.skip(str(error))
+        yield disk
 
 
 @pytest.fixture
@@ -213,7 +212,7 @@ def _own_connection(place: dict[str, Any]) -> Iterator[Any]:
 
 def _hasty_on(place: dict[str, Any]) -> dict[str, Any]:
     entry = {**settings.DATABASES["default"], "NAME": "taskq", "TEST": {}, **place}
-    return {"DATABASES": {"default": entry}, "TASKQ": {"WORKER": PATIENT}}
+    return {"DATABASES": {"default": entry}, "TASKQ": {"WORKER": HASTY}}
 
 
 def _place(server: Server, user: str) -> dict[str, Any]:

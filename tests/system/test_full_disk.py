@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from django.db import connection
 from tests.app import tasks
 from tests.support.ledger import Ledger
 from tests.support.servers import Server
+from tests.support.small_disk import Ballast
 from tests.support.workers import RealWorker, wait_for
 from tests.system.test_servers import check, logs
 
@@ -21,32 +21,12 @@ TRIES = re.compile(r"cannot be used: .*; next try in [\d.]+ s \(4\)")
 Start = Callable[..., RealWorker]
 
 
-class Ballast:
-    """A file that takes all the room that is left."""
-
-    def __init__(self, disk: Path) -> None:
-        self._path = disk / "ballast"
-
-    def fill(self) -> None:
-        with self._path.open("ab", buffering=0) as file:
-            for size in (1 << 20, 1 << 12):
-                try:
-                    while True:
-                        file.write(b"x" * size)
-                except OSError as error:
-                    if error.errno != errno.ENOSPC:
-                        raise
-
-    def remove(self) -> None:
-        self._path.unlink()
-
-
 def test_a_full_disk_is_waited_for(
     start_worker: Start, ledger: Ledger, small_disk: Path, on_small_disk: tuple[Server | None, dict[str, str]]
 ) -> None:
     server, env = on_small_disk
     workers = [start_worker("-t", "3", env=env).wait_until_ready() for _ in range(2)]
-    jobs = tasks.ledgered_large.enqueue_many([(str(ledger.path), 0.1, 20_000)] * 200)
+    jobs = tasks.ledgered_large.enqueue_many([(str(ledger.path), 0.1, 20_000)] * 500)
     wait_for(lambda: ledger.started() >= 10, what=lambda: logs(workers))
     ballast = Ballast(small_disk)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ LOST = [{"answers": True}, {"requests": True}, {"answers": True, "requests": Tru
 WAYS = pytest.mark.parametrize("lost", LOST, ids=lambda lost: " and ".join(lost))
 KINDS = pytest.mark.parametrize("flags", [(), ("-p", "0"), ("-B",)], ids=" ".join)
 LEASE = 3.0
+SOON = 15.0  # seconds, of which a machine with nothing else to do needs one; the jobs and the grace take longer
 
 
 @pytest.fixture
@@ -62,12 +64,12 @@ def test_a_worker_notices_within_its_lease_that_its_line_is_lost(
     lost_at = time.monotonic()
     waiting = tasks.ledgered.enqueue(str(ledger.path), 0.0)
     wait_for_end(worker, running, waiting)
-    assert time.monotonic() - lost_at < 3 * LEASE, worker.output
+    assert time.monotonic() - lost_at < 10 * LEASE, "the system would notice after minutes"
     assert not ledger.lost({running.id, waiting.id})
     assert ledger.duplicated() == 0, worker.output
     assert set(JobResult.objects.values_list("attempts", "crashes", "tries")) == {(1, 0, 0)}
     worker.send(signal.SIGTERM)
-    assert worker.wait(15) == 0, worker.output
+    assert worker.wait() == 0, worker.output
     assert "Traceback" not in worker.output
     assert WorkerProcess.objects.count() == 0
 
@@ -79,13 +81,27 @@ def test_an_idle_worker_notices_too_and_hears_a_stop(
 ) -> None:
     """With the lease that it comes with: 30 seconds."""
     worker = start_worker("-p", "2", env=through()).wait_until_ready()
-    assert tasks.add.enqueue(1).get(timeout=20) == 3
+    assert tasks.add.enqueue(1).get(timeout=60) == 3
     proxy.lose(**lost)
     lost_at = time.monotonic()
-    assert tasks.add.enqueue(2).get(timeout=30) == 4, worker.output
+    assert tasks.add.enqueue(2).get(timeout=60) == 4, worker.output
     worker.send(signal.SIGTERM)
-    assert worker.wait(30) == 0, worker.output
-    assert time.monotonic() - lost_at < 30
+    assert worker.wait() == 0, worker.output
+    assert time.monotonic() - lost_at < 60, "the system would notice after minutes"
+
+
+@needs_server
+@WAYS
+@pytest.mark.parametrize("task", [tasks.is_paused, tasks.acount], ids=["thread", "coroutine"])
+def test_a_job_does_not_wait_for_ever_for_a_line_that_the_job_before_has_used(
+    start_worker: Start, proxy: FaultProxy, through: Through, lost: Any, task: Any
+) -> None:
+    given = ["default"] if task is tasks.is_paused else []
+    worker = start_worker("-t", "1", env=through(HEARTBEAT=0.5, LEASE=LEASE)).wait_until_ready()
+    assert task.enqueue(*given).get(timeout=60) == 0
+    Event().wait(1.2)  # a line that was used so lately is not tried
+    assert proxy.lose(**lost) > 2
+    assert task.enqueue(*given).get(timeout=60) == 0, worker.output
 
 
 def wait_for_silence() -> None:
@@ -105,7 +121,7 @@ def wait_for_silence() -> None:
 
 def seconds_to_end(service: RealWorker) -> float:
     begun = time.monotonic()
-    wait_for(lambda: service.process.poll() is not None, timeout=15, what=lambda: service.output)
+    wait_for(lambda: service.process.poll() is not None, what=lambda: service.output)
     return time.monotonic() - begun
 
 
@@ -123,9 +139,9 @@ def test_a_worker_that_reaches_nothing_ends_within_seconds_when_it_is_told_twice
     worker.send(signal.SIGTERM)
     wait_for(lambda: not _is_pending(worker.process.pid, signal.SIGTERM))  # else the second would be the first
     worker.send(signal.SIGTERM)
-    assert seconds_to_end(worker) < 5, worker.output
+    assert seconds_to_end(worker) < SOON, worker.output
     assert worker.process.returncode == 3
-    wait_for(lambda: all(map(is_gone, children)), timeout=5)
+    wait_for(lambda: all(map(is_gone, children)))
     job.refresh()
     assert job.state is State.RUNNING, "until others count the worker as lost"
 
@@ -148,11 +164,11 @@ def test_a_beat_notices_too_and_can_be_stopped(
     proxy.swallow()
     runs = row.runs.count()
     wait_for(lambda: database_now("default") > row.runs.latest("slot").slot + timedelta(seconds=3))
-    assert row.runs.count() == runs, "it waits for an answer"
+    assert row.runs.count() <= runs + 1, "it waits for an answer; one may have been on its way"
     beat.send(signal.SIGTERM)
     wait_for(lambda: not _is_pending(beat.process.pid, signal.SIGTERM))
     beat.send(signal.SIGTERM)
-    assert seconds_to_end(beat) < 5, beat.output
+    assert seconds_to_end(beat) < SOON, beat.output
     assert beat.process.returncode in {0, 3}
 
 
@@ -172,5 +188,5 @@ def test_a_worker_on_a_locked_file_ends_within_seconds_when_it_is_told_twice(
         worker.send(signal.SIGTERM)
         wait_for(lambda: not _is_pending(worker.process.pid, signal.SIGTERM))
         worker.send(signal.SIGTERM)
-        assert seconds_to_end(worker) < 5, worker.output
+        assert seconds_to_end(worker) < SOON, worker.output
         assert worker.process.returncode == 3

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +15,11 @@ from django.db import OperationalError, connection, connections
 from taskq_django.models import JobResult, QueuedJob
 from taskq_django.states import State
 from tests.app import tasks
+from tests.support.gates import Gate
 from tests.support.ledger import Ledger
 from tests.support.proxy import FaultProxy
 from tests.support.workers import RealWorker, cut_other_connections, wait_for
+from tests.system.conftest import HASTY, LEASE
 from tests.system.test_crashes import wait_for_end
 
 Start = Callable[..., RealWorker]
@@ -29,7 +33,7 @@ pytestmark = [
 def behind(proxy: FaultProxy, settings_with: Callable[..., dict[str, str]]) -> dict[str, str]:
     """The environment of workers that reach the database through the proxy."""
     databases = {alias: _through(proxy, entry) for alias, entry in settings.DATABASES.items()}
-    return settings_with(DATABASES=databases, TASKQ={"WORKER": {"HEARTBEAT": 0.2, "LEASE": 1.0, "MAINTENANCE": 0.2}})
+    return settings_with(DATABASES=databases, TASKQ={"WORKER": HASTY})
 
 
 def _through(proxy: FaultProxy, entry: dict[str, Any]) -> dict[str, Any]:
@@ -46,9 +50,9 @@ def test_workers_survive_an_outage_and_settle_what_they_held(
     jobs = tasks.ledgered.enqueue_many([(str(ledger.path), 0.5)] * 12)
     wait_for(lambda: len(ledger.running()) >= 4, what=lambda: workers[0].output)
     proxy.take_down()
-    # Longer than the lease of both, and until what ran has ended.
+    begun_at = time.monotonic()
     wait_for(lambda: all(worker.output.count("next try in") >= 5 for worker in workers), what=lambda: workers[0].output)
-    assert not ledger.running()
+    wait_for(lambda: not ledger.running() and time.monotonic() > begun_at + LEASE + 1, what=lambda: workers[0].output)
     proxy.bring_up()
     wait_for_end(workers[0], *jobs)
 
@@ -63,13 +67,20 @@ def test_workers_survive_an_outage_and_settle_what_they_held(
 
 
 def test_a_worker_that_is_cut_off_and_not_told_changes_nothing_when_it_is_back(
-    start_worker: Start, ledger: Ledger, proxy: FaultProxy, behind: dict[str, str], hasty: dict[str, str]
+    start_worker: Start,
+    ledger: Ledger,
+    proxy: FaultProxy,
+    behind: dict[str, str],
+    hasty: dict[str, str],
+    tmp_path: Path,
 ) -> None:
-    jobs = tasks.ledgered.enqueue_many([(str(ledger.path), 0.4)] * 12)
+    gate = Gate(tmp_path / "gate")
+    jobs = tasks.ledgered_at.enqueue_many([(str(ledger.path), str(gate))] * 12)
     late = start_worker("-t", "2", env=behind).wait_until_ready()
     wait_for(lambda: len(ledger.running()) == 2, what=lambda: late.output)
     cut_off = {run.pid for story in ledger.stories().values() for run in story.runs}
     proxy.swallow()
+    gate.open()
     other = start_worker("-t", "3", env=hasty).wait_until_ready()
     wait_for_end(other, *jobs)
     before = set(JobResult.objects.values_list("id", "worker_id", "attempts", "finished_at"))
@@ -82,7 +93,7 @@ def test_a_worker_that_is_cut_off_and_not_told_changes_nothing_when_it_is_back(
     assert ledger.duplicated() <= 2, "what ran when it was cut off"
     other.send(signal.SIGTERM)
     assert other.wait() == 0
-    assert tasks.my_pid.enqueue().get(timeout=20) not in cut_off, late.output
+    assert tasks.my_pid.enqueue().get(timeout=60) not in cut_off, late.output
     late.send(signal.SIGTERM)
     assert late.wait() == 0, late.output
 
@@ -92,7 +103,7 @@ def test_a_settle_whose_commit_nobody_answers_is_neither_lost_nor_doubled(
     start_worker: Start, proxy: FaultProxy, behind: dict[str, str], task: Any
 ) -> None:
     worker = start_worker(env=behind).wait_until_ready()
-    assert tasks.add.enqueue(1).get(timeout=20) == 3
+    assert tasks.add.enqueue(1).get(timeout=60) == 3
     # The words with which a group of outcomes is written down.
     proxy.cut_after = b'INSERT INTO [`"]?taskq_django_jobresult|COMMIT'
     job = task.enqueue(*([1] if task is tasks.add else []))
@@ -129,7 +140,7 @@ def test_an_enqueue_whose_commit_nobody_answers_is_made_once(
 def test_a_server_that_has_become_read_only_is_an_outage(start_worker: Start) -> None:
     name = connection.ops.quote_name(str(connection.settings_dict["NAME"]))
     worker = start_worker().wait_until_ready()
-    assert tasks.add.enqueue(1).get(timeout=20) == 3
+    assert tasks.add.enqueue(1).get(timeout=60) == 3
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")  # for sessions to come
     cut_other_connections()
@@ -137,6 +148,6 @@ def test_a_server_that_has_become_read_only_is_an_outage(start_worker: Start) ->
     wait_for(lambda: worker.output.count("read-only transaction") >= 2, what=lambda: worker.output)
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
-    assert job.get(timeout=20) == 4
+    assert job.get(timeout=60) == 4
     assert worker.process.poll() is None
     assert "Traceback" not in worker.output

@@ -46,7 +46,7 @@ def test_what_a_task_starts_begins_with_the_signals_of_a_shell(worker: RealWorke
     results = [programs.begins_with.enqueue() for _ in range(6)]
     results.append(programs.abegins_with.enqueue())
     # Python's own: it ignores these and undoes that for what it executes.
-    assert [result.get(timeout=30) for result in results] == [OF_A_SHELL] * len(results)
+    assert [result.get(timeout=60) for result in results] == [OF_A_SHELL] * len(results)
 
 
 def test_a_program_of_a_task_can_be_stopped(worker: RealWorker) -> None:
@@ -54,9 +54,9 @@ def test_a_program_of_a_task_can_be_stopped(worker: RealWorker) -> None:
     asynchronous = {number: programs.astop_a_program.enqueue(int(number)) for number in programs.STOPS}
     limited = programs.limit_a_program.enqueue()
     for number in programs.STOPS:
-        assert sync[number].get(timeout=30) == -number
-        assert asynchronous[number].get(timeout=30) == -number
-    assert limited.get(timeout=30) == 124, "timeout has ended it"
+        assert sync[number].get(timeout=60) == -number
+        assert asynchronous[number].get(timeout=60) == -number
+    assert limited.get(timeout=60) == 124, "timeout has ended it"
     check_it_goes_on(worker)
 
 
@@ -65,8 +65,8 @@ def test_a_process_of_a_task_can_be_stopped(worker: RealWorker) -> None:
     deep = programs.stop_a_fork_from_a_thread.enqueue(int(signal.SIGTERM))
     processes = {method: programs.stop_a_process.enqueue(method, int(signal.SIGTERM)) for method in METHODS}
     for number, result in forks.items():
-        assert result.get(timeout=30) == number
-    assert deep.get(timeout=30) == signal.SIGTERM
+        assert result.get(timeout=60) == number
+    assert deep.get(timeout=60) == signal.SIGTERM
     for result in processes.values():
         assert result.get(timeout=60) == -signal.SIGTERM
     check_it_goes_on(worker)
@@ -83,11 +83,11 @@ def check_it_goes_on(worker: RealWorker) -> None:
     """It has not taken for its own what was sent to others, and hears what is sent to it."""
     assert "Stopping" not in worker.output
     assert "Stacks of process" not in worker.output
-    assert programs.limit_a_program.enqueue().get(timeout=30) == 124
+    assert programs.limit_a_program.enqueue().get(timeout=60) == 124
     worker.send(signal.SIGUSR1)
     wait_for(lambda: "Stacks of process" in worker.output, what=lambda: worker.output)
     worker.send(signal.SIGTERM)
-    assert worker.wait(15) == 0, worker.output
+    assert worker.wait() == 0, worker.output
 
 
 def test_what_a_receiver_in_the_beat_starts_begins_so_too(
@@ -108,3 +108,23 @@ def test_what_a_receiver_in_the_beat_starts_begins_so_too(
     wait_for(QueuedJob.objects.exists, what=lambda: worker.output)
     headers: Any = QueuedJob.objects.values_list("headers", flat=True).first()
     assert repr(OF_A_SHELL) in str(headers)
+
+
+@pytest.mark.parametrize("task", [programs.wait_for_a_program, programs.wait_for_a_program_that_is_too_slow])
+def test_what_a_run_has_started_ends_with_the_process_that_ends_before_it(
+    start_worker: Start, tmp_path: Path, task: Any
+) -> None:
+    task.enqueue(str(tmp_path / "pids"))
+    worker = start_worker("--grace", "0.5").wait_until_ready()
+    wait_for((tmp_path / "pids").exists, what=lambda: worker.output)
+    if task is programs.wait_for_a_program:
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 3, worker.output
+    pids = (tmp_path / "pids").read_text().split()
+    assert len(pids) == 2
+    wait_for(lambda: not any(is_running(pid) for pid in pids), what=lambda: worker.output)
+
+
+def is_running(pid: str) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"

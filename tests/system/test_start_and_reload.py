@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.management import call_command
-from django.db import ProgrammingError, connection
+from django.db import ProgrammingError, connection, connections
 
 from taskq_django.compat import task_backends
 from taskq_django.models import PausedQueue, WorkerProcess
@@ -25,6 +25,7 @@ from taskq_django.worker import banner, stacks
 from taskq_django.worker.lease import Lease
 from taskq_django.worker.options import WorkerOptions
 from tests.app import tasks
+from tests.support.gates import Gate
 from tests.support.workers import ROOT, RealWorker, wait_for
 
 Start = Callable[..., RealWorker]
@@ -101,6 +102,21 @@ def test_the_banner_warns_of_too_many_connections() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("pool", "most"),
+    [(True, 4), ({}, None), (False, None), ({"min_size": 2}, 2), ({"max_size": 1}, 1), ({"max_size": 6}, None)],
+)
+def test_the_banner_warns_of_a_pool_that_is_too_small(
+    pool: Any, most: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connections.settings["other"], "OPTIONS", {"pool": pool})
+    said = rows("connections", processes=1, threads=4)
+    assert len(said) == bool(most)
+    assert not most or f'DATABASES["other"]["OPTIONS"]["pool"] has {most} connection' in said[0]
+    assert bool(rows("connections", processes=1, threads=1)) is (most == 1)
+
+
+@pytest.mark.django_db
 def test_an_unserved_queue_is_counted_no_further_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(banner, "COUNTED", 2)
     for queue, count in (("few", 2), ("many", 3), ("late", 1)):
@@ -147,14 +163,16 @@ def test_a_paused_queue_is_not_unserved_where_a_worker_serves_it() -> None:
 
 def test_usr1_shows_what_every_thread_does_and_for_which_job(start_worker: Start, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
-    job = tasks.slow_note.enqueue(str(ledger), "a", 2.0)
+    gate = Gate(tmp_path / "gate")
+    job = tasks.gated_note.enqueue(str(ledger), "a", str(gate))
     worker = start_worker().wait_until_ready()
     wait_for(ledger.exists)
     worker.send(signal.SIGUSR1)
     wait_for(lambda: "Stacks of process" in worker.output, what=lambda: worker.output)
-    wait_for(lambda: f"tests.app.tasks.slow_note[{job.id}]" in worker.output, what=lambda: worker.output)
-    assert "in slow_note" in worker.output
-    assert job.get(timeout=10) == "a"
+    wait_for(lambda: f"tests.app.tasks.gated_note[{job.id}]" in worker.output, what=lambda: worker.output)
+    assert "in gated_note" in worker.output
+    gate.open()
+    assert job.get(timeout=60) == "a"
 
 
 @pytest.mark.parametrize("processes", ["0", "1"])
@@ -236,17 +254,49 @@ def test_a_stop_while_it_reloads_is_a_stop(start_worker: Start, tmp_path: Path) 
     )
     # --pythonpath: the trial of the new code must look there too.
     env = {"DJANGO_SETTINGS_MODULE": "market_settings"}
-    job = tasks.slow_note.enqueue(str(tmp_path / "ledger"), "a", 6.0)
+    gate = Gate(tmp_path / "gate")
+    job = tasks.gated_note.enqueue(str(tmp_path / "ledger"), "a", str(gate))
     worker = start_worker("--reload", "--pythonpath", str(tmp_path), env=env).wait_until_ready()
     wait_for((tmp_path / "ledger").exists, what=lambda: worker.output)
 
     (app / "__init__.py").write_text("x = 2\n")
     wait_for(lambda: "starting anew" in worker.output, what=lambda: worker.output)
     worker.send(signal.SIGTERM)
+    gate.open()
 
     assert worker.wait() == 0, worker.output
     assert worker.output.count("Ready") == 1
     assert job.get(timeout=1) == "a"
+
+
+def test_a_save_that_breaks_the_code_while_what_runs_ends_leaves_the_old_code_at_work(
+    start_worker: Start, tmp_path: Path
+) -> None:
+    app = tmp_path / "bazaar"
+    app.mkdir()
+    code = app / "__init__.py"
+    code.touch()
+    (tmp_path / "bazaar_settings.py").write_text(
+        "from tests.settings import *\nINSTALLED_APPS = [*INSTALLED_APPS, 'bazaar']\n"
+    )
+    env = {"DJANGO_SETTINGS_MODULE": "bazaar_settings"}
+    gate = Gate(tmp_path / "gate")
+    running = tasks.gated_note.enqueue(str(tmp_path / "ledger"), "a", str(gate))
+    worker = start_worker("--reload", "--pythonpath", str(tmp_path), env=env).wait_until_ready()
+    wait_for((tmp_path / "ledger").exists, what=lambda: worker.output)
+
+    code.write_text("x = 2\n")
+    wait_for(lambda: "starting anew" in worker.output, what=lambda: worker.output)
+    code.write_text("def broken(:\n")
+    wait_for(lambda: "cannot be loaded" in worker.output, what=lambda: worker.output)
+    gate.open()
+    assert tasks.add.enqueue(1).get(timeout=60) == 3
+    assert running.get(timeout=60) == "a"
+    assert worker.output.count("Ready") == 1
+    code.write_text("x = 3\n")
+    wait_for(lambda: worker.output.count("Ready") == 2, what=lambda: worker.output)
+    worker.send(signal.SIGTERM)
+    assert worker.wait() == 0, worker.output
 
 
 @pytest.mark.parametrize("command", ["worker", "beat"])

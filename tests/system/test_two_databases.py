@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from django.db import connection, connections
 
 from taskq_django.models import JobResult, QueuedJob, WorkerProcess
 from tests.app import tasks
+from tests.support.gates import Gate
 from tests.support.ledger import Ledger
 from tests.support.proxy import FaultProxy
 from tests.support.workers import RealWorker, wait_for
@@ -127,15 +129,17 @@ def test_a_worker_that_starts_while_one_is_away_serves_the_other_and_both_once_i
 
 
 def test_a_death_while_one_is_away_is_rescued_on_the_other_at_once_and_there_when_it_is_back(
-    start_worker: Start, ledger: Ledger, proxy: FaultProxy, half_behind: dict[str, str]
+    start_worker: Start, ledger: Ledger, proxy: FaultProxy, half_behind: dict[str, str], tmp_path: Path
 ) -> None:
+    gate = Gate(tmp_path / "gate")
     worker = start_worker("-p", "1", "-t", "4", env=half_behind).wait_until_ready()
-    here = tasks.ledgered.enqueue_many([(str(ledger.path), 2.0)] * 2)
-    there = tasks.ledgered.using(backend="second").enqueue_many([(str(ledger.path), 2.0)] * 2)
+    here = tasks.ledgered_at.enqueue_many([(str(ledger.path), str(gate))] * 2)
+    there = tasks.ledgered_at.using(backend="second").enqueue_many([(str(ledger.path), str(gate))] * 2)
     wait_for(lambda: len(ledger.running()) == 4, what=lambda: worker.output)
     proxy.take_down()
     (child,) = worker.children()
     os.kill(child, signal.SIGKILL)
+    gate.open()
     wait_for_all(worker, "default", len(here))
 
     proxy.bring_up()
@@ -177,13 +181,15 @@ def test_results_of_one_that_is_away_do_not_keep_the_other_from_beginning(
 
 
 def test_a_process_that_is_replaced_while_one_is_away_keeps_what_has_ended_for_it(
-    start_worker: Start, ledger: Ledger, proxy: FaultProxy, half_behind: dict[str, str]
+    start_worker: Start, ledger: Ledger, proxy: FaultProxy, half_behind: dict[str, str], tmp_path: Path
 ) -> None:
+    gate = Gate(tmp_path / "gate")
     limits = ("-p", "1", "-t", "2", "--grace", "0.5", "--max-tasks-per-child", "4")
     worker = start_worker(*limits, env=half_behind).wait_until_ready()
-    there = tasks.ledgered.using(backend="second").enqueue_many([(str(ledger.path), 0.3)] * 2)
+    there = tasks.ledgered_at.using(backend="second").enqueue_many([(str(ledger.path), str(gate))] * 2)
     wait_for(lambda: len(ledger.running()) == 2, what=lambda: worker.output)
     proxy.take_down()
+    gate.open()
     here = tasks.ledgered.enqueue_many([(str(ledger.path), 2.0)] * 8)  # for longer than the grace, and five seconds
     wait_for_all(worker, "default", len(here))
     assert len(set(worker.children())) > 1, "the one that waits is there beside the one in its place"

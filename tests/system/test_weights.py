@@ -33,7 +33,7 @@ def peak(pid: int) -> int:
 def drain(start_worker: Start) -> int:
     """Let a worker run everything there is; returns the peak of its process."""
     worker = start_worker().wait_until_ready()
-    wait_for(lambda: not QueuedJob.objects.exists(), timeout=100, what=lambda: worker.output[-3000:])
+    wait_for(lambda: not QueuedJob.objects.exists(), timeout=200, what=lambda: worker.output[-3000:])
     assert "cannot be used" not in worker.output
     (child,) = worker.children()
     return peak(child)
@@ -82,7 +82,7 @@ def test_a_worker_holds_few_large_jobs_beyond_those_that_it_runs(start_worker: S
     worker = start_worker().wait_until_ready()
     wait_for(lambda: "released" in worker.output, what=lambda: worker.output[-3000:])  # they have waited for a seat
     gate.touch()
-    wait_for(lambda: not QueuedJob.objects.exists(), timeout=100, what=lambda: worker.output[-3000:])
+    wait_for(lambda: not QueuedJob.objects.exists(), timeout=200, what=lambda: worker.output[-3000:])
     gone_back = set(re.findall(r"released task=\S+ id=(\S+)", worker.output))
     assert 0 < len(gone_back) <= 2 * MOST_KEPT // 1_000_000
     assert JobResult.objects.filter(pk__in=large.ids, status="SUCCESSFUL", attempts=1).count() == len(large)
@@ -108,7 +108,7 @@ def test_a_worker_stays_small_while_its_results_wait_for_the_store(
     held = ledger.started()
     connection.close()
     server.start()
-    wait_for(lambda: not QueuedJob.objects.exists(), timeout=90, what=lambda: worker.output[-3000:])
+    wait_for(lambda: not QueuedJob.objects.exists(), timeout=200, what=lambda: worker.output[-3000:])
     (child,) = worker.children()
     assert held < len(jobs)
     assert peak(child) < MOST

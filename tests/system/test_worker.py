@@ -20,6 +20,8 @@ from django.test import override_settings
 from taskq_django.models import JobResult, PausedQueue, QueuedJob, WorkerProcess
 from taskq_django.states import State
 from tests.app import tasks
+from tests.support.gates import Gate
+from tests.support.servers import is_gone
 from tests.support.workers import RealWorker, cut_other_connections, wait_for
 
 Start = Callable[..., RealWorker]
@@ -33,9 +35,9 @@ def lines(path: Path) -> list[str]:
 def test_a_waiting_job_runs_and_a_later_one_too(start_worker: Start, processes: str) -> None:
     early, broken, coroutine = tasks.add.enqueue(1), tasks.explode.enqueue(), tasks.aadd.enqueue(5)
     worker = start_worker("-p", processes).wait_until_ready()
-    assert early.get(timeout=10) == 3
-    assert coroutine.get(timeout=10) == 7
-    assert tasks.add.enqueue(2).get(timeout=10) == 4
+    assert early.get(timeout=60) == 3
+    assert coroutine.get(timeout=60) == 7
+    assert tasks.add.enqueue(2).get(timeout=60) == 4
     wait_for(lambda: (broken.refresh(), broken.state.is_final)[1])
     wait_for(lambda: f"id={early.id}" in worker.output)
     line = next(line for line in worker.output.splitlines() if early.id in line)
@@ -89,7 +91,7 @@ def test_queues_are_chosen_and_excluded(start_worker: Start) -> None:
     assert set(QueuedJob.objects.values_list("queue_name", flat=True)) == {"reports", "default"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("whole_group", [False, True], ids=["supervisor", "group"])
 def test_a_stop_finishes_what_runs_and_gives_back_the_rest(
     start_worker: Start, tmp_path: Path, number: int, whole_group: bool
@@ -131,9 +133,35 @@ def test_a_second_signal_stops_at_once(start_worker: Start, tmp_path: Path) -> N
     worker.send(signal.SIGINT)
     wait_for(lambda: "finishing 1 job (25 s)" in worker.output, what=lambda: worker.output)
     worker.send(signal.SIGINT)
-    assert worker.wait(5) == 3
+    assert worker.wait() == 3
+    assert "Told to stop at once" in worker.output
     job.refresh()
     assert job.state is State.READY
+
+
+@pytest.mark.parametrize("flags", [(), ("-p", "0"), ("-B",)], ids=["supervised", "alone", "with a beat"])
+def test_a_terminal_that_closes_stops_it_and_hangs_up_as_often_as_it_likes(
+    start_worker: Start, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    ledger = tmp_path / "ledger"
+    gate = Gate(tmp_path / "gate")
+    job = tasks.gated_note.enqueue(str(ledger), "a", str(gate))
+    worker = start_worker(*flags).wait_until_ready()
+    wait_for(lambda: lines(ledger))
+    for _ in range(2):
+        worker.send_to_group(signal.SIGHUP)
+        wait_for(lambda: "finishing 1 job" in worker.output, what=lambda: worker.output)
+    gate.open()
+    assert worker.wait() == 0, worker.output
+    job.refresh()
+    assert (job.state, job.attempts) == (State.SUCCESSFUL, 1)
+
+
+def test_a_worker_under_nohup_goes_on_when_the_terminal_closes(start_worker: Start) -> None:
+    worker = start_worker(prefix=["nohup"]).wait_until_ready()
+    worker.send_to_group(signal.SIGHUP)
+    assert tasks.add.enqueue(1).get(timeout=60) == 3
+    assert "Stopping" not in worker.output
 
 
 def test_a_worker_that_is_pid_1_stops_too(start_worker: Start) -> None:
@@ -147,10 +175,10 @@ def test_a_worker_that_is_pid_1_stops_too(start_worker: Start) -> None:
         pytest.skip("only root on Linux can make a process PID 1")
     result = tasks.add.enqueue(1)
     worker = start_worker(prefix=unshare)
-    assert result.get(timeout=20) == 3
+    assert result.get(timeout=60) == 3
     (first,) = worker.children()
     os.kill(first, signal.SIGTERM)
-    assert worker.wait(10) == 0, worker.output
+    assert worker.wait() == 0, worker.output
 
 
 def test_a_killed_supervisor_takes_its_processes_with_it(start_worker: Start, tmp_path: Path) -> None:
@@ -160,7 +188,7 @@ def test_a_killed_supervisor_takes_its_processes_with_it(start_worker: Start, tm
     wait_for(lambda: lines(ledger))
     (child,) = worker.children()
     worker.send(signal.SIGKILL)
-    wait_for(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text())
+    wait_for(lambda: is_gone(child), what=lambda: worker.output)
     job.refresh()
     assert job.state is State.SUCCESSFUL  # it finished what ran, as for a stop
 
@@ -170,7 +198,7 @@ def test_a_killed_process_is_replaced(start_worker: Start) -> None:
     wait_for(lambda: worker.children())
     (child,) = worker.children()
     os.kill(child, signal.SIGKILL)
-    assert tasks.add.enqueue(1).get(timeout=15) == 3
+    assert tasks.add.enqueue(1).get(timeout=60) == 3
     assert "SIGKILL" in worker.output
 
 
@@ -186,16 +214,16 @@ def test_a_worker_that_is_full_rests(start_worker: Start, tmp_path: Path) -> Non
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     before = busy()
-    assert [job.get(timeout=20) for job in jobs] == ["0", "1", "2", "3"]
+    assert [job.get(timeout=60) for job in jobs] == ["0", "1", "2", "3"]
     assert busy() - before < 1.5, "seconds of CPU in four seconds in which it only waits"
 
 
 def test_delayed_jobs_run_when_they_are_due(start_worker: Start) -> None:
     start_worker().wait_until_ready()
     result = tasks.add.using(run_after=timedelta(seconds=0.7)).enqueue(1)
-    assert result.get(timeout=10) == 3
+    assert result.get(timeout=60) == 3
     waited = (result.started_at - result.enqueued_at).total_seconds()
-    assert 0.7 <= waited < 5
+    assert 0.7 <= waited < 30, "when it is due, and not much later"
 
 
 def test_work_of_many_processes_and_enqueuers_is_neither_lost_nor_doubled(start_worker: Start, tmp_path: Path) -> None:
@@ -225,7 +253,7 @@ def test_a_job_sees_what_its_enqueuers_transaction_wrote(start_worker: Start) ->
         with transaction.atomic():
             result = tasks.is_paused.enqueue(f"queue{number}")
             PausedQueue.objects.create(backend="default", queue_name=f"queue{number}")
-        assert result.get(timeout=10) is True
+        assert result.get(timeout=60) is True
 
 
 def test_without_its_tables_a_worker_says_migrate(start_worker: Start, tmp_path: Path) -> None:
@@ -273,7 +301,7 @@ def test_a_worker_serves_the_database_that_the_broker_names(start_worker: Start,
     (tmp_path / "elsewhere.py").write_text(f"from tests.settings import *\nTASKS = {elsewhere!r}\n")
     start_worker(env={"DJANGO_SETTINGS_MODULE": "elsewhere", "PYTHONPATH": str(tmp_path)}).wait_until_ready()
     with override_settings(TASKS=elsewhere):
-        assert tasks.add.enqueue(1).get(timeout=20) == 3
+        assert tasks.add.enqueue(1).get(timeout=60) == 3
     assert (WorkerProcess.objects.using("other").count(), WorkerProcess.objects.count()) == (2, 0)
 
 
@@ -288,9 +316,9 @@ def test_p_0_runs_in_the_calling_process() -> None:
 def test_a_worker_whose_connections_are_cut_goes_on_by_itself(start_worker: Start) -> None:
     worker = start_worker("-p", "2").wait_until_ready()
     for _ in range(3):
-        assert tasks.is_paused.enqueue("x").get(timeout=15) is False
+        assert tasks.is_paused.enqueue("x").get(timeout=60) is False
         assert cut_other_connections() > 0
-    assert tasks.is_paused.enqueue("x").get(timeout=15) is False
+    assert tasks.is_paused.enqueue("x").get(timeout=60) is False
     assert "next try in" in worker.output
     assert "Traceback" not in worker.output
     worker.send(signal.SIGTERM)
@@ -306,6 +334,15 @@ def test_the_log_can_be_json(start_worker: Start) -> None:
     assert (line["level"], line["task"], line["attempt"]) == ("INFO", "tests.app.tasks.add", 1)
 
 
+def test_what_tasks_print_is_there_once_after_a_stop(start_worker: Start) -> None:
+    said = [tasks.say.enqueue(f"said {number}") for number in range(3)]
+    worker = start_worker("-p", "2", env={"PYTHONUNBUFFERED": ""}).wait_until_ready()
+    wait_for(lambda: JobResult.objects.count() == len(said), what=lambda: worker.output)
+    worker.send(signal.SIGTERM)
+    assert worker.wait() == 0
+    assert [worker.output.count(f"said {number}\n") for number in range(3)] == [1, 1, 1]
+
+
 def test_where_it_cannot_fork_the_worker_spawns_its_processes(start_worker: Start, tmp_path: Path) -> None:
     # A thread that a module of the project starts makes a fork unsafe.
     (tmp_path / "threaded_settings.py").write_text(
@@ -317,8 +354,8 @@ def test_where_it_cannot_fork_the_worker_spawns_its_processes(start_worker: Star
     env = {"DJANGO_SETTINGS_MODULE": "threaded_settings", "PYTHONPATH": f"{tmp_path}{os.pathsep}."}
     worker = start_worker("-p", "2", env=env).wait_until_ready()
     wait_for(lambda: lines(ledger), what=lambda: worker.output)
-    assert tasks.add.enqueue(1).get(timeout=20) == 3
-    assert f"id={job.id}" in worker.output or job.get(timeout=5)
+    assert tasks.add.enqueue(1).get(timeout=60) == 3
+    assert f"id={job.id}" in worker.output or job.get(timeout=60)
     worker.send(signal.SIGTERM)
     assert worker.wait() == 0, worker.output
     assert "Traceback" not in worker.output

@@ -69,4 +69,4 @@ def elsewhere(path: Path) -> Iterator[Callable[[], Callable[[str], str]]]:
 
     yield start
     for process in started:
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)

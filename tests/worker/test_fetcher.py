@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +12,9 @@ import pytest
 from taskq_django.jobs import Claim, Job
 from taskq_django.worker import fetcher as module
 from taskq_django.worker.fetcher import Fetcher
+from tests.support.faulty_engine import FaultyTransport, message_broker, without_pauses
+from tests.support.messages import register, success
+from tests.support.sending import job
 
 
 class Shelf:
@@ -35,10 +38,10 @@ class Shelf:
         return claims
 
 
-def fetcher_of(*brokers: Shelf) -> Fetcher:
+def fetcher_of(*brokers: Any, may_claim: Callable[[str], bool] = lambda alias: True) -> Fetcher:
     reach: Any = SimpleNamespace(here=lambda: brokers, has=lambda alias: True, guard=lambda broker: nullcontext())
     choice: Any = SimpleNamespace(serves=lambda name: True)
-    made = Fetcher(reach, choice, "me", lambda alias: True)
+    made = Fetcher(reach, choice, "me", may_claim)
     made.look()
     return made
 
@@ -86,3 +89,22 @@ def test_what_was_not_reached_stays_in_the_turn(monkeypatch: pytest.MonkeyPatch)
     shelf = Shelf("a", first=1, second=1, third=1)
     fetcher = fetcher_of(shelf)
     assert [name for _ in range(3) for _, name in queues(fetcher.fetch(1))] == ["first", "second", "third"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_that_claims_nothing_tells_an_engine_all_the_same_what_it_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_pauses(monkeypatch)
+    register("me")
+    engine = FaultyTransport()
+    engine.join("me")
+    broker = message_broker(engine)
+    broker.send([job(), job()])
+    (claim,) = broker.claim(["default"], 1, "me")
+    engine.faults["ack"] = "before"
+    broker.settle([success(claim)], "me")
+    assert engine.where()[claim.job.id] == "me"
+
+    quiet = fetcher_of(broker, may_claim=lambda alias: False)
+
+    assert claim.job.id not in engine.where()
+    assert (quiet.has_candidates, quiet.saw_all) == (False, False)

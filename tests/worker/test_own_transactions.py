@@ -18,6 +18,8 @@ from taskq_django.exceptions import BrokerUnavailable
 from taskq_django.jobs import Succeeded
 from taskq_django.models import PausedQueue, QueuedJob
 from taskq_django.store.connections import let_go, limit_own_sessions, own_transaction, unlimit_sessions
+from taskq_django.store.limits import is_limited
+from taskq_django.worker.loop import Loop
 from tests.app import tasks
 
 pytestmark = [
@@ -25,7 +27,9 @@ pytestmark = [
     pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no sessions"),
 ]
 
-LEASE = 2.0  # seconds; half of it a lock is waited for
+LEASE = 40.0  # seconds: longer than this process stands still in a transaction
+SHORT_LEASE = 2.0  # half of it a lock is waited for
+GUARD = 30.0  # against hanging; less than a lock is waited for without limits
 SETTINGS = {
     "postgresql": ["lock_timeout", "idle_in_transaction_session_timeout"],
     "mysql": ["innodb_lock_wait_timeout", "idle_transaction_timeout"],
@@ -42,6 +46,12 @@ def limited() -> Iterator[None]:
     yield
     unlimit_sessions()
     let_go(connection)
+
+
+@pytest.fixture
+def soon_limited(limited: None) -> None:
+    """The same, with a lease whose end is waited for."""
+    limit_own_sessions(["default"], SHORT_LEASE)
 
 
 @pytest.fixture
@@ -122,29 +132,26 @@ def test_limits_are_for_a_services_own_transactions_only() -> None:
         assert in_force() != before
 
 
-@pytest.mark.usefixtures("limited", "queue")
+@pytest.mark.usefixtures("soon_limited", "queue")
 def test_what_is_stopped_in_the_middle_of_a_transaction_frees_its_locks_within_a_lease() -> None:
     with pytest.raises((DatabaseError, InterfaceError)), own_transaction("default"):  # noqa: PT012 - one story
+        assert in_force()[1] in (f"{SHORT_LEASE:g}s", SHORT_LEASE)
         rows().update(backend="stopped")
-        waited: list[float] = []
 
         def others() -> None:
-            began = time.monotonic()
             rows().update(backend="others")
-            waited.append(time.monotonic() - began)
             connection.close()
 
         thread = threading.Thread(target=others)
         thread.start()
-        thread.join(LEASE * 5)  # this thread stands still meanwhile
-        assert waited, "others still wait for it"
+        thread.join(GUARD)  # this thread stands still meanwhile
+        assert not thread.is_alive(), "others still wait for it"
         rows().update(backend="too late")
     let_go(connection)
-    assert waited[0] < LEASE * 2
     assert rows().get().backend == "others"
 
 
-@pytest.mark.usefixtures("limited", "queue")
+@pytest.mark.usefixtures("soon_limited", "queue")
 @pytest.mark.parametrize("act", ["a transaction", "the end of a job"])
 def test_a_lock_of_others_is_waited_for_no_longer_than_a_loop_may_be_silent(act: str) -> None:
     broker: Broker = task_backends["default"].broker  # type: ignore[attr-defined]
@@ -175,17 +182,26 @@ def test_a_lock_of_others_is_waited_for_no_longer_than_a_loop_may_be_silent(act:
     finally:
         over.set()
         thread.join()
-    assert waited < LEASE * 3
+    assert waited < GUARD
     assert broker.settle([Succeeded(claim, now, now, "3")], "w1")
 
 
-def test_a_worker_in_a_process_that_goes_on_leaves_nothing_on_its_session() -> None:
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_worker_in_a_process_that_goes_on_leaves_nothing_on_its_session(
+    dies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     connection.close()
-    before = in_force()
+    before, settings = in_force(), connection.settings_dict
     job = tasks.add.enqueue(1)
-    call_command("taskq_worker", processes=0, max_tasks=1, verbosity=0)
-    assert job.get() == 3
+    if dies:
+        monkeypatch.setattr(Loop, "step", lambda loop: {}["nothing"])
+        with pytest.raises(KeyError):
+            call_command("taskq_worker", processes=0, max_tasks=1, verbosity=0)
+    else:
+        call_command("taskq_worker", processes=0, max_tasks=1, verbosity=0)
+        assert job.get() == 3
     assert in_force() == before
+    assert (connection.settings_dict, is_limited()) == (settings, False)
     with own_transaction("default"):
         assert in_force() == before
     if connection.vendor == "postgresql":

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+import time
+from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -108,3 +112,28 @@ def test_a_board_says_since_when_a_loop_waits_for_a_broker(clock: Clock) -> None
     with Reach(only, board).guard(only["a"]):
         assert board.asks_since == clock.now
     assert board.asks_since == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks for the wakes of a thread")
+def test_what_keeps_an_answer_from_being_read_is_not_its_broker() -> None:
+    """A job may take the interpreter while the loop waits for an answer, and hold it."""
+    only = brokers("a")
+    reach = Reach(only, a_board())
+    is_asked = Event()
+
+    def hold_the_interpreter() -> None:
+        is_asked.wait()
+        ctypes.PyDLL(None).usleep(3_000_000)
+
+    holder = Thread(target=hold_the_interpreter)
+    holder.start()
+    with reach.guard(only["a"]):
+        is_asked.set()
+        time.sleep(0.05)  # what a broker takes for its answer
+    holder.join()
+    assert reach.waited < 1.5
+
+    reach = Reach(only, a_board())
+    with reach.guard(only["a"]):
+        time.sleep(0.7)  # it takes longer
+    assert reach.waited >= 0.7

@@ -183,7 +183,7 @@ def test_jobs_that_a_database_refuses_are_refused_at_the_caller(
 def test_a_module_that_exits_is_a_task_that_is_not_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import tests.app
 
-    (tmp_path / "exits.py").write_text("raise SystemExit(3)")
+    (tmp_path / "exits.py").write_text("raise SystemExit(3)\n\n@task\ndef anything(): ...")
     monkeypatch.setattr(tests.app, "__path__", [*tests.app.__path__, str(tmp_path)])
     with pytest.raises(TaskNotFound, match="SystemExit"):
         registry.find("tests.app.exits.anything")

@@ -74,6 +74,15 @@ def test_it_looks_once_a_second(module: Write, monkeypatch: pytest.MonkeyPatch) 
     assert sources.changed() is None
 
 
+def test_who_is_about_to_start_anew_looks_whatever_the_time(module: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reloading, "LOOK_AGAIN", 60.0)
+    sources = Sources("a command that this process was not started for")
+
+    path = module("x = 2\n")
+    assert sources.loadable_change() is None
+    assert sources.loadable_change(at_once=True) == path
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     """Writes a ``manage.py`` that this process was started by, as it seems."""

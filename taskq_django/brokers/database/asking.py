@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from datetime import datetime
 from time import monotonic
+from typing import Any
 from uuid import uuid4
 
 from django.db import connections, transaction
-from django.db.models import Count, Min
+from django.db.models import Count, F, Max, Min, QuerySet
 
 from ...jobs import Claim, Discarded, Job
 from ...models import JobResult, QueuedJob
-from ...models.moments import DatabaseNow
+from ...models.indexes import Said
+from ...models.moments import DatabaseNow, as_orm_has, database_now
 from ...states import LIVE, WAITING, State
 from ...store.dialects.vendors import dialect_of
 from ...store.weights import AT_ONCE
@@ -50,21 +53,53 @@ def _end_as_cancelled(ids: Sequence[str], database: str, reason: str) -> None:
         dialect_of(connection).end(cursor, outcomes, over=True)
 
 
+def reschedule(ids: Collection[str], database: str, backend: str, due: datetime | None) -> frozenset[str]:
+    """Not of rows that stand in for a message: it is due already."""
+    with transaction.atomic(using=database):
+        now = database_now(database)
+        begins = now if due is None else max(due, now)
+        is_ready = begins == now
+        rows = QueuedJob.objects.using(database).filter(id__in=ids, backend=backend, sender__isnull=True)
+        rows = rows.filter(status__in=[State.SCHEDULED] if is_ready else WAITING)
+        rows.update(status=F("status"))  # locks them, as in ``cancel``
+        waiting = list(rows.select_for_update().only("run_after", "enqueued_at", "expires_at"))
+        rows.filter(id__in=[row.id for row in waiting]).update(
+            status=State.READY if is_ready else State.SCHEDULED,
+            available_at=as_orm_has(begins),
+            run_after=as_orm_has(due),
+        )
+        for row in waiting:
+            if row.expires_at is not None:
+                patience = row.expires_at - max(row.run_after or row.enqueued_at, row.enqueued_at)
+                moved = QueuedJob.objects.using(database).filter(id=row.id)
+                moved.update(expires_at=as_orm_has(begins) + patience)
+        if waiting and is_ready:
+            connection = connections[database]
+            with connection.cursor() as cursor:
+                dialect_of(connection).ring(cursor)
+    return frozenset(str(row.id) for row in waiting)
+
+
 def depths(database: str, backend: str) -> list[Depth]:
-    """By a query for each status, which reads the index of it and, but for what runs, no row."""
+    """By a part of one query for each status, which reads the index of it and, but for what runs, no row."""
+    first, *others = (_depths_in(state, database, backend) for state in LIVE)
     found: dict[str, Depth] = {}
-    for state in LIVE:
-        jobs = QueuedJob.objects.using(database).filter(backend=backend, status=state).values("queue_name")
-        counted = jobs.annotate(count=Count("pk"), oldest=Min("available_at"), now=DatabaseNow())
-        for queue, count, oldest, now in counted.values_list("queue_name", "count", "oldest", "now"):
-            depth = found.get(queue, Depth(queue))
-            if state is State.READY:
-                found[queue] = replace(depth, ready=count, oldest=max(0.0, (now - oldest).total_seconds()))
-            elif state is State.RUNNING:
-                found[queue] = replace(depth, running=count)
-            else:
-                found[queue] = replace(depth, scheduled=count)
+    for status, queue, count, oldest, now in first.union(*others, all=True):
+        depth = found.get(queue, Depth(queue))
+        if status == State.READY:
+            found[queue] = replace(depth, ready=count, oldest=max(0.0, (now - oldest).total_seconds()))
+        elif status == State.RUNNING:
+            found[queue] = replace(depth, running=count)
+        else:
+            found[queue] = replace(depth, scheduled=count)
     return [found[queue] for queue in sorted(found)]
+
+
+def _depths_in(state: State, database: str, backend: str) -> QuerySet[QueuedJob, Any]:
+    jobs = QueuedJob.objects.using(database).filter(backend=backend, status=Said(state)).values("queue_name")
+    # The moment as an aggregate, because SQLite would group by it, and sort every row for that.
+    counted = jobs.annotate(count=Count("pk"), oldest=Min("available_at"), now=Max(DatabaseNow()))
+    return counted.values_list(Said(state), "queue_name", "count", "oldest", "now")
 
 
 def next_in(queue_name: str, limit: int, database: str, backend: str) -> list[Job]:

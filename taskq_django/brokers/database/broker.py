@@ -18,11 +18,11 @@ from django.db.models import F
 from django.utils import timezone
 
 from ...exceptions import BrokerError, BrokerUnavailable, one_line
-from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Released, Retried, Succeeded, size_of
+from ...jobs import Claim, Discarded, Ended, Failed, Job, Outcome, Progress, Released, Retried, Succeeded, size_of
 from ...models import QueuedJob
 from ...models.moments import DatabaseNow
 from ...sleeper import Bell
-from ...store.connections import OUTAGE, code_of, in_transaction, lacks_table, let_go, replace_lost
+from ...store.connections import OUTAGE, code_of, in_transaction, let_go, replace_lost
 from ...store.dialects.base import Dialect
 from ...store.dialects.bells import RING_PAUSE
 from ...store.dialects.vendors import dialect_of, messages_of
@@ -30,8 +30,8 @@ from ...store.ends import is_the_end_of
 from ...store.stories import read_standings
 from ...store.weights import LIGHT, cut, light_groups
 from ..base import Broker, Cancelled, Depth, Found, Orphans
-from . import asking, rows
-from .faults import TOO_LARGE_PERHAPS, is_the_datas_fault, lost_a_race, refusals
+from . import asking, progress, rows
+from .faults import TOO_LARGE_PERHAPS, explain_missing_table, is_the_datas_fault, lost_a_race, refusals
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class DatabaseBroker(Broker):
         try:
             return self._insert(jobs, sender)
         except OUTAGE as error:
-            self._explain_missing_table(error)
+            explain_missing_table(error, self.database)
             if isinstance(error, DataError) or is_the_datas_fault(error) or code_of(error) in TOO_LARGE_PERHAPS:
                 raise BrokerError(
                     f"DATABASES[{self.database!r}] refuses {'this job' if len(jobs) == 1 else 'one of these jobs'}: "
@@ -179,6 +179,12 @@ class DatabaseBroker(Broker):
         with refusals(outcomes, self.database):
             return self.own(write, writes=not alone)
 
+    def note_progress(self, said: Sequence[tuple[Claim, Progress]], *, waits: bool) -> bool:
+        return progress.note(said, self.own, self.connection, waits=waits)
+
+    def take(self, id_: str, worker_id: str) -> Claim | None:
+        return self.own(lambda _: rows.take(id_, self.database, self.alias, worker_id), writes=True)
+
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
         jobs = rows.running(self.database, self.alias).filter(worker_id=worker_id)
         back = {"status": "READY", "attempts": F("attempts") - 1}
@@ -218,8 +224,14 @@ class DatabaseBroker(Broker):
             done |= self._asked(partial(asking.cancel, group, database, alias, reason))
         return done
 
+    def reschedule(self, ids: Collection[str], due: datetime | None) -> frozenset[str]:
+        return self._asked(lambda: asking.reschedule(ids, self.database, self.alias, due))
+
     def depth(self, in_store: bool = False) -> list[Depth]:
         return self._asked(lambda: asking.depths(self.database, self.alias))
+
+    def held(self, worker_ids: Collection[str], limit: int) -> list[Found]:
+        return self._asked(lambda: rows.held(worker_ids, limit, self.database, self.alias))
 
     def peek(self, queue_name: str, limit: int) -> list[Job]:
         return self._asked(lambda: asking.next_in(queue_name, limit, self.database, self.alias))
@@ -270,7 +282,7 @@ class DatabaseBroker(Broker):
                 with dialect.transaction(connection) if writes else nullcontext(), dialect.cursor(connection) as cursor:
                     return act(cursor)
             except OUTAGE as error:
-                self._explain_missing_table(error)
+                explain_missing_table(error, self.database)
                 if not is_callers and is_the_datas_fault(error):
                     let_go(connection)  # after a packet that was too big the server has closed it
                     raise DataError(*error.args) from error
@@ -283,10 +295,3 @@ class DatabaseBroker(Broker):
                 let_go(connection)
                 raise BrokerUnavailable(f"DATABASES[{self.database!r}] cannot be used: {one_line(error)}") from error
         raise AssertionError("unreachable: the last try returns or raises")
-
-    def _explain_missing_table(self, error: Exception) -> None:
-        if lacks_table(error):
-            raise BrokerError(
-                f"The tables of taskq_django in DATABASES[{self.database!r}] are missing or older than the code: "
-                f"run `manage.py migrate taskq_django --database {self.database}`. ({one_line(error)})"
-            ) from error

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from django.db import DataError, IntegrityError, ProgrammingError
 
-from ...exceptions import BrokerUnavailable, OutcomeRefused, one_line
+from ...exceptions import BrokerError, BrokerUnavailable, OutcomeRefused, one_line
 from ...jobs import Outcome, weight_of
-from ...store.connections import code_of
+from ...store.connections import code_of, lacks_table
 from ...store.weights import LIGHT
 
 # What the data is at fault for, though it is raised as what an outage is.
@@ -22,6 +22,15 @@ TOO_LARGE_PERHAPS = frozenset({"53200", "XX000"})
 
 # By these a database says that it will never take what it was given; the last are of a driver, before it asks.
 REFUSALS = (DataError, IntegrityError, ProgrammingError, OverflowError, TypeError, ValueError)
+
+
+def explain_missing_table(error: Exception, database: str) -> None:
+    """Raises BrokerError if that is what is wrong."""
+    if lacks_table(error):
+        raise BrokerError(
+            f"The tables of taskq_django in DATABASES[{database!r}] are missing or older than the code: "
+            f"run `manage.py migrate taskq_django --database {database}`. ({one_line(error)})"
+        ) from error
 
 
 def is_the_datas_fault(error: Exception) -> bool:

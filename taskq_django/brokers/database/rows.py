@@ -1,16 +1,18 @@
-"""The rows of live jobs as values: of who rescues what runs, of who was asked to cancel it, and of who looks."""
+"""The rows of live jobs, one by one: of who rescues what runs, of who cancels or takes it, and of who looks."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
+from uuid import uuid4
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
 
 from ...jobs import Claim, Failed, Job, Retried
-from ...models import QueuedJob, WorkerProcess
+from ...models import PausedQueue, QueuedJob, WorkerProcess
 from ...models.indexes import Said
 from ...models.moments import DatabaseNow
-from ...states import State
+from ...states import WAITING, State
 from ..base import Found
 
 # How many jobs are rescued in one go; the next look takes the rest.
@@ -26,6 +28,16 @@ def held_rows(database: str, ids: Collection[str], worker_id: str) -> set[str]:
     """Those of the ids whose row this process holds."""
     held = QueuedJob.objects.using(database).filter(id__in=ids, worker_id=worker_id, status=State.RUNNING)
     return {str(id_) for id_ in held.values_list("id", flat=True)}
+
+
+def held(worker_ids: Collection[str], limit: int, database: str, backend: str) -> list[Found]:
+    """Some of what these processes hold: to order it would read all of it."""
+    jobs = running(database, backend).filter(worker_id__in=list(worker_ids))
+    return [
+        each._replace(job=each.job._replace(started_at=row.claimed_at.timestamp()))
+        for row in jobs.defer("payload")[:limit]
+        for each in [Found(job_of(row, "", row.headers), State.RUNNING, row.worker_id or "")]
+    ]
 
 
 def standing_in(database: str, ids: Collection[str]) -> set[str]:
@@ -48,6 +60,18 @@ def stranded(jobs: QuerySet[QueuedJob]) -> QuerySet[QueuedJob]:
     return jobs.filter(~Exists(WorkerProcess.objects.filter(id=OuterRef("worker_id"))))
 
 
+def take(id_: str, database: str, backend: str, worker_id: str) -> Claim | None:
+    """Claim the row of this job, if it waits and its queue is not paused. In a transaction."""
+    token, rows = uuid4(), QueuedJob.objects.using(database).filter(id=id_, backend=backend)
+    paused = PausedQueue.objects.filter(backend=backend, queue_name=OuterRef("queue_name"))
+    begun = {"status": State.RUNNING, "token": token, "worker_id": worker_id, "claimed_at": DatabaseNow()}
+    if not rows.filter(~Exists(paused), status__in=WAITING).update(**begun, attempts=F("attempts") + 1):
+        return None
+    row = rows.annotate(now=DatabaseNow()).get()
+    is_late = row.started_at is None and row.expires_at is not None and row.expires_at <= row.now
+    return _claim_of(row, row.payload, row.headers, State.EXPIRED.value if is_late else "")
+
+
 def claims_by_worker(jobs: QuerySet[QueuedJob]) -> dict[str, list[tuple[Claim, float]]]:
     """By worker id, the claims with their age in seconds; RESCUED_AT_ONCE at most.
 
@@ -58,16 +82,20 @@ def claims_by_worker(jobs: QuerySet[QueuedJob]) -> dict[str, list[tuple[Claim, f
     for row in jobs.defer("payload", "headers").annotate(now=DatabaseNow())[:RESCUED_AT_ONCE]:
         if row.token is None or row.claimed_at is None:
             continue
-        claim = Claim(
-            job_of(row, "", ""),
-            row.token.hex,
-            (row.claimed_at - row.available_at).total_seconds(),
-            verdict=State.CANCELLED.value if row.cancel_requested_at else "",
-            has_begun=row.begun_at is not None,
-        )
+        claim = _claim_of(row, "", "")
         age = (row.now - row.claimed_at).total_seconds()
         found.setdefault(row.worker_id or "", []).append((claim, max(0.0, age)))
     return found
+
+
+def _claim_of(row: Any, payload: str, headers: str, verdict: str = "") -> Claim:
+    return Claim(
+        job_of(row, payload, headers),
+        row.token.hex,
+        max(0.0, (row.claimed_at - row.available_at).total_seconds()),  # what is taken may not be due
+        verdict=State.CANCELLED.value if row.cancel_requested_at else verdict,
+        has_begun=row.begun_at is not None,
+    )
 
 
 def job_of(row: QueuedJob, payload: str, headers: str) -> Job:

@@ -27,8 +27,8 @@ AWAY = "W014"  # the problem of a server that cannot be reached
 
 # Every command of our scripts, with arguments that change nothing for good. The first is the end of a key's name.
 COMMANDS = (
-    "SET s 1 PX 1", "GET s", "EXISTS s", "EXPIRE s 1", "DEL s", "HSET h m 1", "HGET h m", "HMGET h m",
-    "HGETALL h", "HVALS h", "HSTRLEN h m", "HEXISTS h m", "HDEL h m", "LPUSH l m", "RPUSH l m", "LLEN l", "LINDEX l 0",
+    "SET s 1 PX 1", "GET s", "EXISTS s", "EXPIRE s 1", "DEL s", "HSET h m 1", "HGET h m", "HMGET h m", "HGETALL h",
+    "HVALS h", "HKEYS h", "HSTRLEN h m", "HEXISTS h m", "HDEL h m", "LPUSH l m", "RPUSH l m", "LLEN l", "LINDEX l 0",
     "LRANGE l 0 -1", "RPOP l 1", "LPOP l 1", "LTRIM l 1 0", "ZADD z 1 m", "ZRANGE z 0 -1", "ZRANGEBYSCORE z 0 1",
     "ZSCORE z m", "ZREM z m", "SADD t m", "SMEMBERS t", "SISMEMBER t m", "SMISMEMBER t m", "SCARD t", "SREM t m",
     "TIME", "PUBLISH s m",

@@ -12,7 +12,9 @@ from uuid import UUID
 
 from ... import codec
 from ...codec.refusal import Refused, brief, in_call, located
+from ...conf import is_redacted
 from ...exceptions import ArgumentError
+from ...jobs import SENSITIVE, headers_of
 
 # What kombu writes for a value that JSON has no word for is a dict of these two keys.
 MARK = {"__type__", "__value__"}
@@ -35,22 +37,28 @@ class Foreign(ValueError):
     """These are no arguments that a job could have. Its text tells what is wrong, and no value."""
 
 
-def for_celery(payload: str) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments of a job as kombu's encoder takes them. Raises ArgumentError for what it has no word for."""
+def for_celery(payload: str, headers: str = "") -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a job as kombu's encoder takes them. Raises ArgumentError for what it has no word for.
+
+    ``headers``: of the job; where they name secrets, the message tells nothing of what is within an argument.
+    """
     args, kwargs = codec.decode_call(payload)
     if '"$t"' in payload or '"__type__"' in payload:
         try:
             _check_items(args)
             _check_pairs(kwargs)
         except Refused as refused:
-            raise ArgumentError(in_call(refused, ())) from None
+            told = headers_of(headers) or {}
+            raise ArgumentError(
+                in_call(refused, (), lambda step: SENSITIVE in told or is_redacted(str(step)))
+            ) from None
     return args, kwargs
 
 
-def check_arguments(payload: str) -> None:
+def check_arguments(payload: str, headers: str) -> None:
     """Raises ArgumentError, as ``for_celery``; most payloads need no look."""
     if '"$t"' in payload or '"__type__"' in payload:
-        for_celery(payload)
+        for_celery(payload, headers)
 
 
 def from_celery(text: str, max_bytes: int) -> tuple[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ...backoff import LONGEST_DELAY
+from ...conf import is_redacted
 from ...exceptions import ArgumentError
 from ...jobs import SENSITIVE, Claim, Job, headers_of
 from ...states import State
@@ -142,10 +143,10 @@ def write(job: Job, now: float, origin: str, *, for_others: bool = False) -> Mes
     ``for_others``: no worker of ours takes it, because this project has no such task. Raises ArgumentError, as
     ``check``.
     """
-    args, kwargs = for_celery(job.payload)
+    args, kwargs = for_celery(job.payload, job.headers)
     stored = headers_of(job.headers) or {}
     seconds = None if job.expires_us is None else job.expires_us / 1e6
-    secret = SENSITIVE in stored
+    secret = SENSITIVE in stored or any(map(is_redacted, kwargs))
     headers: dict[str, Any] = {
         "lang": "py",
         "task": job.task_path,
@@ -179,7 +180,7 @@ def write(job: Job, now: float, origin: str, *, for_others: bool = False) -> Mes
 
 def check(job: Job) -> None:
     """Raises ArgumentError for a job that cannot be a Celery message: at the caller, before it is sent."""
-    check_arguments(job.payload)
+    check_arguments(job.payload, job.headers)
     if not job.queue_name.isprintable():
         raise ArgumentError(f"The queue {job.queue_name!r} cannot be one of Celery's: take printable characters only.")
 

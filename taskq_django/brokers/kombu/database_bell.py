@@ -7,7 +7,7 @@ this Redis is anybody's, and nobody waits a second for it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from time import monotonic
 from typing import Any
@@ -20,7 +20,7 @@ from ...conf import BackendOptions
 from ...exceptions import BrokerError, one_line
 from ...jobs import Job
 from ...sleeper import Bell
-from ...store.dialects.bells import ATTENTIVE, GLANCE, RING_PAUSE
+from ...store.dialects.bells import RING_PAUSE, beside_rings
 from ..database.broker import DatabaseBroker
 from .connection import RedisConnection
 
@@ -45,6 +45,12 @@ class RungDatabaseBroker(DatabaseBroker):
         if any(job.run_after is None and job.delay_us is None for job in jobs):
             transaction.on_commit(self._ring, using=self.database, robust=True)
         return moment
+
+    def reschedule(self, ids: Collection[str], due: datetime | None) -> frozenset[str]:
+        moved = super().reschedule(ids, due)
+        if moved:
+            transaction.on_commit(self._ring, using=self.database, robust=True)
+        return moved
 
     def bells(self) -> list[Bell]:
         return [*super().bells(), RowsBell(self._redis, self._channel)]
@@ -81,7 +87,7 @@ class RowsBell(Bell):
         return None if sock is None else int(sock.fileno())
 
     def patience(self, idle: float) -> float:
-        return GLANCE if idle < ATTENTIVE else 1.0
+        return beside_rings(idle)
 
     def rang(self) -> bool:
         if self._raw is None and not self._reach.may_try():

@@ -60,6 +60,12 @@ end
 return answer
 """)
 
+# ARGV: store, worker, limit. Returns ids of what the worker holds. One holds some thousand at most.
+HELD_BY = script("""
+local ids = redis.call('HKEYS', p .. 'h:' .. ARGV[2])
+return {unpack(ids, 1, math.min(#ids, tonumber(ARGV[3])))}
+""")
+
 # ARGV: store, queue, limit, the most bytes. Returns of each message its id and what `jobs` has of it.
 PEEK = script("""
 local left, weight, answer = tonumber(ARGV[3]), 0, {}

@@ -182,6 +182,9 @@ class RedisTransport(Transport):
             depths.append(Depth(name, ready=count, running=running.pop(name, 0), oldest=waited))
         return depths + [Depth(name, running=count) for name, count in running.items()]
 
+    def held_by(self, worker_id: str, limit: int) -> list[str]:
+        return texts(self._ask(lua_questions.HELD_BY, worker_id, limit))
+
     def peek(self, queue_name: str, limit: int) -> list[Job]:
         answer = self._ask(lua_questions.PEEK, queue_name, limit, HEAVIEST)
         jobs = (self._seen(id_, stored) for id_, stored in zip(answer[::2], answer[1::2], strict=True))

@@ -9,13 +9,10 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
-from django.db import IntegrityError
-
 from ...exceptions import BrokerError, BrokerUnavailable, EngineUnavailable
-from ...jobs import Claim, Job, Outcome, Released, Succeeded, size_of
+from ...jobs import Claim, Job, Outcome, Progress, Released, Succeeded, size_of
 from ...sleeper import Bell
 from ...store.dialects.vendors import messages_of
-from ...store.stories import read_standings
 from ...store.weights import HEAVIEST
 from ..base import Broker, Cancelled, Depth, Found, Orphans
 from ..database.broker import DatabaseBroker
@@ -127,11 +124,18 @@ class MessageBroker(Broker):
             self._wishes.add(asked, reason)
         return Cancelled(done.ended, done.asked | asked, done.ended_before, done.unknown - asked)
 
+    def reschedule(self, ids: Collection[str], due: datetime | None) -> frozenset[str]:
+        return self._rows.reschedule(ids, due)
+
     def depth(self, in_store: bool = False) -> list[Depth]:
         found = {each.queue_name: each for each in self._rows.depth()}
         for each in [] if in_store else self._outside.depth():
             found[each.queue_name] = found.get(each.queue_name, Depth(each.queue_name)) + each
         return [found[name] for name in sorted(found)]
+
+    def held(self, worker_ids: Collection[str], limit: int) -> list[Found]:
+        found = self._rows.held(worker_ids, limit)
+        return found + self._outside.held(worker_ids, limit - len(found)) if len(found) < limit else found
 
     def peek(self, queue_name: str, limit: int) -> list[Job]:
         jobs = self._outside.peek(queue_name, limit)
@@ -191,7 +195,7 @@ class MessageBroker(Broker):
     def _claim_messages(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
         claims = self._messages.claim(queue_name, limit, worker_id)
         if later := [claim for claim in claims if claim.job.run_after is not None]:  # by another hand than ours
-            self._adopt(later)
+            self._due.adopt(later)
             self._messages.let_go(later, [])
             claims = [claim for claim in claims if claim.job.run_after is None]
         return claims
@@ -225,10 +229,10 @@ class MessageBroker(Broker):
         counted = {outcome.claim.job.id for outcome in stored}
         back = [outcome.claim for outcome in free if isinstance(outcome, Released)]
         if adopted := [claim for claim in back if claim.job.id in self._adopted]:
-            self._adopt(adopted)
+            self._due.adopt(adopted)
             back = [claim for claim in back if claim.job.id not in self._adopted]
             self._adopted.difference_update(claim.job.id for claim in adopted)
-        gone = [*(o.claim for o in [*stored, *free] if not isinstance(o, Released) or o.began), *adopted]
+        gone = [*(o.claim for o in [*stored, *free] if not isinstance(o, Released) or o.is_kept), *adopted]
         counted |= self._messages.let_go(gone, back) if holder == author else let_go(self._transport, gone, back)
         counted.update(o.claim.job.id for o in free if o.claim.job.id in unsure)  # settled before, as far as is known
         return [outcome for outcome in outcomes if outcome.claim.job.id in counted]
@@ -236,20 +240,15 @@ class MessageBroker(Broker):
     def _is_stored(self, outcome: Outcome) -> bool:
         """Is there something to write of it? With an outbox there may be a row that must go."""
         if isinstance(outcome, Released):
-            return outcome.began
+            return outcome.is_kept
         return not isinstance(outcome, Succeeded) or outcome.value is not None or self._has_outbox
 
-    def _adopt(self, claims: Sequence[Claim]) -> None:
-        """Make rows of messages that must wait, or must be noted when they begin. One that is there already stays."""
-        while True:
-            known = self._rows.own(lambda _: read_standings([claim.job.id for claim in claims], self.database))
-            jobs = [claim.job._replace(attempts=0) for claim in claims if claim.job.id not in known]
-            try:
-                if jobs:
-                    self._rows.own(lambda _, jobs=jobs: self._rows.send(jobs), writes=True)  # type: ignore[misc]
-                return
-            except IntegrityError:
-                continue  # another process has just adopted one of them
+    def note_progress(self, said: Sequence[tuple[Claim, Progress]], *, waits: bool) -> bool:
+        return self._rows.note_progress(said, waits=waits)
+
+    def take(self, id_: str, worker_id: str) -> Claim | None:
+        claims = self._due.take(id_, worker_id)
+        return next(iter(judged(claims, self._wishes.among([id_]))), None)
 
     def release_unanswered(self, worker_id: str, held: Collection[str]) -> int:
         return self._rows.release_unanswered(worker_id, held) + self._messages.release_unanswered(worker_id, held)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from django.db import IntegrityError
+
 from ...jobs import Claim
+from ...store.stories import read_standings
 from ..database.broker import DatabaseBroker
 from ..database.outbox import Outbox
 from .engine import Engine
@@ -24,7 +27,26 @@ class DueRows:
         self._engine = engine
 
     def claim(self, queue_name: str, limit: int, worker_id: str) -> list[Claim]:
-        claims = self._rows.claim([queue_name], limit, worker_id)
+        return self._to_run(self._rows.claim([queue_name], limit, worker_id))
+
+    def take(self, id_: str, worker_id: str) -> list[Claim]:
+        """The one row of this id, if it can be claimed."""
+        claim = self._rows.take(id_, worker_id)
+        return self._to_run([claim]) if claim else []
+
+    def adopt(self, claims: Sequence[Claim]) -> None:
+        """Make rows of messages that must wait, or must be noted when they begin. One that is there already stays."""
+        while True:
+            known = self._rows.own(lambda _: read_standings([claim.job.id for claim in claims], self._rows.database))
+            jobs = [claim.job._replace(attempts=0) for claim in claims if claim.job.id not in known]
+            try:
+                if jobs:
+                    self._rows.own(lambda _, jobs=jobs: self._rows.send(jobs), writes=True)  # type: ignore[misc]
+                return
+            except IntegrityError:
+                continue  # another process has just adopted one of them
+
+    def _to_run(self, claims: list[Claim]) -> list[Claim]:
         # Of any attempt: where a host was lost with the row, nobody knows whether it had begun.
         if doubtful := self._outbox.doubtful(claims):
             claims = self._without_doubt(claims, doubtful)

@@ -163,7 +163,11 @@ class MemoryTransport(Transport):
         with self._lock:
             return {
                 id_: Found(
-                    self._claim_of(id_, message).job._replace(attempts=int(bool(message.holder))), state, message.holder
+                    self._claim_of(id_, message).job._replace(
+                        attempts=int(bool(message.holder)), started_at=message.claimed_at
+                    ),
+                    state,
+                    message.holder,
                 )
                 for id_ in ids
                 if (message := self._messages.get(id_))
@@ -180,6 +184,10 @@ class MemoryTransport(Transport):
             ages = [now - message.published_at for message in theirs if not message.holder]
             found.append(Depth(name, ready=len(ages), running=len(theirs) - len(ages), oldest=max(ages, default=None)))
         return found
+
+    def held_by(self, worker_id: str, limit: int) -> list[str]:
+        with self._lock:
+            return [id_ for id_, message in self._messages.items() if message.holder == worker_id][:limit]
 
     def peek(self, queue_name: str, limit: int) -> list[Job]:
         with self._lock:

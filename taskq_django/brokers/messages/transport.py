@@ -146,6 +146,10 @@ class Transport(ABC):
         """How many messages of each queue wait and are held, and how long the oldest has waited."""
         return []
 
+    def held_by(self, worker_id: str, limit: int) -> list[str]:
+        """The ids of up to ``limit`` messages that a process holds, in no order."""
+        return []
+
     def peek(self, queue_name: str, limit: int) -> list[Job]:
         """Those that would be claimed next, in that order; nothing is changed."""
         return []

@@ -156,7 +156,8 @@ class Dialect(ABC):
     def put_back(self, cursor: CursorWrapper, outcomes: Sequence[Retried | Released]) -> set[str]:
         """Make rows READY or SCHEDULED that still have the token of their claim, and take it from them.
 
-        Returns the ids of their jobs; they are locked. What has failed queues anew, what is returned keeps its place.
+        Returns the ids of their jobs; they are locked. What has failed or is to wait queues anew, the rest keeps its
+        place.
         """
 
     @abstractmethod
@@ -174,6 +175,10 @@ class Dialect(ABC):
     @abstractmethod
     def promote(self, cursor: CursorWrapper, backend: str) -> None:
         """Make up to PROMOTED_AT_ONCE due jobs ready, the first ones; those that others have locked are passed over."""
+
+    def ring(self, cursor: CursorWrapper) -> None:
+        """Wake those who listen, once this transaction is committed: of rows that another method has not written."""
+        return  # other databases' bells hear each commit, or none
 
     @abstractmethod
     def bell(self, connection: BaseDatabaseWrapper) -> Bell:

@@ -126,7 +126,7 @@ PUT_BACK = f"""
 UPDATE {table(f"id {ID}, tried INT, crashed INT, lost INT, began INT, own INT, delay BIGINT")}
   STRAIGHT_JOIN {JOB} job {BY_KEY} ON job.id = o.id
 SET job.status = IF(o.delay > 0, 'SCHEDULED', 'READY'),
-  job.available_at = IF(o.tried = 1, {NOW} + INTERVAL o.delay MICROSECOND, job.available_at),
+  job.available_at = IF(o.tried = 1 OR o.delay > 0, {NOW} + INTERVAL o.delay MICROSECOND, job.available_at),
   job.tries = job.tries + o.tried, job.crashes = job.crashes + o.crashed, job.losses = job.losses + o.lost,
   job.attempts = job.attempts - 1 + o.began,
   job.started_at = IF(o.began = 1, COALESCE(job.started_at, job.claimed_at), job.started_at),

@@ -32,7 +32,7 @@ from .base import (
     Dialect,
 )
 from .bells import ListenBell, PollBell
-from .prepared import PLANS_LAST, are_prepared, prepared_cursor
+from .prepared import PLANS_LAST, are_prepared, execute_often, prepared_cursor
 from .records import as_json, ended_record, failure_record, job_record, put_back_record
 from .starts import Starts
 
@@ -120,7 +120,8 @@ WITH o AS MATERIALIZED (
   SELECT * FROM json_to_recordset(%s) AS o(id uuid, token uuid, tried int, crashed int, lost int, began int,
                                            own int, delay bigint))
 UPDATE {JOB} job SET status = CASE WHEN o.delay > 0 THEN 'SCHEDULED' ELSE 'READY' END,
-  available_at = CASE WHEN o.tried = 1 THEN {NOW} + o.delay * interval '1 microsecond' ELSE job.available_at END,
+  available_at = CASE WHEN o.tried = 1 OR o.delay > 0 THEN {NOW} + o.delay * interval '1 microsecond'
+                      ELSE job.available_at END,
   tries = job.tries + o.tried, crashes = job.crashes + o.crashed, losses = job.losses + o.lost,
   attempts = job.attempts - 1 + o.began,
   started_at = CASE WHEN o.began = 1 THEN COALESCE(job.started_at, job.claimed_at) ELSE job.started_at END,
@@ -174,7 +175,7 @@ class PostgreSQL(Dialect):
             sql, given = INSERT_ONE, (*job[:5], -job.priority, job.headers, job.tries)
         else:
             sql, given = INSERT_MANY, (as_json([job_record(job) for job in jobs]),)
-        cursor.execute(f"{sql}, pg_notify('{CHANNEL}', '')" if ring else sql, given)
+        execute_often(cursor, f"{sql}, pg_notify('{CHANNEL}', '')" if ring else sql, given)
         return datetime.fromtimestamp(cursor.fetchone()[0], UTC)
 
     def stand_in(self, cursor: CursorWrapper, jobs: Sequence[Job], sender: str, seconds: float) -> datetime:
@@ -233,6 +234,9 @@ class PostgreSQL(Dialect):
 
     def promote(self, cursor: CursorWrapper, backend: str) -> None:
         cursor.execute(PROMOTE, [backend])
+
+    def ring(self, cursor: CursorWrapper) -> None:
+        cursor.execute(f"SELECT pg_notify('{CHANNEL}', '')")
 
     def bell(self, connection: BaseDatabaseWrapper) -> Bell:
         # psycopg2 keeps notifications elsewhere; such projects poll.

@@ -88,7 +88,7 @@ def put_back_record(outcome: Retried | Released) -> dict[str, Any]:
         "began": int(began),
         # It has begun from this row, which therefore stands in for no message any more. Of a lost host nobody knows.
         "own": int(began and counts != "losses"),
-        "delay": int(outcome.delay * 1e6) if isinstance(outcome, Retried) else 0,
+        "delay": int(outcome.delay * 1e6),
     }
 
 
@@ -125,8 +125,11 @@ def result_record(outcome: Ended, now: float) -> dict[str, Any]:
 
 
 def row_record(outcome: Retried | Released, now: float) -> dict[str, Any]:
-    """A message that was begun and is to be run again, as the JSON object of its row."""
+    """A message that is to be run again, or later, as the JSON object of its row."""
     job, back = outcome.claim.job, put_back_record(outcome)
+    began = None
+    if back["began"]:
+        began = int((now - outcome.started) * 1e6) if isinstance(outcome, Retried) else 0
     return {
         "id": job.id,
         "task_path": job.task_path,
@@ -135,12 +138,13 @@ def row_record(outcome: Retried | Released, now: float) -> dict[str, Any]:
         "rank": -job.priority,
         "enqueued": in_microseconds(job.enqueued_at),
         "started": in_microseconds(job.started_at),
-        "began": int((now - outcome.started) * 1e6) if isinstance(outcome, Retried) else 0,
+        "began": began,
+        "expires": job.expires_us if began is None else None,
         "delay": back["delay"],
         "tried": back["tried"],
         "headers": job.headers,
         "tries": job.tries + back["tried"],
-        "attempts": job.attempts,
+        "attempts": job.attempts - (began is None),
         "crashes": job.crashes + back["crashed"],
         "losses": job.losses + back["lost"],
         "payload": job.payload,

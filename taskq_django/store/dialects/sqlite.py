@@ -163,7 +163,8 @@ class SQLite(Dialect):
         for outcome in outcomes:
             o = put_back_record(outcome)
             status = "SCHEDULED" if o["delay"] > 0 else "READY"
-            available_at = as_text(now + timedelta(microseconds=o["delay"])) if o["tried"] else None
+            is_anew = o["tried"] or o["delay"]
+            available_at = as_text(now + timedelta(microseconds=o["delay"])) if is_anew else None
             counted = (o["tried"], o["crashed"], o["lost"], o["began"], o["began"], o["own"])
             cursor.execute(PUT_BACK, (status, available_at, *counted, o["id"].replace("-", ""), o["token"]))
             if cursor.rowcount:

@@ -65,9 +65,9 @@ class Messages(ABC):
         to a later report of the same job.
 
         What ends becomes a result, unless it is a success that keeps none; of several results of one id the one of
-        more attempts is kept. What was cut off becomes a row and keeps its place; what has failed and is tried again
-        queues anew. What goes back un-run is not for here, because it stays a message. Failed attempts are written
-        over earlier reports of the same. ``author``: who has run them.
+        more attempts is kept. What was cut off becomes a row and keeps its place; what has failed and is tried again,
+        and what is to wait, queues anew. What goes back un-run at once is not for here, because it stays a message.
+        Failed attempts are written over earlier reports of the same. ``author``: who has run them.
 
         ``sweep``: rows may stand in for these messages, and what ends takes its row along. The rows are locked in the
         order of their ids.

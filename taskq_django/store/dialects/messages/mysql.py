@@ -52,12 +52,15 @@ DELETE result FROM {table(f"id {ID}, attempts INT")} STRAIGHT_JOIN {RESULT} resu
 WHERE result.attempts < o.attempts"""
 KEEP_OVER = f"{KEEP} ON DUPLICATE KEY UPDATE message = {RESULT}.message"
 
-_BACK = table(f"{_JOB}, `rank` SMALLINT, delay BIGINT, tried INT, losses INT, payload LONGTEXT {TEXT}")
+_BACK = table(f"{_JOB}, `rank` SMALLINT, expires BIGINT, delay BIGINT, tried INT, losses INT, payload LONGTEXT {TEXT}")
 PUT_BACK = f"""
 INSERT INTO {JOB} ({JOB_COLUMNS.format(rank="`rank`")})
 SELECT id, task_path, backend, queue_name, IF(delay > 0, 'SCHEDULED', 'READY'), `rank`,
-       IF(tried = 1, {NOW} + INTERVAL delay MICROSECOND, LEAST(COALESCE({_moment("enqueued")}, {NOW}), {NOW})),
-       COALESCE({_moment("enqueued")}, {NOW}), NULL, NULL, payload, headers, tries, attempts, crashes, losses,
+       IF(tried = 1 OR delay > 0, {NOW} + INTERVAL delay MICROSECOND,
+          LEAST(COALESCE({_moment("enqueued")}, {NOW}), {NOW})),
+       COALESCE({_moment("enqueued")}, {NOW}), NULL,
+       COALESCE({_moment("enqueued")}, {NOW}) + INTERVAL expires MICROSECOND,
+       payload, headers, tries, attempts, crashes, losses,
        COALESCE({_moment("started")}, {_age("began")})
 FROM {_BACK} ON DUPLICATE KEY UPDATE payload = {JOB}.payload"""
 

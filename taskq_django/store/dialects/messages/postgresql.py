@@ -56,13 +56,15 @@ ENDS = (_END.format(swept=""), _END.format(swept=_SWEPT))  # index 1: with a swe
 PUT_BACK = f"""
 INSERT INTO {JOB} ({JOB_COLUMNS.format(rank="rank")})
 SELECT id, task_path, backend, queue_name, CASE WHEN delay > 0 THEN 'SCHEDULED' ELSE 'READY' END, rank,
-       CASE WHEN tried = 1 THEN {NOW} + delay * interval '1 microsecond'
+       CASE WHEN tried = 1 OR delay > 0 THEN {NOW} + delay * interval '1 microsecond'
             ELSE LEAST({_moment("enqueued")}, {NOW}) END,
-       COALESCE({_moment("enqueued")}, {NOW}), NULL, NULL, payload, headers, tries, attempts, crashes, losses,
+       COALESCE({_moment("enqueued")}, {NOW}), NULL,
+       COALESCE({_moment("enqueued")}, {NOW}) + expires * interval '1 microsecond',
+       payload, headers, tries, attempts, crashes, losses,
        COALESCE({_moment("started")}, {_age("began")})
 FROM json_to_recordset(%s) AS o(id uuid, task_path text, backend text, queue_name text, rank smallint, enqueued bigint,
-     started bigint, began bigint, delay bigint, tried int, headers text, tries int, attempts int, crashes int,
-     losses int, payload text)
+     started bigint, began bigint, expires bigint, delay bigint, tried int, headers text, tries int, attempts int,
+     crashes int, losses int, payload text)
 {ROW_CONFLICT}"""
 
 _SENT = f"""

@@ -28,7 +28,7 @@ SWEEP = f"DELETE FROM {JOB} WHERE id = %s AND {IS_EARLIER.format('%s')}"
 
 PUT_BACK = f"""
 INSERT INTO {JOB} ({JOB_COLUMNS.format(rank="rank")})
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, NULL, NULL, %s, %s, %s, %s, %s, %s, %s) {ROW_CONFLICT}"""
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, NULL, %s, %s, %s, %s, %s, %s, %s, %s) {ROW_CONFLICT}"""
 
 
 _MINE = f"WHERE id IN (SELECT value FROM json_each(%s)) AND {IS_SENT} RETURNING id"
@@ -100,10 +100,13 @@ def _result(r: dict[str, Any], now: datetime, author: str) -> tuple[Any, ...]:
 
 def _row(r: dict[str, Any], now: datetime) -> tuple[Any, ...]:
     enqueued = _moment(r["enqueued"], as_text(now))
+    expires = None
+    if r["expires"] is not None:
+        expires = _moment((r["enqueued"] or now.timestamp() * 1e6) + r["expires"], None)
     return (
         *(_hex(r), r["task_path"], r["backend"], r["queue_name"]),
         *("SCHEDULED" if r["delay"] > 0 else "READY", r["rank"]),
-        *(_ago(now, -r["delay"]) if r["tried"] else min(enqueued, as_text(now)), enqueued),
+        *(_ago(now, -r["delay"]) if r["tried"] or r["delay"] else min(enqueued, as_text(now)), enqueued, expires),
         *(r["payload"], r["headers"], r["tries"], r["attempts"], r["crashes"], r["losses"]),
-        _moment(r["started"], _ago(now, r["began"])),
+        _moment(r["started"], None if r["began"] is None else _ago(now, r["began"])),
     )

@@ -1,31 +1,33 @@
-"""Result, the handle of a job, and the context of a task that runs."""
+"""Result, the handle of a job."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
-from functools import cached_property
-from typing import Any, Generic, TypeVar, cast
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from . import compat, control
-from .brokers import Broker
-from .brokers.waiting import Waiting
-from .compat import TASK_REFRESH_ATTRS, TaskResultDoesNotExist
-from .exceptions import BrokerUnavailable, ResultError, ResultTimeout, TaskFailed, one_line
-from .jobs import headers_of
-from .states import State
-from .store.connections import in_transaction
+from .. import compat, control
+from ..brokers import Broker
+from ..brokers.waiting import Waiting
+from ..compat import TASK_REFRESH_ATTRS, TaskResultDoesNotExist
+from ..exceptions import BrokerUnavailable, ResultError, ResultTimeout, TaskFailed, has_twin, one_line
+from ..jobs import Progress
+from ..states import State
+from ..status import workers_in
+from ..store.connections import OUTAGE, ask, in_transaction
+from ..store.progress import read_progress
 
 R = TypeVar("R")
 
+IN_TESTS = "In a test, call taskq_django.testing.run_all() before."
 REFRESHED = (*TASK_REFRESH_ATTRS, "state", "reason")
 
 
@@ -40,13 +42,39 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
     state: State
     reason: str = ""  # of a job that was cancelled or failed: the message
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    # None: not read.
+    _progress: tuple[Progress | None] | None = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Unlike the framework's, keeps the arguments as they are: ours need not be plain JSON."""
 
+    @property
+    @has_twin
+    def progress(self) -> Progress | None:
+        """How far the task has said that it is; None: it has said nothing.
+
+        Read by one query when it is first asked for, and anew after ``refresh``.
+        """
+        if self._progress is None:
+            database = self._database()
+            found = ask(database, lambda: read_progress([self.id], database))
+            object.__setattr__(self, "_progress", (found.get(self.id),))
+        return self._progress[0]  # type: ignore[index]
+
+    async def aprogress(self) -> Progress | None:
+        return await sync_to_async(lambda: self.progress)()
+
+    if TYPE_CHECKING:
+
+        @property
+        def return_value(self) -> R:
+            """Raises ValueError unless the job has succeeded. It is the framework's."""
+            raise NotImplementedError
+
     def __repr__(self) -> str:
         return f"<Result {self.task.module_path}[{self.id}] {self.state}>"
 
+    @has_twin
     def refresh(self) -> None:
         """Read the job anew, by one query (two for a job that has failed before).
 
@@ -61,28 +89,30 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
     async def arefresh(self) -> None:
         await sync_to_async(self.refresh)()
 
-    def get(self, timeout: float | None = None) -> R:
+    @has_twin
+    def get(self, timeout: float | timedelta | None = None) -> R:
         """Wait for the end of the job and return what the task returned.
 
-        Waits at most ``timeout`` seconds (None: for ever). Raises ResultTimeout, at once inside a transaction
-        (where the end of the job could not be seen), and TaskFailed when the job ended otherwise.
+        Waits at most ``timeout``, in seconds or a timedelta (None: for ever). Raises ResultTimeout, at once inside a
+        transaction (where the end of the job could not be seen), and TaskFailed when the job ended otherwise.
         """
         woken = threading.Event()
-        with Waiting(self._broker(), self.id, timeout, woken.set) as waiting:
+        with Waiting([(self._broker(), self.id)], timeout, woken.set) as waiting:
             while pause := self._look(waiting):
                 woken.wait(pause)
                 woken.clear()
         return self._value_or_raise()
 
-    async def aget(self, timeout: float | None = None) -> R:
+    async def aget(self, timeout: float | timedelta | None = None) -> R:
         woken, loop = asyncio.Event(), asyncio.get_running_loop()
-        with Waiting(self._broker(), self.id, timeout, lambda: loop.call_soon_threadsafe(woken.set)) as waiting:
+        with Waiting([(self._broker(), self.id)], timeout, lambda: loop.call_soon_threadsafe(woken.set)) as waiting:
             while pause := await sync_to_async(self._look)(waiting):
                 with suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), pause)
                 woken.clear()
         return self._value_or_raise()
 
+    @has_twin
     def cancel(self, reason: str = "") -> bool:
         """End the job as CANCELLED: at once while it waits, within seconds while it runs. False: it had ended.
 
@@ -95,6 +125,7 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
     async def acancel(self, reason: str = "") -> bool:
         return await sync_to_async(self.cancel)(reason)
 
+    @has_twin
     def retry(self) -> None:
         """Run the job again, which has ended without success. It keeps its id and the story of its attempts.
 
@@ -127,11 +158,18 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
         if in_transaction(connections[self._database()]):
             raise ResultTimeout(
                 f"{self!r} is waited for inside a transaction, where its end cannot be seen: "
-                "call get() after the atomic block."
+                f"call get() after the atomic block. {IN_TESTS}"
             )
         if (pause := waiting.pause()) is None:
-            raise ResultTimeout(f"{self!r} has not ended after {waiting.timeout} s.{away}")
+            raise ResultTimeout(f"{self!r} has not ended after {waiting.timeout:g} s.{away}{self._why_not()}")
         return pause
+
+    def _why_not(self) -> str:
+        """What those forget who try it for the first time."""
+        with suppress(*OUTAGE):
+            if not any(worker.alive for worker in workers_in(self._database())):
+                return f" No worker is alive: start one with `manage.py taskq_worker`. {IN_TESTS}"
+        return ""
 
     def _value_or_raise(self) -> R:
         if self.state is State.SUCCESSFUL:
@@ -143,39 +181,21 @@ class Result(compat.TaskResult, Generic[R]):  # type: ignore[type-arg,misc]
     def _take_over(self, fresh: compat.AnyResult) -> None:
         for name in REFRESHED:
             object.__setattr__(self, name, getattr(fresh, name))
+        object.__setattr__(self, "_progress", None)
 
 
-class TaskContext(compat.TaskContext):  # type: ignore[type-arg]
-    """What a task with ``takes_context=True`` gets first."""
+class StoredError(compat.TaskError):
+    """How an attempt failed."""
+
+    __slots__ = ()
 
     @property
-    def metadata(self) -> Mapping[str, Any]:
-        return cast("Result[Any]", self.task_result).metadata
+    def exception_class(self) -> type[BaseException]:
+        """Of a module that is imported here already: a stored path must not choose what is imported, and so run.
 
-    @property
-    def slot(self) -> datetime | None:
-        """The moment for which a schedule has enqueued this job (aware, UTC), however late it runs; None without one.
-
-        By it, and not by the clock, a nightly job should choose the day that it works for.
+        Raises ImportError where it is not, ValueError for what is no exception.
         """
-        running: Any = getattr(self, "_seat", None)  # the worker's, of this run
-        try:
-            return datetime.fromisoformat(headers_of(running.claim.job.headers)["schedule"]["slot"])  # type: ignore[index]
-        except (AttributeError, ValueError, KeyError, TypeError):
-            return None
-
-    @property
-    def is_cancelled(self) -> bool:
-        """Somebody has asked to cancel this job: end soon, best by ``raise Discard``.
-
-        Half a second later it is ended.
-        """
-        seat = getattr(self, "_seat", None)  # the worker's, of this run
-        return bool(seat and seat.is_cancelled)
-
-    @cached_property
-    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger whose lines carry the job's id, task and attempt in ``extra``."""
-        result = self.task_result
-        facts = {"job_id": result.id, "task": result.task.module_path, "attempt": self.attempt}
-        return logging.LoggerAdapter(logging.getLogger("taskq_django.task"), facts)
+        path = self.exception_class_path
+        if path.rpartition(".")[0] not in sys.modules:
+            raise ImportError(f"The module of {path!r} is not imported in this process: import it where you need it.")
+        return super().exception_class
