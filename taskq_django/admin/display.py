@@ -9,30 +9,33 @@ from typing import Any
 
 import orjson
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import get_language_bidi
 from django.utils.translation import gettext as _t
 
+from ..exceptions import lasting
+from ..jobs import Progress
+from ..models.moments import aware
 from ..states import State
-from .masking import MASK, masked, masked_call, who_know
+from .masking import MASK, Call, masked, masked_call, who_know, without_passwords
 
 LONGEST = 64_000  # characters of one text that a page shows
 SHORT = 60
 SHOWN_PAYLOAD = 200  # characters that a list reads
 SHOWN_HEADERS = 4000  # characters; of a job that has more a list shows no argument
+SHOWN_MESSAGE = 300  # characters of an exception's that a list reads
 NBSP = "\N{NO-BREAK SPACE}"  # a number and its unit stay on one line
 
 
 def badge(status: str) -> SafeString:
+    return format_html('<span class="taskq-badge taskq-{}">{}</span>', status.lower(), state_label(status))
+
+
+def state_label(status: str) -> str:
     # A newer version may have written a state that this one does not know.
-    label = State(status).label if status in State.values else status
-    return format_html('<span class="taskq-badge taskq-{}">{}</span>', status.lower(), label)
-
-
-def task_name(path: str) -> SafeString:
-    """Its last part bold, the module beside it muted."""
-    module, _, name = path.rpartition(".")
-    return format_html('<strong>{}</strong> <span class="taskq-muted">{}</span>', name or path, module)
+    return str(State(status).label) if status in State.values else status
 
 
 def moment(value: datetime | None) -> str:
@@ -46,40 +49,73 @@ def moment(value: datetime | None) -> str:
     return local.strftime("%Y-%m-%d %H:%M:%S")
 
 
+def exactly(value: datetime) -> str:
+    """The moment with its zone."""
+    return f"{moment(value)} {timezone.get_current_timezone_name()}"
+
+
+def when(value: datetime | None) -> SafeString | str:
+    """How long ago, or how long until then; the exact moment is its title."""
+    if value is None:
+        return "–"
+    gap = aware(timezone.now()) - aware(value)
+    text = _t("%s ago") % span(gap) if gap >= timedelta() else _t("in %s") % span(-gap)
+    return format_html('<time datetime="{}" title="{}">{}</time>', aware(value).isoformat(), exactly(value), text)
+
+
+def how_far(progress: Progress) -> str:
+    """``312 of 1,000``; the first number alone where the whole is not known."""
+    done, total = (None if each is None else _number(each) for each in (progress.done, progress.total))
+    return str(done) if total is None else _t("%(done)s of %(total)s") % {"done": done, "total": total}
+
+
+def _number(count: float) -> str:
+    return number_format(count if isinstance(count, int) else round(count, 2), force_grouping=True)
+
+
 def duration(begin: datetime | None, end: datetime | None) -> str:
     if begin is None or end is None:
         return "–"
     seconds = max(0.0, (end - begin).total_seconds())
     if seconds < 60:
-        return f"{seconds:.3f}{NBSP}s"
+        return isolated(f"{seconds:.3f}{NBSP}s")
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}{NBSP}h {minutes}{NBSP}min" if hours else f"{minutes}{NBSP}min {rest}{NBSP}s"
+    return isolated(f"{hours}{NBSP}h {minutes}{NBSP}min" if hours else f"{minutes}{NBSP}min {rest}{NBSP}s")
 
 
 def span(length: timedelta) -> str:
     """Roughly, in its two largest units: ``2 d 4 h``."""
-    seconds = max(0, round(length.total_seconds()))
-    for size, unit, smaller, name in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if seconds >= size:
-            first, rest = divmod(seconds, size)
-            second = rest // smaller
-            return f"{first}{NBSP}{unit} {second}{NBSP}{name}" if second else f"{first}{NBSP}{unit}"
-    return f"{seconds}{NBSP}s"
+    return isolated(lasting(length.total_seconds(), NBSP))
 
 
-def short_arguments(payload: str, task_path: str, headers: str) -> str:
-    """One line of a list; of a ``payload`` that is cut off, the arguments that are complete."""
+def isolated(text: str) -> str:
+    """A text that reads from the left, for a sentence: in a language that reads from the right within its marks."""
+    return f"\N{LEFT-TO-RIGHT ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}" if get_language_bidi() else text
+
+
+def short_arguments(
+    payload: str, task_path: str, headers: str, *, longest: int = SHORT, read: int = SHOWN_PAYLOAD
+) -> str:
+    """``order=42, notify=true``, in ``longest`` characters.
+
+    Of a ``payload`` that is cut off after ``read`` of them, the arguments that are complete.
+    """
     call = _parsed(payload)
-    if call is None and len(payload) < SHOWN_PAYLOAD:
+    if call is None and len(payload) < read:
         return _t("unreadable")
     # The piece that is cut through cannot be searched for secrets, so nothing of it is shown.
     found = masked_call(*(call or _complete_part(payload)), task_path, headers)
     if found is None:
         return MASK
-    args, kwargs = found
-    parts = [_compact(value) for _, value in args] + [f"{name}={_compact(value)}" for name, value in kwargs.items()]
-    return cut(", ".join(parts if call else [*parts, "…"]), SHORT)
+    parts = [_compact(value) if name.isdecimal() else f"{name}={_compact(value)}" for name, value in named(found)]
+    return cut(", ".join(parts if call else [*parts, "…"]), longest)
+
+
+def named(call: Call) -> list[tuple[str, Any]]:
+    """All arguments by the names of their parameters; what is in ``*args`` by its number."""
+    args, kwargs = call
+    return [*args, *kwargs.items()]
 
 
 def pretty_arguments(payload: str, task_path: str, headers: str = "") -> str:
@@ -109,6 +145,18 @@ def pretty_value(text: str | None, task_path: str, headers: str) -> str:
 
 def cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def class_name(path: str) -> str:
+    """Of an exception, without its module."""
+    return path.rpartition(".")[2]
+
+
+def short_message(text: str, read: int = SHOWN_MESSAGE) -> str:
+    """The first line of a message of which ``read`` characters were read, without the passwords of URLs."""
+    if len(text) >= read:
+        text = text.rpartition(" ")[0] + " …"  # a word that is cut through may hide one
+    return without_passwords(text).strip().partition("\n")[0]
 
 
 def cut_middle(text: str) -> str:

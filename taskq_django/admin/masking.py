@@ -7,18 +7,29 @@ an argument that is of no parameter which either of them has: its name may have 
 
 from __future__ import annotations
 
+import json
+import re
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, time
 from typing import Any
 
+from django.core.serializers.json import DjangoJSONEncoder
+
 from ..codec.tags import TAG, from_json
-from ..conf import taskq_settings
+from ..conf import is_redacted
 from ..jobs import SENSITIVE, headers_of
 from ..registry import registry
 from ..tasks import spelled_parameters
 
 MASK = "••••"
 DEEPEST = 50  # the codec writes no deeper than 20; a text by another hand must not end in a RecursionError
+
+_WORD = re.compile(r"\S+")
+# Where the last word of a scheme begins. From the first one on, a text of many dots would be walked from each of them.
+_URL = re.compile(r"(?=\b\w+[+.-]*://)")
+_PARAMETER = re.compile(r"(?<=[?&;])([^\s=&;?]+)=[^\s&;#]+")
 
 Call = tuple[list[tuple[str, Any]], dict[str, Any]]
 
@@ -76,6 +87,8 @@ def masked(value: Any, depth: int = 0) -> Any:
         return "…"
     if isinstance(value, list):
         return [masked(item, depth + 1) for item in value]
+    if isinstance(value, str):
+        return without_passwords(value)
     if not isinstance(value, dict):
         return value
     if value.keys() == {TAG, "v"} and isinstance(value[TAG], str):
@@ -96,9 +109,23 @@ def _untagged(value: dict[str, Any], depth: int) -> Any:
     if isinstance(stored, dict):
         return {kind: _masked_items(stored, depth)}
     try:
-        return f"{kind} {from_json(value)}"
+        return _as_json(from_json(value))
     except Exception:  # a kind or a text that no codec wrote
         return {kind: masked(stored, depth + 1)}
+
+
+def _as_json(value: Any) -> Any:
+    """As Django's own encoder writes it: a datetime in ISO 8601; bytes are base64."""
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    return json.loads(json.dumps(value, cls=_Encoder))
+
+
+class _Encoder(DjangoJSONEncoder):
+    """To the last digit: Django's cuts a time after its milliseconds."""
+
+    def default(self, value: Any) -> Any:
+        return value.isoformat() if isinstance(value, date | time) else super().default(value)
 
 
 def _unless_secret(value: Any, sensitive: frozenset[str], *names: str) -> Any:
@@ -107,14 +134,39 @@ def _unless_secret(value: Any, sensitive: frozenset[str], *names: str) -> Any:
 
 def is_secret(name: str, sensitive: frozenset[str]) -> bool:
     """Is the value of an argument of this name to be masked?"""
-    lower = name.lower()
-    return name in sensitive or any(word.lower() in lower for word in taskq_settings().admin.redact)
+    return name in sensitive or is_redacted(name)
+
+
+def without_passwords(text: str) -> str:
+    """With the passwords of the URLs in it masked: before an @, and by their names after a ?."""
+    if "://" not in text:
+        return text
+    text = _WORD.sub(lambda word: _without_logins(word[0]), text)
+    return _PARAMETER.sub(lambda found: f"{found[1]}={MASK}" if is_redacted(found[1]) else found[0], text)
+
+
+def _without_logins(word: str) -> str:
+    """Of the first URL in it; or of each, because JSON may hold several in a word."""
+    masked = _without_login(word)
+    return masked if masked != word else "".join(map(_without_login, _URL.split(word)))
+
+
+def _without_login(word: str) -> str:
+    """Up to the last @, because a password may hold any sign that should have been encoded."""
+    scheme, _, rest = word.partition("://")
+    login, at, place = rest.rpartition("@")
+    user, colon, _ = login.partition(":")
+    if not at or "/" in user:  # no login, but a part of a path
+        return word
+    return f"{scheme}://{user + colon if colon else ''}{MASK}@{place}"
 
 
 def holds_secret(value: Any, sensitive: frozenset[str], depth: int = 0) -> bool:
     """Would ``masked`` mask a part of this stored value?"""
     if depth > DEEPEST:
         return True
+    if isinstance(value, str):
+        return without_passwords(value) != value
     if isinstance(value, list):
         return any(holds_secret(item, sensitive, depth + 1) for item in value)
     if not isinstance(value, dict):

@@ -9,6 +9,7 @@ from time import monotonic
 
 from django.db import DatabaseError
 from django.http import QueryDict
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _t
 
@@ -21,6 +22,7 @@ from ..models import PausedQueue
 from ..states import State
 from . import display
 from .lists import task_cell
+from .searching import Wanted, read
 
 PATIENCE = 1.0  # seconds; where engines have taken longer, one that is away, the others are not asked
 JOBS_SHOWN, OF_A_QUEUE, QUEUES_SHOWN = 30, 10, 50
@@ -34,7 +36,7 @@ class Waiting:
     badge: SafeString
     queue: str
     priority: int
-    enqueued: str
+    enqueued: SafeString | str
     waited: str
 
 
@@ -66,23 +68,37 @@ class Asked:
     queue: str
     task: str
     status: str
-    term: str
+    wanted: Wanted
+    may_see_payload: bool
 
     @classmethod
-    def of(cls, address: QueryDict) -> Asked:
-        return cls(*(address.get(name, "").strip() for name in ("queue", "task", "status", "q")))
+    def of(cls, address: QueryDict, may_see_payload: bool) -> Asked:
+        queue, task, status, term = (address.get(name, "").strip() for name in ("queue", "task", "status", "q"))
+        return cls(queue, task, status, read(term), may_see_payload)
+
+    @property
+    def id(self) -> str:
+        """Of the one job that is asked for; "" for any."""
+        least, most = self.wanted.ids or (None, "")
+        return str(least) if least == most else ""
 
     def fits(self, job: Job) -> bool:
-        is_found = job.id == self.term.lower() if is_id(self.term) else job.task_path.startswith(self.term)
+        is_found = self.wanted.fits(job.id, job.task_path, job.queue_name, self.call_of(job))
         return is_found and self.task in {"", job.task_path} and self.queue in {"", job.queue_name}
 
+    def call_of(self, job: Job) -> str:
+        """The arguments as the list shows them."""
+        payload, headers = job.payload[: display.SHOWN_PAYLOAD], job.headers[: display.SHOWN_HEADERS]
+        return display.short_arguments(payload, job.task_path, headers) if self.may_see_payload else "…"
 
-def engines(address: QueryDict, site: str) -> list[Engine]:
+
+def engines(address: QueryDict, site: str, *, may_see_payload: bool) -> list[Engine]:
     """Of each backend that has one, on the first page of a list with this address; ``site``: the admin's name."""
     if address.get("p", "1") not in {"", "1"}:
         return []
     beside = [(broker, broker.outside) for broker in _brokers() if broker.outside is not None]
-    asked, deadline, shown = Asked.of(address), monotonic() + PATIENCE, []  # from here on: to load them takes time too
+    asked, shown = Asked.of(address, may_see_payload), list[Engine]()
+    deadline = monotonic() + PATIENCE  # from here on: to load them takes time too
     for broker, outside in beside:
         engine = Engine(broker.alias, outside.describe())
         shown.append(engine)
@@ -115,15 +131,15 @@ def _ask(engine: Engine, broker: Broker, outside: Outside, asked: Asked, site: s
     )
     engine.queues = [_queue(each, each.queue_name in paused) for each in depths[:QUEUES_SHOWN]]
     engine.left_out = len(depths) - len(engine.queues)
-    engine.jobs = [_waiting(job, site) for job in _first_jobs(outside, depths, asked)]
+    engine.jobs = [_waiting(job, site, asked) for job in _first_jobs(outside, depths, asked)]
 
 
 def _first_jobs(outside: Outside, depths: Sequence[Depth], asked: Asked) -> list[Job]:
     """That would be claimed next and are what is asked for: few of each queue, and few of all."""
     if asked.status not in {"", State.READY}:
         return []
-    if is_id(asked.term):
-        return [job for job, state, _ in outside.find([asked.term.lower()]).values() if state is State.READY]
+    if asked.id:
+        return [job for job, state, _ in outside.find([asked.id]).values() if state is State.READY]
     jobs: list[Job] = []
     for each in depths:
         if each.ready and len(jobs) < JOBS_SHOWN:
@@ -136,17 +152,15 @@ def _queue(depth: Depth, is_paused: bool) -> Queue:
     return Queue(display.cut(depth.queue_name, display.SHORT), depth.ready, depth.running, oldest, is_paused)
 
 
-def _waiting(job: Job, site: str) -> Waiting:
+def _waiting(job: Job, site: str, asked: Asked) -> Waiting:
     moment = _moment(job.enqueued_at)
-    payload, headers = job.payload[: display.SHOWN_PAYLOAD], job.headers[: display.SHOWN_HEADERS]
-    # An id by another hand has no page.
-    cell = task_cell(site, job.id, job.task_path, payload, headers) if is_id(job.id) else display.task_name(job.id)
+    is_ours = is_id(job.id)  # an id by another hand has no page
     return Waiting(
-        task=cell,
+        task=task_cell(site, job.id, job.task_path, asked.call_of(job)) if is_ours else format_html("{}", job.id),
         badge=display.badge(State.READY),
         queue=display.cut(job.queue_name, display.SHORT),
         priority=job.priority,
-        enqueued=display.moment(moment),
+        enqueued=display.when(moment),
         waited=display.duration(moment, datetime.now(UTC)),
     )
 

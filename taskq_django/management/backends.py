@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ..backend import brokers_of, our_backends
 from ..brokers import Broker
-from ..exceptions import BrokerError, ConfigurationError
+from ..compat import task_backends
+from ..exceptions import BrokerError, ConfigurationError, did_you_mean
+from ..models import PausedQueue
+from ..registry import registry
 from ..status import why_unanswered
 from ..store.connections import OUTAGE
+from .flags import add_backend
+
+SHOWN = 10  # ids that a message names
+
+
+@contextmanager
+def in_a_line() -> Iterator[None]:
+    """Round ``handle``: says why a setting is wrong, or a database or an engine could not be asked. No traceback."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise CommandError(str(error)) from error
+    except (BrokerError, *OUTAGE) as error:
+        raise CommandError(why_unanswered(error)) from error
 
 
 class QueueCommand(BaseCommand, ABC):
@@ -22,17 +40,20 @@ class QueueCommand(BaseCommand, ABC):
         parser.add_argument("queue", metavar="QUEUE", help="Its name.")
         add_backend(parser)
 
+    @in_a_line()
     def handle(self, *args: Any, **given: Any) -> None:
-        problems = []
-        for broker in chosen_brokers(given["backend"]):
+        queue, problems = given["queue"], []
+        brokers = chosen_brokers(given["backend"])
+        unknown = doubt(queue, brokers)
+        for broker in brokers:
             try:
-                said = self.act(given["queue"], broker, given)
-            except ConfigurationError as error:
-                raise CommandError(str(error)) from error
+                said = self.act(queue, broker, given)
             except (BrokerError, *OUTAGE) as error:
                 problems.append(trouble(broker, error))
                 continue
-            self.stdout.write(f"{broker.alias}/{given['queue']}: {said}")
+            self.stdout.write(f"{broker.alias}/{queue}: {said}")
+        if unknown:
+            self.stderr.write(self.style.WARNING(unknown))
         if problems:
             raise CommandError("\n".join(problems))
 
@@ -41,15 +62,29 @@ class QueueCommand(BaseCommand, ABC):
         """Returns what came of it, for people. Raises ConfigurationError."""
 
 
-def add_backend(parser: CommandParser) -> None:
-    parser.add_argument(
-        "--backend", action="append", help="Alias in TASKS; may be given more than once. Default: all of ours."
-    )
+def doubt(queue: str, brokers: Iterable[Broker]) -> str:
+    """That a queue may be misspelt, and which may be meant; "" where a task, QUEUES, a pause or a job has its name."""
+    brokers = list(brokers)
+    known = {task.queue_name for task in registry.all()}
+    for broker in brokers:
+        known |= task_backends[broker.alias].queues
+        with suppress(*OUTAGE):  # what is asked next says so
+            known.update(PausedQueue.objects.using(broker.database).values_list("queue_name", flat=True))
+    if queue in known:
+        return ""
+    try:
+        known.update(depth.queue_name for broker in brokers for depth in broker.depth())
+    except (BrokerError, *OUTAGE):
+        return ""  # jobs may be waiting there
+    if queue in known:
+        return ""
+    return f'No task and no job is in a queue "{queue}". {did_you_mean(queue, known)}'.rstrip()
 
 
-def add_no_input(parser: CommandParser) -> None:
-    """By both names that it has in Django."""
-    parser.add_argument("--noinput", "--no-input", action="store_false", dest="interactive", help="Do not ask.")
+def several(ids: Collection[str]) -> str:
+    """The first of them, for people."""
+    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+    return ", ".join(sorted(ids)[:SHOWN]) + more
 
 
 def chosen_brokers(aliases: Iterable[str] | None) -> list[Broker]:

@@ -1,47 +1,42 @@
-"""What the commands do before they serve: read their flags, wait for the database, look for mistakes."""
+"""What the commands do before they serve: wait for the database, look for mistakes."""
 
 from __future__ import annotations
 
-import argparse
+import _thread
+import errno
 import itertools
 import logging
+import os
+import select
+import signal
+import socket
+import threading
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, OperationalError, connections
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from ..backend import databases_of, our_backends
 from ..backoff import wait_after
 from ..brokers import Broker
-from ..conf.declaration import Option, options
 from ..exceptions import BrokerError, BrokerUnavailable, clause, counted, one_line
+from ..models import WorkerProcess
+from ..store.connections import OUTAGE, own_transaction
 from ..store.limits import limit_lines, unlimit_lines
+from ..worker import heartbeat
+from ..worker.listening import HANGUP, listen, stop_listening
 from ..worker.loop import UNREACHABLE
 from ..worker.maintenance import engine_problems
+from ..worker.probes import Address, Probes, listening_at, spelled_address
 
 logger = logging.getLogger("taskq_django.worker")
 
 PATIENCE = 5.0  # seconds for an answer of a database
-
-
-def add_options(parser: CommandParser, section: type[Any], *only: str) -> None:
-    """A flag for each setting of a section that has one, or for ``only`` these."""
-    for option in options(section):
-        if option.flag and (not only or option.name in only):
-            names = [option.short, option.flag] if option.short else [option.flag]
-            text = f"{option.doc} Default: {option.default_text}."
-            parser.add_argument(*names, dest=option.name, type=_reader(option), help=text.replace("%", "%%"))
-
-
-def chosen_values(settings: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values in force of a section: the flag's, where it was given."""
-    return {
-        option.name: getattr(settings, option.name) if given.get(option.name) is None else given[option.name]
-        for option in options(type(settings))
-    }
+SOON = 0.5  # seconds
 
 
 def ask_checks_why_none(command: BaseCommand) -> None:
@@ -53,23 +48,106 @@ def ask_checks_why_none(command: BaseCommand) -> None:
         command.check(tags=["taskq_django"])
 
 
-def get_ready(command: BaseCommand, brokers: Mapping[str, Broker], seconds: float) -> dict[str, Broker]:
-    """Wait until a database answers, at most so long, and for the tables of all that do.
-
-    Returns the brokers of these; the service goes on asking the others. Exits with 69 when none answers; raises
-    CommandError without the tables, SystemCheckError for a mistake.
-    """
-    limit_lines(databases_of(brokers.values()), PATIENCE)
+@contextmanager
+def heeding_stops() -> Iterator[None]:
+    """A stop signal ends the command at once until its service listens itself, because nothing has begun."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main:
+        listen(dict.fromkeys((signal.SIGTERM, signal.SIGINT, *HANGUP), _end))
     try:
-        here = _wait_for_answers(command, brokers, seconds)
-        try:
-            command.check()  # what Django does before most commands
-        except OperationalError as error:  # of a database that is away, or that no broker of this service uses
-            logger.warning("System checks were left out: %s", one_line(error))
-        _wait_for_tables(here, seconds)
+        yield
+    finally:
+        if is_main and signal.getsignal(signal.SIGINT) is _end:
+            stop_listening()
+
+
+@contextmanager
+def probed(address: Address | None, file: str | None, patience: float) -> Iterator[Probes]:
+    """What answers probes, from now until the service has ended. ``patience``: as of Probes. Raises CommandError."""
+    probes = Probes(_listener_at(address) if address else None, _begun(file) if file else None, patience=patience)
+    try:
+        yield probes
+    finally:
+        probes.close()
+
+
+def _listener_at(address: Address) -> socket.socket:
+    try:
+        return listening_at(address)
+    except OSError as error:
+        remedies = {
+            errno.EADDRINUSE: f"Name another port, or end what listens there: ss -ltnp sport = :{address[1]}",
+            errno.EACCES: "A user without special rights may listen from port 1024 on.",
+        }
+        remedy = remedies.get(error.errno or 0, "Name an address of this host, or the port alone for all of them.")
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror  # < 0: of a name
+        raise CommandError(f"--health-port {spelled_address(address)}: {why}. {remedy}") from error
+
+
+def _begun(file: str) -> str:
+    try:
+        heartbeat.begin(file)
+    except OSError as error:
+        remedy = "Name a file of its own, in a folder where this user may write."
+        raise CommandError(f"--heartbeat-file {file}: {error.strerror}. {remedy}") from error
+    return file
+
+
+def _end(number: int, frame: Any) -> None:
+    raise SystemExit(0)
+
+
+def refuse_patches() -> None:
+    """Raises CommandError where threads that take turns by themselves stand in for Python's: nobody else would run."""
+    for part in (_thread.start_new_thread, select.select, time.sleep):
+        if (library := (part.__module__ or "").partition(".")[0]) in {"gevent", "eventlet"}:
+            raise CommandError(
+                f"{library} has replaced {part.__name__} of Python in this process, so that the threads of a service "
+                "would keep each other from running. Do not patch where manage.py runs taskq_worker or taskq_beat."
+            )
+
+
+def get_ready(
+    command: BaseCommand,
+    brokers: Mapping[str, Broker],
+    seconds: float,
+    look: Callable[[dict[str, Broker]], None] = lambda here: None,
+    *,
+    for_tables: bool = True,
+) -> dict[str, Broker]:
+    """Wait until a database answers, at most so long, and (``for_tables``) as long for the tables of all that do.
+
+    Returns the brokers of these; the service goes on asking the others. ``look``: what else it has to ask of them. All
+    begins anew where one goes away meanwhile. Exits with 69 when none answers. Raises CommandError without the tables,
+    SystemCheckError for a mistake.
+    """
+    refuse_patches()
+    deadline, databases = time.monotonic() + seconds, databases_of(brokers.values())
+    try:
+        while True:
+            limit_lines(databases, PATIENCE)
+            here = _wait_for_answers(command, brokers, deadline, seconds)
+            limit_lines(databases, max(PATIENCE, seconds))  # because the answers to what follows may take long
+            try:
+                _run_checks(command)
+                _wait_for_tables(here, seconds if for_tables else 0.0)
+                look(here)
+                return here
+            except (BrokerUnavailable, *OUTAGE) as error:
+                if time.monotonic() > deadline:
+                    _give_up(command, error, seconds)
+                logger.warning("%s; the start begins anew", clause(error))
+                time.sleep(SOON)
     finally:
         unlimit_lines()
-    return here
+
+
+def _run_checks(command: BaseCommand) -> None:
+    """What Django does before most commands."""
+    try:
+        command.check()
+    except OUTAGE as error:  # of a database that is away, or that no broker of this service uses
+        logger.warning("System checks were left out: %s", one_line(error))
 
 
 def refuse_bad_engines(brokers: Mapping[str, Broker]) -> None:
@@ -83,14 +161,16 @@ def refuse_bad_engines(brokers: Mapping[str, Broker]) -> None:
             logger.warning("%s", problem)
 
 
-def _wait_for_answers(command: BaseCommand, brokers: Mapping[str, Broker], seconds: float) -> dict[str, Broker]:
-    deadline = time.monotonic() + seconds
+def _wait_for_answers(
+    command: BaseCommand, brokers: Mapping[str, Broker], deadline: float, seconds: float
+) -> dict[str, Broker]:
     for failures in itertools.count(1):
         here: dict[str, Broker] = {}
         errors: list[BrokerUnavailable] = []
         for alias, broker in brokers.items():
             try:
                 broker.ready_queues()
+                _write_nothing(broker.database)
             except BrokerUnavailable as error:
                 errors.append(error)
                 continue
@@ -107,10 +187,26 @@ def _wait_for_answers(command: BaseCommand, brokers: Mapping[str, Broker], secon
         if here:
             break
         if left <= 0:
-            command.stderr.write(command.style.ERROR(f"{clause(errors[0])}. Given up after {seconds:g} s."))
-            raise SystemExit(UNREACHABLE) from errors[0]
+            _give_up(command, errors[0], seconds)
         time.sleep(pause)
     return here
+
+
+def _write_nothing(database: str) -> None:
+    """As a trial, because a service writes all the time. Raises BrokerUnavailable, as for a copy that is read only."""
+    try:
+        with own_transaction(database):
+            WorkerProcess.objects.using(database).filter(id="").update(name="")
+    except OUTAGE as error:
+        if "locked" not in str(error):  # an SQLite file is so while others write
+            raise BrokerUnavailable(
+                f"DATABASES[{database!r}] takes no writes: {one_line(error)}", known=True
+            ) from error
+
+
+def _give_up(command: BaseCommand, error: Exception, seconds: float) -> NoReturn:
+    command.stderr.write(command.style.ERROR(f"{clause(error)}. Given up after {seconds:g} s."))
+    raise SystemExit(UNREACHABLE) from error
 
 
 def _wait_for_tables(brokers: Mapping[str, Broker], seconds: float) -> None:
@@ -125,7 +221,7 @@ def _wait_for_tables(brokers: Mapping[str, Broker], seconds: float) -> None:
             if not told:
                 logger.warning("Waiting for %s, %g s at most: %s", counted(len(pending), "migration"), seconds, to_type)
                 told = True
-            time.sleep(0.5)
+            time.sleep(SOON)
 
 
 def _pending(database: str) -> list[str]:
@@ -138,13 +234,3 @@ def _pending(database: str) -> list[str]:
         return []
     ours = [node for node in executor.loader.graph.leaf_nodes() if node[0] == "taskq_django"]
     return [migration.name for migration, _ in executor.migration_plan(ours) if migration.app_label == "taskq_django"]
-
-
-def _reader(option: Option) -> Any:
-    def read(text: str) -> Any:
-        try:
-            return option.from_text(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return read

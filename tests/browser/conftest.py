@@ -29,7 +29,7 @@ def chromium() -> Iterator[Any]:
             path = browsers.chromium(playwright)
         except LookupError as error:
             _missing(str(error))
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=120_000)
         yield browser
         browser.close()
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
@@ -63,7 +63,7 @@ def opened(chromium: Any, live_server: Any, transactional_db: None, settings: An
         )
         contexts.append(context)
         context.add_cookies([cookie])
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         page = context.new_page()
         page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)

@@ -62,7 +62,7 @@ def test_what_waits_in_an_engine_is_above_the_rows(broker: Broker, opened: Opene
     assert faint_texts(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     engine.get_by_role("link").first.click()
-    assert "/job/" in page.url
+    page.wait_for_url("**/job/**")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

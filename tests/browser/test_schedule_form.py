@@ -102,6 +102,53 @@ def test_a_quick_pick_fills_the_form(opened: Opened, pick: str, kind: str, spec:
     assert page.locator(".field-timezone").is_visible() == (kind != "interval")
 
 
+def test_the_preview_follows_what_is_filled_in(opened: Opened) -> None:
+    page = opened(url("change", schedule(timezone="Asia/Kathmandu")))
+    yours = page.locator("#taskq-preview .taskq-yours").first
+    assert yours.is_visible()
+    page.locator("summary", has_text="Limits, missed runs, overlap").click()
+    page.get_by_label("Runs in all:").fill("3")
+    page.get_by_text("It runs 3 times in all: these are the last runs.").wait_for()
+    assert page.locator("#taskq-preview tbody tr").count() == 3
+    page.get_by_label("Enabled").uncheck()
+    page.get_by_text("It is disabled: these are the runs that it would have.").wait_for()
+
+    choose(page, "timezone", "London")  # that of this browser
+    page.locator("#taskq-preview th", has_text="Europe/London").first.wait_for()
+    yours.wait_for(state="hidden")
+    page.get_by_label("When:").fill("")
+    page.get_by_text("The next ten runs appear here.").wait_for()
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_run_now_drops_no_edit(opened: Opened, javascript: bool) -> None:
+    row = schedule()
+    page = opened(url("change", row), javascript=javascript)
+    page.get_by_label("When:").fill("0 4 * * *")
+    page.get_by_role("button", name="Run now").click()
+    page.get_by_text("Nothing was done, because you have changed this and not saved it: When.").wait_for()
+    assert page.get_by_label("When:").input_value() == "0 4 * * *"
+    assert not QueuedJob.objects.exists()
+    page.get_by_role("button", name="Save and continue editing").click()
+    page.get_by_text("was changed successfully").wait_for()
+    page.get_by_role("button", name="Run now").click()
+    page.get_by_text("was enqueued as job").wait_for()
+    row.refresh_from_db()
+    assert row.spec == "0 4 * * *"
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_enter_in_a_field_saves(opened: Opened, javascript: bool) -> None:
+    row = schedule()
+    page = opened(url("change", row), javascript=javascript)
+    page.get_by_label("Name:").fill("by night")
+    page.get_by_label("Name:").press("Enter")
+    page.get_by_text("was changed successfully").wait_for()
+    row.refresh_from_db()
+    assert row.name == "by night"
+    assert not QueuedJob.objects.exists()
+
+
 def test_run_now_leads_to_the_job(opened: Opened) -> None:
     row = schedule()
     page = opened(url("change", row))

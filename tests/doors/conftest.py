@@ -57,7 +57,7 @@ def manage(tmp_path_factory: pytest.TempPathFactory) -> Manage:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
         )
 
     return run

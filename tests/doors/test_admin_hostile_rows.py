@@ -67,7 +67,7 @@ def test_a_job_that_cannot_be_read_is_shown_as_such_and_fails(admin_client: Clie
 
     queued, _, page = pages(admin_client, sent.id)
     assert sent.id in queued
-    assert "unreadable" in queued or "…</code>" in queued
+    assert "unreadable" in queued or "…)</code>" in queued
     assert "These arguments cannot be read." in page
     assert tasks.add.get_result(sent.id).args == []
 
@@ -207,6 +207,6 @@ def test_a_moment_at_the_end_of_time_breaks_no_page(admin_client: Client) -> Non
 def test_a_readable_row_is_no_less_readable(admin_client: Client) -> None:
     sent = tasks.add.enqueue(1, y=2)
     queued, _, page = pages(admin_client, sent.id)
-    assert '<code class="taskq-arguments">1, y=2</code>' in queued
-    shown = unescape(page.partition('taskq-code">')[2].partition("</pre>")[0])
+    assert '<code class="taskq-arguments">(x=1, y=2)</code>' in queued
+    shown = unescape(page.partition('taskq-code" tabindex="0">')[2].partition("</pre>")[0])
     assert json.loads(shown) == {"x": 1, "y": 2}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from html import unescape
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from taskq_django.brokers import Broker
 from taskq_django.compat import task_backends
 from tests.app import tasks
 from tests.support.sending import job, unused_name
+from tests.support.usage import takes_at_most
 
 if TYPE_CHECKING:
     from tests.support.redis_servers import Redis
@@ -129,6 +129,7 @@ def test_arguments_are_masked_and_nothing_is_html(
         ({"status": "READY"}, ["add", "greeting", "mail"]),
         ({"status": "RUNNING"}, []),
         ({"p": "2"}, []),
+        ({"q": "mai"}, ["mail"]),
         ({"q": "nothing"}, []),
     ],
 )
@@ -155,14 +156,16 @@ def test_a_job_is_found_by_its_id_however_many_wait(broker: Broker, admin_client
     assert ids(shown(admin_client, q=str(uuid4()))) == []
 
 
-def test_a_page_is_fast_with_a_hundred_thousand_messages(broker: Broker, admin_client: Client) -> None:
+def test_a_page_is_fast_with_a_hundred_thousand_messages(
+    broker: Broker, redis_server: Redis, admin_client: Client
+) -> None:
     broker.send([job() for _ in range(100_000)])
     shown(admin_client)
 
-    began = time.monotonic()
-    page = shown(admin_client)
+    pages: list[str] = []
+    assert takes_at_most(0.5, lambda: pages.append(shown(admin_client)), clock=redis_server.cpu_seconds)
 
-    assert time.monotonic() - began < 0.5
+    page = pages[-1]
     assert queues(page)[0][:2] == ["default", "100000"]
     assert len(ids(page)) == 10
 
@@ -196,18 +199,14 @@ def test_an_engine_that_does_not_answer_is_a_line_and_the_page_comes(
         redis_server.freeze()
     elif how == "down":
         redis_server.kill()
+    pages: list[str] = []
     try:
-        began = time.monotonic()
-        page = shown(admin_client)
-        took = time.monotonic() - began
-        again = time.monotonic()
-        shown(admin_client)
-        took_again = time.monotonic() - again
+        for _ in range(2):
+            assert takes_at_most(3.5, lambda: pages.append(shown(admin_client)))
     finally:
         redis_server.thaw() if "frozen" in how else redis_server.start()
 
-    assert took < 3.5
-    assert took_again < 3.5
+    page = pages[0]
     problems = re.findall(r'<p class="taskq-problem">(.*?)</p>', page)
     assert "Redis at 127.0.0.1:" in problems[0]
     assert ("refuses the user or the password" if how == "password" else "cannot be reached") in problems[0]

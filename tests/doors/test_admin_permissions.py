@@ -12,6 +12,7 @@ from django.test import Client
 from django.urls import URLPattern, reverse
 
 from taskq_django.admin import JobResultAdmin, QueuedJobAdmin, ScheduleAdmin
+from taskq_django.admin.job_verbs import VERBS
 from taskq_django.models import JobResult, QueuedJob, Schedule
 from taskq_django.testing import run_all
 from tests.app import signatures, tasks
@@ -22,9 +23,12 @@ pytestmark = pytest.mark.django_db
 PERMISSIONS = (
     *("view_jobresult", "view_queuedjob", "view_schedule"),
     *("add_schedule", "change_schedule", "delete_schedule", "run_schedule"),
+    *("view_dashboard", "view_queue", "view_registeredtask", "view_workerprocess"),
+    *("control_queue", "purge_queue", "enqueue_task", "control_worker"),
+    *("view_payload", "retry_job", "cancel_job", "reschedule_job", "delete_jobresult"),
 )
 # Beside view_schedule, which Django's own acts on rows need too.
-VIEWS = {"view_jobresult", "view_queuedjob", "view_schedule"}
+VIEWS = {name for name in PERMISSIONS if name.startswith("view_")}
 READ = {"view_schedule", "change_schedule"}
 LOGIN, OK, MOVED, NO, MISSING = 302, 200, 302, 403, 404
 
@@ -33,12 +37,12 @@ ADDRESSES: dict[str, tuple[set[str], int, set[str], int]] = {
     "jobresult_changelist": ({"view_jobresult"}, OK, {"view_jobresult"}, OK),
     "jobresult_add": (set(), OK, set(), OK),
     "jobresult_change": ({"view_jobresult"}, MOVED, {"view_jobresult"}, MOVED),
-    "jobresult_delete": (set(), OK, set(), OK),
+    "jobresult_delete": ({"view_jobresult"}, MOVED, {"view_jobresult"}, MOVED),
     "jobresult_history": ({"view_jobresult"}, OK, {"view_jobresult"}, OK),
     "queuedjob_changelist": ({"view_queuedjob"}, OK, {"view_queuedjob"}, OK),
     "queuedjob_add": (set(), OK, set(), OK),
     "queuedjob_change": ({"view_queuedjob"}, MOVED, {"view_queuedjob"}, MOVED),
-    "queuedjob_delete": (set(), OK, set(), OK),
+    "queuedjob_delete": ({"view_queuedjob"}, MOVED, {"view_queuedjob"}, MOVED),
     "queuedjob_history": ({"view_queuedjob"}, OK, {"view_queuedjob"}, OK),
     "job of a result": ({"view_jobresult"}, OK, {"view_jobresult"}, OK),
     "job of a queue": ({"view_queuedjob"}, OK, {"view_queuedjob"}, OK),
@@ -56,6 +60,15 @@ ADDRESSES: dict[str, tuple[set[str], int, set[str], int]] = {
     "schedule_disable": (set(PERMISSIONS), MOVED, {"change_schedule"}, MOVED),
     "schedule_duplicate": (set(PERMISSIONS), MOVED, {"add_schedule"}, MOVED),
     "schedule_revert": (set(PERMISSIONS), MOVED, {"change_schedule"}, MOVED),
+    "dashboard_changelist": ({"view_dashboard"}, OK, {"view_dashboard"}, OK),
+    "queue_changelist": ({"view_queue"}, OK, {"view_queue"}, OK),
+    "queue_pause": (set(PERMISSIONS), MOVED, {"control_queue"}, MOVED),
+    "queue_resume": (set(PERMISSIONS), MOVED, {"control_queue"}, MOVED),
+    "queue_purge": (set(PERMISSIONS), MOVED, {"purge_queue"}, MOVED),
+    "registeredtask_changelist": ({"view_registeredtask"}, OK, {"view_registeredtask"}, OK),
+    "registeredtask_run": ({"view_registeredtask", "enqueue_task"}, OK, {"enqueue_task"}, MOVED),
+    "workerprocess_changelist": ({"view_workerprocess"}, OK, {"view_workerprocess"}, OK),
+    "workerprocess_act": (set(PERMISSIONS), MOVED, {"control_worker"}, MOVED),
 }
 GET_FOR_ALL_STAFF = {name for name, (who, *_) in ADDRESSES.items() if who == set(PERMISSIONS)}
 
@@ -66,6 +79,7 @@ def addresses() -> dict[str, str]:
     run_all()
     waiting = tasks.add.enqueue(1)
     keys: dict[str, Any] = {"jobresult": ended.id, "queuedjob": waiting.id, "schedule": schedule().pk}
+    keys["registeredtask"] = tasks.add.module_path
     found = {
         "job of a result": reverse("admin:taskq_django_job", args=[ended.id]),
         "job of a queue": reverse("admin:taskq_django_job", args=[waiting.id]),
@@ -73,7 +87,7 @@ def addresses() -> dict[str, str]:
     }
     for name in ADDRESSES.keys() - found.keys():
         model, _, what = name.partition("_")
-        of_all = what in {"changelist", "add", "preview", "arguments"}
+        of_all = what in {"changelist", "add", "preview", "arguments", "pause", "resume", "purge", "act"}
         found[name] = reverse(f"admin:taskq_django_{name}", args=[] if of_all else [keys[model]])
     return found
 
@@ -86,12 +100,16 @@ def asked(client: Client, method: str, address: str) -> int:
 
 def test_the_table_has_every_address() -> None:
     names = set()
-    for model in (JobResult, QueuedJob, Schedule):
+    ours = [model for model in admin.site._registry if model._meta.app_label == "taskq_django"]
+    assert len(ours) == 7
+    for model in ours:
         for pattern in admin.site.get_model_admin(model).get_urls():
             assert isinstance(pattern, URLPattern)
             if pattern.name:  # Django's own redirect of an old address has none
                 names.add(pattern.name.removeprefix("taskq_django_"))
-    assert names == {*(name for name in ADDRESSES if not name.startswith("job of")), "job"}
+    # What is done to one job asks for two permissions: test_job_verbs.
+    verbs = {f"job_{verb}" for verb in (*VERBS, "again")}
+    assert names == {*(name for name in ADDRESSES if not name.startswith("job of")), "job", *verbs}
 
 
 def test_a_stranger_is_sent_to_the_login(client: Client, addresses: dict[str, str]) -> None:
@@ -162,6 +180,25 @@ def test_a_tasks_own_permission_is_asked_at_every_door(name: str, addresses: dic
     }:
         assert asked(editor, "post", addresses[name]) == NO
     assert (Schedule.objects.values().get(), QueuedJob.objects.count()) == before
+
+
+def test_every_action_on_rows_asks_for_a_permission() -> None:
+    """Django offers one that asks for none to whoever sees the list."""
+    ours = [each for model, each in admin.site._registry.items() if model._meta.app_label == "taskq_django"]
+    actions = [action for each in ours if each.actions is not None for action in each._get_base_actions()]
+    assert len(actions) > 4
+    for action in actions:
+        function = getattr(action, "func", None) or action[0]  # a tuple before Django 6.1
+        assert getattr(function, "allowed_permissions", None), function.__name__
+
+
+def test_nothing_is_done_without_the_token_of_the_form(admin_user: User, addresses: dict[str, str]) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(admin_user)
+    before = list(Schedule.objects.values()), QueuedJob.objects.count(), JobResult.objects.count()
+    for name, address in addresses.items():
+        assert asked(client, "post", address) == NO, name
+    assert (list(Schedule.objects.values()), QueuedJob.objects.count(), JobResult.objects.count()) == before
 
 
 class NoResults(JobResultAdmin):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from datetime import timedelta
 from io import StringIO
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -20,6 +21,7 @@ from taskq_django.backend import TaskqBackend
 from taskq_django.checks.configuration import check_backends
 from taskq_django.checks.databases import check_servers
 from taskq_django.compat import task_backends
+from taskq_django.conf.declaration import spelled_span
 from taskq_django.registry import registry
 
 OURS = "taskq_django.TaskqBackend"
@@ -182,8 +184,8 @@ class Routes:
 @pytest.mark.parametrize(
     ("homes", "broker", "text"),
     [
-        ({"JobResult": "other"}, "default", 'JobAttempt to "default", JobResult to "other"'),
-        ({"QueuedJob": "other"}, "", 'JobAttempt to "default", JobResult to "default"'),
+        ({"JobResult": "other"}, "default", 'JobProgress to "default", JobResult to "other"'),
+        ({"QueuedJob": "other"}, "", 'JobProgress to "default", JobResult to "default"'),
     ],
 )
 def test_jobs_and_results_that_would_part_are_an_error(
@@ -324,3 +326,84 @@ def test_a_wal_whose_transactions_do_not_wait_is_a_warning(
 ) -> None:
     monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", options)
     assert [id_ for id_, _ in found()] == ["taskq_django.W010"] * is_warned
+
+
+@pytest.mark.parametrize(
+    ("key", "remedy"),
+    [
+        ("OPTION", 'Did you mean "OPTIONS"?'),
+        ("options", 'Did you mean "OPTIONS"?'),
+        ("ENQUEUE_ON_COMMIT", "Its keys are"),
+    ],
+)
+def test_an_unknown_key_of_an_alias_is_an_error(settings: Settings, key: str, remedy: str) -> None:
+    settings.TASKS = tasks(**{key: {"broker": "redis://h"}})
+
+    [(check, text)] = found()
+
+    assert (check, f'TASKS["fast"] has no key "{key}"' in text, remedy in text) == ("taskq_django.E002", True, True)
+
+
+@pytest.mark.parametrize("name", ["KEEP_SUCCESSES", "KEEP_FAILURES"])
+@pytest.mark.parametrize(("kept", "said"), [(14, "14 s"), (3599, "3599 s"), (timedelta(minutes=5), "300 s")])
+def test_results_that_are_kept_for_less_than_an_hour_are_a_warning(
+    settings: Settings, name: str, kept: Any, said: str
+) -> None:
+    settings.TASKQ = {"RESULTS": {name: kept}}
+
+    [(check, text)] = found()
+
+    assert check == "taskq_django.W016"
+    assert f'TASKQ["RESULTS"]["{name}"] is {said}:' in text
+    assert "timedelta(days=14)" in text
+
+
+@pytest.mark.parametrize("kept", [3600, timedelta(days=14), None])
+def test_results_that_are_kept_for_longer_are_none(settings: Settings, kept: Any) -> None:
+    settings.TASKQ = {"RESULTS": {"KEEP_SUCCESSES": kept}}
+    assert found() == []
+
+
+def test_a_span_is_shown_as_people_say_it(settings: Settings) -> None:
+    settings.TASKQ = {"RESULTS": {"KEEP_SUCCESSES": "14"}}
+    [(_, text)] = found()
+    assert "Default: 14 days." in text
+    assert [spelled_span(seconds) for seconds in (86_400, 7200, 90, 0.25)] == ["1 day", "2 hours", "90 s", "0.25 s"]
+
+
+@pytest.mark.parametrize("patterns", [["*"], ["tests.app.tasks.add"], ["tests.app.*", "*.add"]])
+def test_patterns_that_fit_a_task_are_right(settings: Settings, patterns: list[str]) -> None:
+    settings.TASKQ = {"ADMIN": {"SCHEDULABLE": patterns}}
+    assert found() == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "remedy"),
+    [("tests.app.task.add", 'Did you mean "tests.app.tasks.add"?'), ("nowhere.*", "by their whole path"), ("add", "")],
+)
+def test_a_pattern_that_fits_no_task_is_a_warning(settings: Settings, pattern: str, remedy: str) -> None:
+    settings.TASKQ = {"ADMIN": {"SCHEDULABLE": ["tests.app.tasks.echo", pattern]}}
+
+    [(check, text)] = found()
+
+    assert (check, f'has "{pattern}"' in text, remedy in text) == ("taskq_django.W017", True, True)
+
+
+@pytest.mark.parametrize("permission", ["taskq_django.change_schedule", "auth.view_user"])
+def test_a_permission_of_a_model_is_right(settings: Settings, permission: str) -> None:
+    settings.TASKQ = {"ADMIN": {"SCHEDULE_PERMISSION": permission}}
+    assert found() == []
+
+
+def test_a_permission_of_no_model_is_a_warning(settings: Settings) -> None:
+    settings.TASKQ = {"ADMIN": {"SCHEDULE_PERMISSION": "taskq_django.chnage_schedule"}}
+    task(schedulable="auth.fly")(permitted)
+
+    warnings = found()
+
+    assert [check for check, _ in warnings] == ["taskq_django.W018"] * 2
+    assert 'Did you mean "taskq_django.change_schedule"?' in warnings[0][1]
+    assert f'schedulable of the task {__name__}.permitted is "auth.fly"' in warnings[1][1]
+
+
+def permitted() -> None: ...

@@ -281,11 +281,10 @@ def test_a_cache_that_is_there_for_the_jobs_is_none(
 
 
 def test_a_server_that_is_away_is_a_warning_of_check(settings: Settings) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        settings.TASKS = backends(f"redis://:hunter2@127.0.0.1:{free.getsockname()[1]}/0")
-
-    [(check, text)] = said()
+    with socket.socket() as taken:  # and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        settings.TASKS = backends(f"redis://:hunter2@127.0.0.1:{taken.getsockname()[1]}/0")
+        [(check, text)] = said()
 
     assert check == "W014"
     assert "cannot be reached: Error 111" in text

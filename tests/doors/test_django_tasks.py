@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import pickle
+import sys
 import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import ModuleType
 from typing import Any
 
 import django
@@ -14,6 +16,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
+from django.dispatch import Signal
 from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils.module_loading import import_string
@@ -28,6 +31,7 @@ pytestmark = pytest.mark.django_db
 
 TaskResultMismatch = import_string(f"{FRAMEWORK}.exceptions.TaskResultMismatch")
 OURS = "taskq_django.TaskqBackend"
+SIGNALS = ("task_enqueued", "task_started", "task_finished")
 FIELDS = [
     "id", "task", "status", "enqueued_at", "started_at", "finished_at", "last_attempted_at", "args", "kwargs",
     "backend", "errors", "worker_ids", "attempts", "is_finished",
@@ -70,6 +74,15 @@ def test_enqueue_and_its_async_twin_do_the_same(name: str) -> None:
     results[0].refresh()
     async_to_sync(results[1].arefresh)()
     assert results[0].return_value == results[1].return_value
+
+
+def test_a_text_stays_a_text_whatever_its_annotation_names() -> None:
+    sent = plain.kind_of.enqueue("dark")
+    plain.kind_of.enqueue("no shade")
+    run_all()
+    sent.refresh()
+    assert sent.return_value == "str"
+    assert JobResult.objects.filter(status="SUCCESSFUL").count() == 2
 
 
 def test_arguments_come_back_as_json_has_them() -> None:
@@ -233,7 +246,7 @@ def test_a_handler_for_errors_hears_of_failures_only(lines: list[tuple[str, str]
     assert failed.id in line
 
 
-@pytest.mark.parametrize("signal", ["task_enqueued", "task_started", "task_finished"])
+@pytest.mark.parametrize("signal", SIGNALS)
 def test_a_raising_receiver_changes_nothing(signal: str, caplog: pytest.LogCaptureFixture) -> None:
     heard: list[str] = []
 
@@ -256,6 +269,48 @@ def test_a_raising_receiver_changes_nothing(signal: str, caplog: pytest.LogCaptu
     bad.refresh()
     assert (good.return_value, str(bad.status), heard) == (8, "FAILED", [good.id, bad.id])
     assert "broken receiver" in caplog.text
+
+
+# --- a package that has imported the backport -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def backport(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there; beside Django's own, where Django has one, as some packages have it for many versions of Django."""
+    if FRAMEWORK == "django.tasks":
+        signals, exceptions = ModuleType("django_tasks.signals"), ModuleType("django_tasks.exceptions")
+        for name in SIGNALS:
+            setattr(signals, name, signal := Signal())
+            signal.connect(lambda **kwargs: None, weak=False)  # its own, which writes a line of log
+        exceptions.TaskResultDoesNotExist = type("TaskResultDoesNotExist", (Exception,), {})  # type: ignore[attr-defined]
+        for module in (signals, exceptions):
+            monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+@pytest.mark.usefixtures("backport")
+@pytest.mark.parametrize("framework", ["django_tasks", FRAMEWORK])
+def test_signals_reach_who_listens_to_either_framework(framework: str) -> None:
+    heard: list[tuple[str, str]] = []
+    listeners = {}
+    for name in SIGNALS:
+        signal = getattr(sys.modules[f"{framework}.signals"], name)
+        listeners[signal] = lambda task_result, name=name, **kwargs: heard.append((name, task_result.id))
+        signal.connect(listeners[signal])
+    try:
+        sent = plain.double.enqueue(4)
+        run_all()
+    finally:
+        for signal, listener in listeners.items():
+            signal.disconnect(listener)
+
+    assert heard == [(name, sent.id) for name in SIGNALS]
+
+
+@pytest.mark.usefixtures("backport")
+@pytest.mark.parametrize("framework", ["django_tasks", FRAMEWORK])
+def test_a_result_that_is_not_there_is_the_error_of_either_framework(framework: str) -> None:
+    with pytest.raises(sys.modules[f"{framework}.exceptions"].TaskResultDoesNotExist):
+        backend().get_result("00000000-0000-0000-0000-000000000000")
 
 
 # --- what has gone since ---------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 
 from taskq_django import control, status
 from taskq_django.compat import task_backends
@@ -56,6 +56,14 @@ def test_a_database_that_is_away_is_said_to_be(error: type[Exception], say: Say)
 
     for said in say(refuse):
         assert "the database does not answer: connection refused" in said
+
+
+def test_a_database_that_answers_with_a_refusal_is_not_said_to_be_away(say: Say) -> None:
+    def refuse() -> None:
+        raise IntegrityError("not so")
+
+    for said in say(refuse):
+        assert "the database refuses this: not so" in said
 
 
 @pytest.mark.parametrize("command", ["taskq_pause", "taskq_resume", "taskq_purge"])

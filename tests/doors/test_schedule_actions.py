@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from taskq_django.models import QueuedJob, Schedule, ScheduleRun
 from taskq_django.registry import registry
 from taskq_django.testing import run_all
 from tests.app import signatures, tasks  # noqa: F401 - registered by that
-from tests.support.schedule_pages import PREFIX, add, change, raw, schedule, texts, url, user
+from tests.support.schedule_pages import ADD, PREFIX, add, change, raw, schedule, shown, texts, url, user
 
 pytestmark = pytest.mark.django_db
 
@@ -122,6 +124,52 @@ def test_what_cannot_be_enabled_says_why(admin_client: Client) -> None:
     assert not row.enabled
 
 
+@pytest.mark.parametrize("verb", ["run", "disable", "duplicate"])
+def test_an_act_beside_the_form_drops_no_edit(admin_client: Client, verb: str) -> None:
+    row = schedule(note="by night")
+    values = {**shown(admin_client, row), "note": "by day", "spec": "", "_act": verb}
+    page = admin_client.post(url("change", row), values)
+    assert texts(page) == [
+        "Nothing was done, because you have changed this and not saved it: When, Note. Save it, then try again."
+    ]
+    assert "by day" in page.content.decode()
+    assert "errorlist" not in page.content.decode()
+    row.refresh_from_db()
+    assert (row.note, row.enabled, Schedule.objects.count()) == ("by night", True, 1)
+    assert not QueuedJob.objects.exists()
+    assert history(row) == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"note": "two\nlines ", "start_at": datetime(2026, 1, 1, 1, 2, 3, 4567, tzinfo=UTC), "max_runs": 5},
+        {"kind": "interval", "spec": "5 minutes", "queue_name": "mail", "priority": -3, "expires": 60},
+        {"task_path": "tests.app.tasks.tomorrow", "kwargs": {"moment": {"$t": "datetime", "v": "2026-07-01T12:00:00"}}},
+        {"task_path": PREFIX + "starred", "args": [1, 2], "kwargs": {"deep": {"a": [1.5, None]}}},
+        {"task_path": "shop.tasks.gone", "kwargs": {"x": 1}},
+    ],
+)
+def test_a_form_that_nobody_touched_keeps_no_act_from_being_done(admin_client: Client, fields: dict[str, Any]) -> None:
+    row = raw(schedule(), **fields)
+    admin_client.post(url("change", row), {**shown(admin_client, row), "_act": "disable"})
+    row.refresh_from_db()
+    assert not row.enabled
+    assert history(row) == ["Disabled."]
+
+
+def test_acts_beside_the_form_ask_for_the_permission_of_each(admin_client: Client) -> None:
+    row = schedule()
+    values = shown(admin_client, row)
+    editor, viewer = user("view_schedule", "change_schedule"), user("view_schedule", "run_schedule")
+    assert 'value="run"' not in editor.get(url("change", row)).content.decode()
+    assert editor.post(url("change", row), {**values, "_act": "run"}).status_code == 403
+    assert url("run", row) in viewer.get(url("change", row)).content.decode()
+    assert viewer.post(url("change", row), {**values, "_act": "run"}).status_code == 403
+    assert not QueuedJob.objects.exists()
+
+
 def test_a_duplicate_is_disabled_and_has_a_name_of_its_own(admin_client: Client) -> None:
     row = schedule(name="n" * 200, note="x", priority=3)
     for _ in range(2):
@@ -156,6 +204,54 @@ def test_many_are_deleted_with_their_runs(admin_client: Client) -> None:
     admin_client.post(url("changelist"), data)
     assert [row.name for row in Schedule.objects.all()] == ["s2"]
     assert ScheduleRun.objects.count() == 1
+
+
+def test_many_are_acted_on_by_few_statements(admin_client: Client, django_assert_max_num_queries: Any) -> None:
+    off = Schedule(name="off", enabled=False, task_path=ADD, kwargs={"x": 1}, spec="0 3 * * *")
+    off.save()
+    Schedule.objects.bulk_create(
+        Schedule(name=f"s{n}", task_path=ADD, kwargs={"x": 1}, spec=f"{n % 60} 3 * * *") for n in range(200)
+    )
+    broken = raw(schedule(name="broken", enabled=False), spec="61 * * * *")
+    rows = list(Schedule.objects.all())
+    for action, said in (("disable", "Disabled: 202."), ("enable", "Enabled: 201."), ("run", "Enqueued now: 202.")):
+        data = {"action": f"{action}_selected", "_selected_action": [row.pk for row in rows]}
+        with django_assert_max_num_queries(30):
+            admin_client.post(url("changelist"), data)
+        assert said in texts(admin_client.get(url("changelist")))
+    off.refresh_from_db()
+    assert off.next_run_at is not None
+    assert set(Schedule.objects.values_list("version", flat=True)) == {2, 3}
+    assert Schedule.objects.filter(enabled=True, next_run_at=None).count() == 0
+    assert not Schedule.objects.get(pk=broken.pk).enabled
+    assert QueuedJob.objects.count() == ScheduleRun.objects.count() == 202
+    assert LogEntry.objects.count() == 202 + 201 + 202
+
+
+def test_enabling_many_moves_no_slot_of_those_that_are_enabled(admin_client: Client) -> None:
+    due = schedule(name="due")
+    raw(due, next_run_at=due.created_at)
+    finished = raw(schedule(name="over", max_runs=1, enabled=False), run_count=1, disabled_reason="x")
+    act(admin_client, "enable_selected", due, finished)
+    for row in (due, finished):
+        row.refresh_from_db()
+    assert due.next_run_at == due.created_at
+    assert (finished.enabled, finished.is_finished, finished.next_run_at) == (True, True, None)
+    assert finished.disabled_reason == ""
+
+
+def test_all_that_fit_are_deleted_by_a_form_of_few_fields(admin_client: Client) -> None:
+    rows = [schedule(name=f"of many {n}") for n in range(4)]
+    schedule(name="other")
+    address = f"{url('changelist')}?q=many"
+    asked = {"action": "delete_selected", "select_across": "1", "index": "0", "_selected_action": [rows[0].pk]}
+    page = admin_client.post(address, asked).content.decode()
+    form = page.partition('id="content"')[2]
+    sent = dict(re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', form))
+    assert form.count('name="_selected_action"') == 1
+    sent.pop("csrfmiddlewaretoken", None)
+    admin_client.post(address, sent)
+    assert [row.name for row in Schedule.objects.all()] == ["other"]
 
 
 def test_one_that_cannot_run_stops_no_other(admin_client: Client) -> None:
@@ -194,8 +290,8 @@ def test_a_schedule_from_code_says_so(admin_client: Client) -> None:
     )
     page = admin_client.get(url("change", row)).content.decode()
     assert "declared in code" in page
-    assert url("revert", row) in page
-    assert url("revert", schedule()) not in admin_client.get(url("change", schedule(name="b"))).content.decode()
+    assert 'value="revert"' in page
+    assert 'value="revert"' not in admin_client.get(url("change", schedule(name="b"))).content.decode()
 
 
 @pytest.mark.usefixtures("code")

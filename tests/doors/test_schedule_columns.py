@@ -51,6 +51,45 @@ def test_a_run_whose_job_is_forgotten_breaks_no_page(admin_client: Client) -> No
     assert "00000000-0000-0000-0000-000000000000" in admin_client.get(url("change", row)).content.decode()
 
 
+def test_each_time_has_its_zone_and_the_readers_where_that_is_another(admin_client: Client, settings: Any) -> None:
+    settings.TIME_ZONE = "UTC"
+    noon = datetime(2030, 7, 1, 10, tzinfo=UTC)
+    row = raw(schedule(), next_run_at=noon)
+    page = listed(admin_client)
+    assert "2030-07-01 12:00 <bdi>Europe/Berlin</bdi>" in page
+    assert "· 2030-07-01 10:00 <bdi>UTC</bdi>" in page
+    raw(row, kind="interval", spec="5 minutes")
+    page = listed(admin_client)
+    assert "2030-07-01 10:00 <bdi>UTC</bdi>" in page
+    assert "Berlin" not in page
+    ScheduleRun.objects.create(schedule=row, slot=noon, job_id="0" * 32, enqueued_at=noon)
+    form = admin_client.get(url("change", row)).content.decode()
+    assert "2030-07-01 10:00:00" in form
+    assert "By the clocks of UTC." in form
+    raw(row, kind="cron", spec="0 3 * * *")
+    form = admin_client.get(url("change", row)).content.decode().partition("Last runs")[2]
+    for part in ("2030-07-01 12:00:00", "2030-07-01 10:00:00", "Europe/Berlin", "UTC"):
+        assert part in form
+
+
+def test_schedules_that_the_code_gives_no_name_are_told_apart(admin_client: Client) -> None:
+    for name in ("shop.tasks.poll", "shop.tasks.poll #2", "shop.tasks.report"):
+        path = name.partition(" ")[0]
+        raw(schedule(name=name), declared_as=name, task_path=path)
+    page = listed(admin_client)
+    for name in ("poll", "poll #2", "report"):
+        assert f"<strong>{name}</strong>" in page
+
+
+def test_the_arguments_of_a_task_that_is_gone_are_named_and_not_told(admin_client: Client) -> None:
+    row = raw(schedule(), task_path="shop.tasks.gone", args=[7001], kwargs={"pin": 7002, "<b>": 7003})
+    page = admin_client.get(url("change", row)).content.decode()
+    for part in ("Stored arguments", "1. = ••••", "pin = ••••", "&lt;b&gt; = ••••", "taskq_schedules export"):
+        assert part in page
+    for secret in ("7001", "7002", "7003"):
+        assert secret not in page
+
+
 def test_the_page_shows_the_last_twenty_runs(admin_client: Client) -> None:
     row = raw(schedule(), run_count=25)
     ScheduleRun.objects.bulk_create(
@@ -90,6 +129,20 @@ def test_a_state_is_a_word_with_its_reason_and_a_filter(
     assert "odd one" in page
     assert "usual one" not in page
     assert word in admin_client.get(url("change", Schedule.objects.get(name="odd one"))).content.decode()
+
+
+def test_those_whose_last_run_failed_are_a_filter(admin_client: Client) -> None:
+    failed = schedule(name="failed", task_path="tests.app.tasks.explode", kwargs={})
+    better = schedule(name="better", task_path="tests.app.tasks.explode", kwargs={})
+    admin_client.post(url("run", failed))
+    admin_client.post(url("run", better))
+    run_all()
+    raw(better, task_path=ADD, kwargs={"x": 1})
+    admin_client.post(url("run", better))
+    run_all()
+    schedule(name="never")
+    rows = admin_client.get(url("changelist"), {"state": "failing"}).context["cl"].result_list
+    assert [row.name for row in rows] == ["failed"]
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ ECHO = "tests.app.tasks.echo"
 
 def refused(client: Client, field: str, **changes: Any) -> str:
     """The error at this field, which is the only one."""
-    begin = time.monotonic()
+    begin = time.process_time()
     errors = errors_of(add(client, **changes))
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
     assert list(errors) == [field]
     assert not Schedule.objects.exists()
     assert not LogEntry.objects.exists()

@@ -13,7 +13,7 @@ from django.test import Client
 
 from taskq_django.beat.firing import call_of, stored_call
 from taskq_django.models import Schedule
-from tests.app import signatures, tasks  # noqa: F401 - registered by that
+from tests.app import signatures, tasks
 from tests.support.schedule_pages import PREFIX, add, arguments, change, errors_of, raw, schedule, shown, url
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +34,7 @@ TYPED = {
 
 
 def stored(**kwargs: Any) -> dict[str, Any]:
-    return stored_call([], kwargs)[1]
+    return stored_call([], kwargs, tasks.echo)[1]
 
 
 def untouched(client: Client, row: Schedule) -> dict[str, Any]:

@@ -166,7 +166,7 @@ def test_a_task_may_ask_for_a_permission_of_its_own() -> None:
     assert editor.post(url("run", row)).status_code == 403
     assert errors_of(add(editor, task_path=PREFIX + "billing"))["task_path"]
 
-    grant(editor, "testapp.may_bill")
+    grant(editor, "auth.view_group")
     assert "billing" in offered(editor)
     assert editor.post(url("run", row)).status_code == 302
     assert add(editor, name="b", task_path=PREFIX + "billing").status_code == 302

@@ -25,7 +25,7 @@ def preview(client: Client, **query: str) -> str:
 def cells(page: str) -> list[list[str]]:
     rows = re.findall(r"<tr>(.*?)</tr>", page.partition("<tbody>")[2], re.DOTALL)
     return [
-        [" ".join(re.sub(r"<[^>]+>", "", cell).split()) for cell in re.findall(r"<td>(.*?)</td>", row, re.DOTALL)]
+        [" ".join(re.sub(r"<[^>]+>", "", cell).split()) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL)]
         for row in rows
     ]
 
@@ -67,12 +67,14 @@ def test_a_time_that_comes_twice_is_marked(admin_client: Client) -> None:
         ({"spec": "61 * * * *"}, "is no minute: it is out of range"),
         ({"spec": "0 0 30 2 *"}, "never fires"),
         ({"spec": "0 0 * *"}, "must have five"),
-        ({"spec": ""}, "five fields"),
         ({"spec": "x" * 40_000}, "at most 100 characters"),
         ({"spec": "0 3 * * *", "timezone": "Europe/Berln"}, "Did you mean &quot;Europe/Berlin&quot;?"),
         ({"spec": "0 3 * * *", "timezone": "../../etc/passwd"}, "There is no time zone"),
         ({"spec": "0 3 * * *", "kind": "hourly"}, "There is no kind"),
-        ({"kind": "once", "spec": "2020-01-01 00:00"}, "no run to come"),
+        ({"kind": "once", "spec": "2020-01-01 00:00"}, "no run to come: this moment is past"),
+        ({"spec": "0 3 * * *", "max_runs": "1", "ran": "1"}, "no run to come: its only run was made"),
+        ({"spec": "0 3 * * *", "max_runs": "5", "ran": "7"}, "no run to come: all of its 5 runs were made"),
+        ({"spec": "0 3 * * *", "end": "2026-01-01 00:00"}, "no run to come: its end is past, 2026-01-01 00:00:00"),
         ({"kind": "interval", "spec": "0 minutes"}, "at least 1 second"),
         ({"spec": "0 3 * * *", "start": "2030-01-02 00:00", "end": "2030-01-01 00:00"}, "no run to come"),
     ],
@@ -124,3 +126,47 @@ def test_the_form_shows_the_preview_of_what_is_stored_and_of_what_was_sent(admin
     assert "At 09:00, Monday through Friday" in admin_client.get(url("change", row)).content.decode()
     answer: Any = admin_client.post(url("add"), sent(name="", spec="0 4 * * *"))
     assert "At 04:00" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "said", "runs"),
+    [
+        ({"max_runs": "5", "ran": "2"}, "It runs 5 times in all: these are the last runs.", 3),
+        ({"max_runs": "50", "ran": "2"}, "", 10),
+        ({"start": "2030-01-01 00:00", "end": "2030-01-03 12:00"}, "It ends 2030-01-03 12:00:00", 3),
+        ({"jitter": "90"}, "Each run is put off by a random part of 1 min 30 s.", 10),
+        ({"enabled": "false"}, "It is disabled: these are the runs that it would have.", 10),
+        ({"max_runs": "x", "ran": "-1", "jitter": "9" * 20}, "", 10),
+    ],
+)
+def test_the_limits_of_a_schedule_are_in_its_preview(
+    admin_client: Client, query: dict[str, str], said: str, runs: int
+) -> None:
+    page = preview(admin_client, spec="0 3 * * *", **query).replace("\xa0", " ")
+    assert said in page
+    assert ("taskq-lint" in page) == bool(said)
+    assert len(cells(page)) == runs
+
+
+def test_what_says_nothing_has_no_preview(admin_client: Client) -> None:
+    assert "The next ten runs appear here." in preview(admin_client, spec=" ")
+
+
+def test_a_finished_schedule_says_why_it_has_no_run_to_come(admin_client: Client) -> None:
+    row = raw(schedule(max_runs=3), run_count=3, is_finished=True, next_run_at=None)
+    page = admin_client.get(url("change", row)).content.decode()
+    assert "There is no run to come: all of its 3 runs were made." in page
+    assert 'data-ran="3"' in page
+
+
+def test_your_time_is_a_column_only_where_it_is_another(admin_client: Client, settings: Any) -> None:
+    settings.TIME_ZONE = "UTC"
+    assert 'class="taskq-yours" hidden' not in preview(admin_client, spec="0 3 * * *")
+    assert 'class="taskq-yours">' not in preview(admin_client, spec="0 3 * * *", timezone="Etc/UTC")
+
+
+def test_an_interval_is_shown_by_the_clocks_of_the_reader(admin_client: Client, settings: Any) -> None:
+    settings.TIME_ZONE = "UTC"
+    page = preview(admin_client, kind="interval", spec="1 hour")
+    assert '<th scope="col">UTC</th>' in page
+    assert "Europe/Berlin" not in page

@@ -29,16 +29,20 @@ PREFIX = "arg-"
 NAMED = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
-class TextField(forms.CharField):
-    """A text as it is, of any number of lines: browsers send their ends as CR LF."""
+class LinesField(forms.CharField):
+    """A text of any number of lines: browsers send their ends as CR LF."""
 
     widget = forms.Textarea(attrs={"rows": 1, "class": "vTextField taskq-lines"})
 
-    def __init__(self) -> None:
-        super().__init__(strip=False, empty_value=None)
-
     def to_python(self, value: Any) -> Any:
         return super().to_python(value.replace("\r\n", "\n") if isinstance(value, str) else value)
+
+
+class TextField(LinesField):
+    """A text as it is."""
+
+    def __init__(self) -> None:
+        super().__init__(strip=False, empty_value=None)
 
 
 SIMPLE: dict[Any, type[forms.Field]] = {

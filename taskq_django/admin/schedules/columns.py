@@ -17,24 +17,29 @@ from django.utils.translation import gettext_lazy as _
 from ...exceptions import SpecError
 from ...models import Schedule
 from ...models.moments import aware
-from ...schedules.zones import read_zone
 from ...store.stories import read_standings
 from .. import display
 from ..lists import job_url
 from ..lookups import FilteredChangeList
+from .clocks import Clocks, clocks_of, readers_clocks
 from .filters import OVERDUE
+from .history import last_runs
 from .schedulable import may
+
+REASON = 60  # characters of why a schedule does not run, which its page shows whole
 
 
 class ScheduleChangeList(FilteredChangeList):
-    """Tells its rows what their columns ask: the site, what its reader may do, and the states of their last jobs."""
+    """Tells its rows what their columns ask: the site, what its reader may do, and their last jobs."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         rows: Any = list(self.result_list)
         self.result_list = rows
-        jobs = read_standings([str(row.last_job) for row in rows if row.last_job], self.queryset.db)
+        last = last_runs([row.pk for row in rows], self.queryset.db)
+        jobs = read_standings([str(job) for job, _ in last.values() if job], self.queryset.db)
         for row in rows:
+            row.last_job, row.last_slot = last.get(row.pk, (None, None))
             job = jobs.get(str(row.last_job))
             row.last_state = job.status if job else ""
             row.site = self.model_admin.admin_site.name
@@ -66,13 +71,18 @@ def title(row: Any) -> SafeString:
         text, told = (_t("changed"), _t("declared in code, changed here")) if row.is_overridden else (_t("code"), "")
         tag = format_html(' <span class="taskq-tag" title="{}">{}</span>', told or _t("declared in code"), text)
     return format_html(
-        '<a class="taskq-name" href="{url}" title="{name}"><strong>{name}</strong></a>{tag}<br>'
-        '<span class="taskq-muted taskq-path" title="{path}">{path}</span>',
-        url=schedule_url(row.site, "change", row.pk),
-        name=row.name,
-        path=row.task_path,
-        tag=tag,
+        '<a href="{}"><bdi><strong>{}</strong></bdi></a>{}<br><bdi class="taskq-muted taskq-path">{}</bdi>',
+        schedule_url(row.site, "change", row.pk),
+        _short_name(row),
+        tag,
+        row.task_path,
     )
+
+
+def _short_name(row: Schedule) -> str:
+    """Of one that the code gives no name, and so is called by the path of its task, what the path ends with."""
+    module, dot, _name = row.task_path.rpartition(".")
+    return row.name.removeprefix(f"{module}{dot}") if row.declared_as.startswith(row.task_path) else row.name
 
 
 @admin.display(description=_("when"))
@@ -81,26 +91,30 @@ def when(row: Schedule) -> SafeString:
         text = row.moments.describe()
     except SpecError as error:
         text = str(error)
-    zone = row.timezone if row.kind != "interval" else ""
-    return format_html(
-        '<span class="taskq-text" title="{text}">{text}</span><br>'
-        '<span class="taskq-spec" title="{spec} {zone}"><code>{spec}</code> '
-        '<span class="taskq-muted">{zone}</span></span>',
-        text=text,
-        spec=row.spec,
-        zone=zone,
-    )
+    return format_html('<span class="taskq-words">{}</span><br><code dir="ltr">{}</code>', text, row.spec)
 
 
 @admin.display(description=_("next run"), ordering="next_run_at")
 def next_run(row: Schedule) -> SafeString | str:
+    """With its zone; the reader's time is its title, and is shown where it is another."""
+    clocks, yours = clocks_of(row.kind, row.timezone), readers_clocks()
     if not row.enabled or row.next_run_at is None:
-        return "–"
+        # Of an interval, which has no zone, nothing is to be said.
+        return "–" if row.kind == "interval" else format_html('–<br><bdi class="taskq-muted">{}</bdi>', clocks.name)
     slot = aware(row.next_run_at)
     left = slot - aware(timezone.now())
     text = _t("in %s") % display.span(left) if left > timedelta() else _t("%s ago") % display.span(-left)
+    if not clocks.agree(yours, slot):
+        text = format_html(
+            '{} <span class="taskq-muted">· {} <bdi>{}</bdi></span>', text, _brief(yours, slot), yours.name
+        )
     return format_html(
-        '{}<br><span class="taskq-muted" title="{}">{}</span>', text, row.timezone, _local(slot, row.timezone)
+        '{}<br><time datetime="{}" title="{}" class="taskq-muted">{} <bdi>{}</bdi></time>',
+        text,
+        slot.isoformat(),
+        display.exactly(slot),
+        _brief(clocks, slot),
+        clocks.name,
     )
 
 
@@ -108,9 +122,8 @@ def next_run(row: Schedule) -> SafeString | str:
 def last_run(row: Any) -> SafeString | str:
     if row.last_job is None:
         return "–"
-    ago = display.span(aware(timezone.now()) - aware(row.last_slot))
     badge = display.badge(row.last_state) if row.last_state else "–"
-    return format_html('<a href="{}">{}<br>{}</a>', job_url(row.site, row.last_job), badge, _t("%s ago") % ago)
+    return format_html('<a href="{}">{}<br>{}</a>', job_url(row.site, row.last_job), badge, display.when(row.last_slot))
 
 
 @admin.display(description=_("state"))
@@ -119,7 +132,9 @@ def state(row: Schedule) -> SafeString:
     mark = format_html('<span class="taskq-badge taskq-{}">{}</span>', name, label)
     if not reason:
         return mark
-    return format_html('{}<br><span class="taskq-muted taskq-reason" title="{}">{}</span>', mark, reason, reason)
+    return format_html(
+        '{}<br><span class="taskq-muted taskq-reason" title="{}">{}</span>', mark, reason, display.cut(reason, REASON)
+    )
 
 
 def state_of(row: Schedule) -> tuple[str, Any, str]:
@@ -131,7 +146,7 @@ def state_of(row: Schedule) -> tuple[str, Any, str]:
     if row.is_finished:
         return "cancelled", _t("Finished"), ""
     if row.next_run_at and aware(row.next_run_at) < aware(timezone.now()) - OVERDUE:
-        return "scheduled", _t("Overdue"), _t("Does a beat run?")
+        return "scheduled", _t("Overdue"), ""
     return "successful", _t("Active"), ""
 
 
@@ -139,10 +154,6 @@ def schedule_url(site: str, what: str, pk: int | None = None) -> str:
     return reverse(f"{site}:taskq_django_schedule_{what}", args=[pk] if pk is not None else None)
 
 
-def _local(slot: datetime, zone: str) -> str:
-    try:
-        local = slot.astimezone(read_zone(zone))
-    except SpecError:
-        return display.moment(slot)
+def _brief(clocks: Clocks, slot: datetime) -> str:
     is_near = abs(slot - aware(timezone.now())) < timedelta(hours=12)
-    return f"{local:{'%H:%M:%S' if is_near else '%Y-%m-%d %H:%M'}}"
+    return f"{clocks.shows(slot):{'%H:%M:%S' if is_near else '%Y-%m-%d %H:%M'}}"

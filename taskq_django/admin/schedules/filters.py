@@ -12,9 +12,12 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ...models.moments import DatabaseNow
+from ..filters import MOST_KEYS
+from .history import failing
 
 OVERDUE = timedelta(seconds=15)  # a beat would have fired it by then
 MOST_TASKS = 100
+FAILING = "failing"
 
 
 class _Conditions(SimpleListFilter):
@@ -45,6 +48,15 @@ class ScheduleStateFilter(_Conditions):
         "finished": (_("Finished"), Q(enabled=True, is_finished=True)),
         "code": (_("In code"), ~Q(declared_as="")),
     }
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Model]) -> list[tuple[str, Any]]:
+        return [*super().lookups(request, model_admin), (FAILING, _("Last run failed"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() != FAILING:
+            return super().queryset(request, queryset)
+        # By their keys, because the list asks twice: how many they are, and for a page of them.
+        return queryset.filter(pk__in=list(failing(queryset).values_list("pk", flat=True)[:MOST_KEYS]))
 
 
 class ScheduledTaskFilter(SimpleListFilter):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from ...models import Schedule
 from ...models.schedule import EDITABLE
 from ..lists import job_url
 from .columns import schedule_url
+from .many import ActOnMany, disable_many, enable_many, run_many
 from .schedulable import may, may_schedule
 
 MOST_ERRORS = 10  # that one page shows
@@ -94,6 +95,15 @@ ACTS: dict[str, Act] = {
 }
 
 
+LABELS = {
+    "run": _("Run now"),
+    "enable": _("Enable"),
+    "disable": _("Disable"),
+    "duplicate": _("Duplicate"),
+    "revert": _("Revert to code"),
+}
+
+
 def act_on_one(model_admin: Any, request: HttpRequest, verb: str, row: Schedule) -> None:
     """Says what came of it."""
     try:
@@ -105,7 +115,18 @@ def act_on_one(model_admin: Any, request: HttpRequest, verb: str, row: Schedule)
         messages.success(request, message)
 
 
-def _on_selected(verb: str, label: Any, permission: str, done: Any) -> Callable[..., None]:
+def _duplicate_many(model_admin: Any, request: HttpRequest, rows: Sequence[Schedule]) -> tuple[int, list[str]]:
+    errors = []
+    for row in rows:
+        try:
+            with transaction.atomic(using=_database()):
+                duplicate(model_admin, request, row)
+        except Refused as error:
+            errors.append(str(error))
+    return len(rows) - len(errors), errors
+
+
+def _on_selected(verb: str, label: Any, permission: str, done: Any, act_on_many: ActOnMany) -> Callable[..., None]:
     """An action of the list: one message for all that went well, and one for each that did not.
 
     ``done`` has a ``%d``.
@@ -113,18 +134,14 @@ def _on_selected(verb: str, label: Any, permission: str, done: Any) -> Callable[
 
     @admin.action(description=label, permissions=[permission])
     def act(model_admin: Any, request: HttpRequest, rows: Iterable[Schedule]) -> None:
-        count, errors = 0, []
-        for row in rows:
-            try:
-                if not may(model_admin, request, verb, row):
-                    raise Refused(_t("You may not do this to “%s”.") % row)
-                with transaction.atomic(using=_database()):
-                    ACTS[verb](model_admin, request, row)
-                count += 1
-            except Refused as error:
-                errors.append(str(error))
+        chosen = list(rows)
+        allowed = [row for row in chosen if may(model_admin, request, verb, row)]
+        theirs = {row.pk for row in allowed}
+        errors = [_t("You may not do this to “%s”.") % row for row in chosen if row.pk not in theirs]
+        count, refused = act_on_many(model_admin, request, allowed)
         if count:
             messages.success(request, done % count)
+        errors += refused
         for text in errors[:MOST_ERRORS]:
             messages.error(request, text)
         if len(errors) > MOST_ERRORS:
@@ -135,10 +152,10 @@ def _on_selected(verb: str, label: Any, permission: str, done: Any) -> Callable[
 
 
 ON_SELECTED = (
-    _on_selected("run", _("Run now"), "run", _("Enqueued now: %d.")),
-    _on_selected("enable", _("Enable"), "change", _("Enabled: %d.")),
-    _on_selected("disable", _("Disable"), "change", _("Disabled: %d.")),
-    _on_selected("duplicate", _("Duplicate"), "add", _("Duplicated, and disabled: %d.")),
+    _on_selected("run", _("Run now"), "run", _("Enqueued now: %d."), run_many),
+    _on_selected("enable", _("Enable"), "change", _("Enabled: %d."), enable_many),
+    _on_selected("disable", _("Disable"), "change", _("Disabled: %d."), disable_many),
+    _on_selected("duplicate", _("Duplicate"), "add", _("Duplicated, and disabled: %d."), _duplicate_many),
 )
 
 

@@ -6,13 +6,14 @@ import signal
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
 from django.db import connections, transaction
 
 from ...backend import brokers_of, databases_of, our_backends
 from ...beat import declared
 from ...beat.service import AWAY, Beat
 from ...beat.upcoming import upcoming
+from ...brokers import Broker
 from ...conf import Beat as Settings
 from ...conf import Worker, taskq_settings
 from ...exceptions import ConfigurationError, counted, one_line
@@ -20,13 +21,16 @@ from ...models import Schedule
 from ...models.moments import database_now
 from ...schedules.preview import offset_text
 from ...worker.last_resort import LastResort
-from ...worker.listening import listen
+from ...worker.listening import HANGUP, listen
 from ...worker.logs import configure_logs
 from ...worker.loop import GRACE_EXPIRED, UNREACHABLE
-from ..starting import add_options, ask_checks_why_none, chosen_values, get_ready
+from ...worker.probes import Probes
+from ..flags import add_options, add_probes, chosen_values
+from ..starting import ask_checks_why_none, get_ready, heeding_stops, probed
 
 MOST_HOURS = 24 * 366
 MOST_LINES = 10_000
+LONGEST_TURN = 60.0  # seconds; to wait for databases that do not answer takes a beat long, and it lives
 
 
 class Command(BaseCommand):
@@ -42,10 +46,15 @@ class Command(BaseCommand):
             "--hours", type=float, default=24.0, help="With --dry-run: so many hours from now. Default: 24."
         )
         add_options(parser, Worker, "connect_timeout")
+        add_probes(parser)
         parser.add_argument("--log-format", choices=["text", "json"], default="text", help="Default: text.")
 
     def handle(self, *args: Any, **given: Any) -> None:
         configure_logs(given["log_format"], given["verbosity"])
+        with heeding_stops():
+            self._begin(given)
+
+    def _begin(self, given: dict[str, Any]) -> None:
         ask_checks_why_none(self)
         if not 0 < given["hours"] <= MOST_HOURS:
             raise CommandError(f"--hours must be a number from 0 to {MOST_HOURS}.")
@@ -54,7 +63,20 @@ class Command(BaseCommand):
             brokers = brokers_of(our_backends())
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
-        here = get_ready(self, brokers, chosen_values(taskq_settings().worker, given)["connect_timeout"])
+        with probed(given["health_port"], given["heartbeat_file"], settings.max_sleep + LONGEST_TURN) as probes:
+            self._tick(settings, brokers, probes, given)
+
+    def _tick(self, settings: Settings, brokers: dict[str, Broker], probes: Probes, given: dict[str, Any]) -> None:
+        greeting = ""
+
+        def look(here: dict[str, Broker]) -> None:
+            nonlocal greeting
+            if given["verbosity"] > 0 and not (given["dry_run"] or given["once"]):
+                greeting = _greeting(databases_of(here.values()))
+
+        patience = chosen_values(taskq_settings().worker, given)["connect_timeout"]
+        # What runs once is run again: by cron, or by who has read which command is to be typed first.
+        get_ready(self, brokers, patience, look, for_tables=not (given["once"] or given["dry_run"]))
         databases = databases_of(brokers.values())
         try:
             if given["dry_run"]:
@@ -69,31 +91,27 @@ class Command(BaseCommand):
         except AWAY as error:
             self.stderr.write(self.style.ERROR(one_line(error)))
             raise SystemExit(UNREACHABLE) from error
-        self._serve(beat, databases_of(here.values()), given["verbosity"])
+        beat.each_turn = lambda is_ready: probes.turned(is_ready=is_ready)
+        self._serve(beat, probes, greeting)
 
-    def _serve(self, beat: Beat, databases: list[str], verbosity: int) -> None:
-        """``databases``: those that answer."""
+    def _serve(self, beat: Beat, probes: Probes, greeting: str) -> None:
         last_resort = LastResort(GRACE_EXPIRED)
-        listen(dict.fromkeys((signal.SIGTERM, signal.SIGINT), lambda *_: beat.stop()))
-        if verbosity > 0:
-            for database in databases:
-                declared.sync(database)  # so that those in code are counted
-                rows = Schedule.objects.using(database).filter(enabled=True)
-                enabled, broken = rows.count(), rows.exclude(broken="").count()
-                text = counted(enabled, "schedule") + (f", {broken} of them broken" if broken else "")
-                self.stdout.write(f'taskq beat  {connections[database].display_name}, "{database}": {text}')
-            self.stdout.write("Ready. Quit the beat with CONTROL-C.")
+        listen(dict.fromkeys((signal.SIGTERM, signal.SIGINT, *HANGUP), lambda *_: beat.stop()))
+        if greeting:
+            self.stdout.write(greeting)
             self.stdout.flush()
         try:
             beat.run()
+            probes.turned(is_ready=False, is_stopping=True)
         finally:
             last_resort.close()
             connections.close_all()
 
+    @no_translations
     def _print(self, databases: list[str], span: timedelta) -> None:
         for database in databases:
             with transaction.atomic(using=database):
-                declared.sync(database)  # what is new in the code would be fired too
+                declared.sync(database, is_trial=True)  # what is new in the code would be fired too
                 now = database_now(database)
                 found = list(upcoming(database, now, now + span, limit=MOST_LINES))
                 broken = list(Schedule.objects.using(database).filter(enabled=True).exclude(broken=""))
@@ -104,6 +122,17 @@ class Command(BaseCommand):
                 self.stdout.write(f"… the first {MOST_LINES}")
             for schedule in broken:
                 self.stderr.write(self.style.WARNING(f"broken: {schedule.name}: {schedule.broken}"))
+
+
+def _greeting(databases: list[str]) -> str:
+    lines = []
+    for database in databases:
+        declared.sync(database)  # so that those in code are counted
+        rows = Schedule.objects.using(database).filter(enabled=True)
+        enabled, broken = rows.count(), rows.exclude(broken="").count()
+        text = counted(enabled, "schedule") + (f", {broken} of them broken" if broken else "")
+        lines.append(f'taskq beat  {connections[database].display_name}, "{database}": {text}')
+    return "\n".join([*lines, "Ready. Quit the beat with CONTROL-C."])
 
 
 def _line(local: datetime, note: str, schedule: Schedule) -> str:

@@ -11,11 +11,10 @@ from ...backend import databases_of
 from ...brokers import Broker
 from ...compat import task_backends
 from ...conf.broker_url import parse_broker
-from ...exceptions import BrokerError
-from ...status import why_unanswered, workers_in
-from ...store.connections import OUTAGE
+from ...status import workers_in
 from ...store.identity import renew
-from ..backends import add_no_input, chosen_brokers
+from ..backends import chosen_brokers, in_a_line
+from ..flags import add_no_input
 
 
 class Command(BaseCommand):
@@ -30,20 +29,18 @@ class Command(BaseCommand):
         parser.add_argument("--force", action="store_true", help="Though a worker looks alive.")
         add_no_input(parser)
 
+    @in_a_line()
     def handle(self, *args: Any, **given: Any) -> None:
         brokers = chosen_brokers(None)
         databases = [given["database"]] if given["database"] else databases_of(brokers)
-        try:
-            if not given["force"]:
-                _refuse_beside_workers(databases)
-            if given["interactive"]:
-                answer = input(f"Jobs in Redis stay with the old id. Give {', '.join(databases)} another? Type yes: ")
-                if answer != "yes":
-                    raise CommandError("Nothing was changed.")
-            for database in databases:
-                self.stdout.write(f"{database}: its store has the id {renew(database)} now")
-        except (BrokerError, *OUTAGE) as error:
-            raise CommandError(why_unanswered(error)) from error
+        if not given["force"]:
+            _refuse_beside_workers(databases)
+        if given["interactive"]:
+            answer = input(f"Jobs in Redis stay with the old id. Give {', '.join(databases)} another? Type yes: ")
+            if answer != "yes":
+                raise CommandError("Nothing was changed.")
+        for database in databases:
+            self.stdout.write(f"{database}: its store has the id {renew(database)} now")
         for broker in brokers:
             if broker.database in databases and (name := _name_in_engine(broker)):
                 self.stdout.write(

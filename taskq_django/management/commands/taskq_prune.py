@@ -9,7 +9,8 @@ from django.core.management.base import BaseCommand, CommandParser
 from ...backend import databases_of
 from ...exceptions import counted
 from ...store import pruning
-from ..backends import add_backend, chosen_brokers
+from ..backends import chosen_brokers, in_a_line
+from ..flags import add_backend
 
 
 class Command(BaseCommand):
@@ -19,10 +20,14 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="Count them only.")
         add_backend(parser)
 
+    @in_a_line()
     def handle(self, *args: Any, **given: Any) -> None:
-        for database in databases_of(chosen_brokers(given["backend"])):
+        # Without a choice also those of backends that TASKS has no longer.
+        chosen = given["backend"] or None
+        for database in databases_of(chosen_brokers(chosen)):
             if given["dry_run"]:
-                said = f"{counted(pruning.count_old(database), 'result')} would be removed"
+                said = f"{counted(pruning.count_old(database, chosen), 'result')} would be removed"
             else:
-                said = f"{counted(pruning.prune_all(database), 'result or attempt', 'results or attempts')} removed"
+                count = pruning.prune_all(database, chosen)
+                said = f"{counted(count, 'result or attempt', 'results or attempts')} removed"
             self.stdout.write(f"{database}: {said}")

@@ -9,7 +9,8 @@ from django.core.management.base import CommandError, CommandParser
 from ... import control
 from ...brokers import Broker
 from ...exceptions import counted
-from ..backends import QueueCommand, add_no_input
+from ..backends import QueueCommand
+from ..flags import add_no_input
 
 
 class Command(QueueCommand):

@@ -1,22 +1,28 @@
-"""``manage.py taskq_schedules list|next|run|enable|disable|sync|check``."""
+"""``manage.py taskq_schedules list|next|run|enable|disable|sync|check|export|import``."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
 
 from ...backend import databases_of, our_backends
 from ...beat import declared
 from ...beat.firing import firing_of, run_now
-from ...exceptions import BrokenSchedule, SpecError, counted
+from ...beat.schedule_files import FileRefused, export_schedules, read_file, write_changes
+from ...exceptions import BrokenSchedule, SpecError, counted, did_you_mean
 from ...models import Schedule
 from ...models.moments import aware, database_now
 from ...schedules.preview import next_runs, offset_text
-from ..backends import chosen_brokers
+from ..backends import chosen_brokers, in_a_line
+from ..flags import number
+
+MOST_NAMES = 10_000  # among which a nearest one is looked for
 
 
 class Command(BaseCommand):
@@ -32,16 +38,24 @@ class Command(BaseCommand):
             ("enable", self._switch, "Let it run again, from its next slot on."),
             ("disable", self._switch, "Let it run no more."),
             ("sync", self._sync, "Make the rows what the code declares; a beat does so when it starts."),
+            ("export", self._export, "Print all of them as JSON: what people own of each, by name."),
+            ("import", self._import, "Make and change schedules as a file says. Nothing is written if any is wrong."),
             ("check", self._check, "Look for schedules that cannot run; exits with 1 when there is one."),
         ):
             parsers[verb] = verbs.add_parser(verb, help=text)
             parsers[verb].set_defaults(act=act)
         parsers["list"].add_argument("--json", action="store_true", help="One JSON list.")
         parsers["next"].add_argument("name", metavar="NAME", help="Name of the schedule.")
-        parsers["next"].add_argument("--count", type=int, default=10, help="So many, 50 at most. Default: 10.")
+        parsers["next"].add_argument(
+            "--count", type=number(int, 1, 50), metavar="N", default=10, help="So many, 50 at most. Default: 10."
+        )
+        parsers["import"].add_argument("file", metavar="FILE", help="As export prints it; - reads standard input.")
+        parsers["import"].add_argument("--dry-run", action="store_true", help="Only say what would be changed.")
         for verb in ("run", "enable", "disable"):
             parsers[verb].add_argument("names", metavar="NAME", nargs="+", help="Names of schedules.")
 
+    @no_translations
+    @in_a_line()
     def handle(self, *args: Any, **given: Any) -> None:
         self._databases = databases_of(chosen_brokers(our_backends()))
         given["act"](given)
@@ -93,6 +107,29 @@ class Command(BaseCommand):
             done = declared.sync(database)
             self.stdout.write(f"{done.created} created, {done.changed} changed, {done.removed} disabled")
 
+    def _export(self, given: dict[str, Any]) -> None:
+        self.stdout.write(export_schedules(self._databases))
+
+    def _import(self, given: dict[str, Any]) -> None:
+        try:
+            text = sys.stdin.read() if given["file"] == "-" else Path(given["file"]).read_text("utf-8")
+            changes = read_file(text, self._databases)
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"{given['file']} cannot be read: {error}") from error
+        except FileRefused as refused:
+            raise CommandError("\n".join([*refused.problems, "Nothing was written."])) from refused
+        if not given["dry_run"]:
+            write_changes(changes)
+        made = [change for change in changes if change.is_made]
+        changed = [change for change in changes if change.fields and not change.is_made]
+        for change in made:
+            self.stdout.write(f"{change.row.name}: created")
+        for change in changed:
+            self.stdout.write(f"{change.row.name}: changed {', '.join(change.fields)}")
+        same = len(changes) - len(made) - len(changed)
+        would = " (dry run: nothing was written)" if given["dry_run"] else ""
+        self.stdout.write(f"{len(made)} created, {len(changed)} changed, {same} as they were{would}")
+
     def _check(self, given: dict[str, Any]) -> None:
         count = 0
         for key, _, _, problem in declared.judged():
@@ -115,7 +152,13 @@ class Command(BaseCommand):
             for row in Schedule.objects.using(database).filter(name__in=names):
                 found[row.name] = (database, row)
         if missing := [name for name in names if name not in found]:
-            raise CommandError(f"There is no schedule {missing[0]!r}: see manage.py taskq_schedules list.")
+            known = [
+                name
+                for database in self._databases
+                for name in Schedule.objects.using(database).values_list("name", flat=True)[:MOST_NAMES]
+            ]
+            near = f" {did_you_mean(missing[0], known)}".rstrip()
+            raise CommandError(f"There is no schedule {missing[0]!r}.{near} See manage.py taskq_schedules list.")
         return [found[name] for name in dict.fromkeys(names)]
 
 

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from ...backend import brokers_of, our_backends
+from ...brokers import Broker
 from ...conf import Worker, taskq_settings
 from ...exceptions import ConfigurationError
 from ...worker import listening
@@ -20,10 +21,11 @@ from ...worker.beat_process import beat_thread
 from ...worker.lease import default_name
 from ...worker.logs import configure_logs
 from ...worker.options import WorkerOptions
+from ...worker.probes import Probes
 from ...worker.process import run_here
 from ...worker.reloading import Sources, start_anew
-from ..backends import add_backend
-from ..starting import add_options, ask_checks_why_none, chosen_values, get_ready, refuse_bad_engines
+from ..flags import add_backend, add_options, add_probes, chosen_values, number
+from ..starting import ask_checks_why_none, get_ready, heeding_stops, probed, refuse_bad_engines
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -42,32 +44,48 @@ class Command(BaseCommand):
         )
         add_backend(parser)
         parser.add_argument("--burst", action="store_true", help="End when no job is ready.")
-        parser.add_argument("--max-tasks", type=_count, help="End after so many jobs (of each process).")
+        parser.add_argument(
+            "--max-tasks", type=number(int, 1), metavar="N", help="End after so many jobs (of each process)."
+        )
         parser.add_argument(
             "--reload",
             action=argparse.BooleanOptionalAction,
             help="Start anew when a source file changes, once what runs has ended. Default: the setting DEBUG.",
         )
+        add_probes(parser)
         parser.add_argument("--log-format", choices=["text", "json"], default="text", help="Default: text.")
 
     def handle(self, *args: Any, **given: Any) -> None:
         configure_logs(given["log_format"], given["verbosity"])
+        with heeding_stops():
+            if code := self._serve(given):
+                raise SystemExit(code)
+
+    def _serve(self, given: dict[str, Any]) -> int:
         ask_checks_why_none(self)
         # Before anything is waited for: what changes meanwhile has been loaded already.
         sources = Sources(COMMAND) if self._reloads(given) else None
+        greeting = ""
+
+        def look(here: dict[str, Broker]) -> None:
+            nonlocal greeting
+            refuse_bad_engines(here)
+            greeting = banner(asked, brokers, here) if given["verbosity"] > 0 else ""
+
         try:
             asked = _worker_options(chosen_values(taskq_settings().worker, given), given)
             brokers = brokers_of(asked.backends)
-            here = get_ready(self, brokers, asked.connect_timeout)
-            refuse_bad_engines(here)
+            # A loop that has not turned for a lease lives for nobody: others count its worker as lost.
+            with probed(asked.health_port, asked.heartbeat_file, asked.lease) as probes:
+                get_ready(self, brokers, asked.connect_timeout, look)
+                if greeting:
+                    self.stdout.write(greeting)
+                    self.stdout.flush()
+                if asked.processes == 0:
+                    return _run_here(asked, probes)
+                return _supervise(asked, brokers, probes, sources)
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
-        if given["verbosity"] > 0:
-            self.stdout.write(banner(asked, brokers, here))
-            self.stdout.flush()
-        code = _run_here(asked) if asked.processes == 0 else _supervise(asked, brokers, sources)
-        if code:
-            raise SystemExit(code)
 
     def _reloads(self, given: dict[str, Any]) -> bool:
         asked = given["reload"]
@@ -75,36 +93,35 @@ class Command(BaseCommand):
 
 
 def _worker_options(chosen: dict[str, Any], given: dict[str, Any]) -> WorkerOptions:
-    only_here = {name: given[name] for name in ("beat", "burst", "max_tasks", "log_format", "verbosity")}
+    names = ("beat", "burst", "max_tasks", "log_format", "verbosity", "health_port", "heartbeat_file")
+    only_here = {name: given[name] for name in names}
     named = {**chosen, "name": chosen["name"] or default_name()}
-    return WorkerOptions(**named, **only_here, backends=tuple(given["backend"] or our_backends()))
+    return WorkerOptions(**named, **only_here, backends=tuple(dict.fromkeys(given["backend"] or our_backends())))
 
 
-def _run_here(asked: WorkerOptions) -> int:
-    if threading.current_thread() is threading.main_thread():
+def _run_here(asked: WorkerOptions, probes: Probes) -> int:
+    if is_main := threading.current_thread() is threading.main_thread():
         listening.note()  # a stop that comes before the loop is there waits for it
     stop_beat = beat_thread(asked) if asked.beat else None
     try:
-        return run_here(asked)
+        return run_here(asked, probes)
     finally:
         if stop_beat:
             stop_beat()
+        if is_main:
+            listening.stop_listening()
 
 
-def _supervise(asked: WorkerOptions, brokers: Any, sources: Sources | None) -> int:
+def _supervise(asked: WorkerOptions, brokers: Any, probes: Probes, sources: Sources | None) -> int:
     from ...worker.supervisor import Supervisor
 
-    supervisor = Supervisor(asked, brokers.values(), sources)
+    with probes.rests():  # how processes are started depends on whether another thread runs
+        supervisor = Supervisor(asked, brokers.values(), probes, sources)
     try:
         code = supervisor.run()
     finally:
         connections.close_all()
     if supervisor.reloads:
+        probes.close()
         start_anew()
     return code
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"is {text!r}; it must be a whole number from 1.")
-    return int(text)

@@ -19,14 +19,18 @@
       return answer.text();
     };
 
-    // The moments again, by the clock of this browser.
+    // The moments again, by the clock of this browser, where that is another than the one they are shown by.
     const showOwnTime = () => {
       const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+      let differs = false;
       for (const element of preview.querySelectorAll("time")) {
         const moment = new Date(element.dateTime);
+        const own = new Date(moment - moment.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+        differs ||= own !== element.dateTime.slice(0, 19);
         element.textContent = moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
       }
       for (const element of preview.querySelectorAll(".taskq-zone")) element.textContent = zone;
+      for (const element of preview.querySelectorAll(".taskq-yours")) element.hidden = !differs;
     };
 
     const moment = (name) => {
@@ -44,10 +48,12 @@
     let asked = 0;
     const update = async () => {
       const mine = ++asked;
-      if (!spec.value.trim()) return;
       preview.classList.add("taskq-waiting");
       const kind = [...kinds()].find((input) => input.checked)?.value ?? "";
-      const values = { kind, spec: spec.value, timezone: zone?.value ?? "", anchor: preview.dataset.anchor ?? "", start: moment("start_at"), end: moment("end_at") };
+      const { anchor = "", ran = "" } = preview.dataset;
+      const values = { kind, anchor, ran, spec: spec.value, timezone: zone?.value ?? "", start: moment("start_at"), end: moment("end_at") };
+      for (const name of ["max_runs", "jitter"]) values[name] = byId(`id_${name}`)?.value ?? "";
+      values.enabled = byId("id_enabled")?.checked ?? true;
       try {
         const piece = await fetchPiece(preview.dataset.url, values);
         if (mine !== asked) return; // an answer to an older question
@@ -71,10 +77,12 @@
       input.addEventListener("change", showZone);
     }
     showZone();
-    for (const id of ["id_spec", "id_start_at_0", "id_start_at_1", "id_end_at_0", "id_end_at_1"]) {
+    for (const id of ["id_spec", "id_start_at_0", "id_start_at_1", "id_end_at_0", "id_end_at_1", "id_max_runs", "id_jitter"]) {
       byId(id)?.addEventListener("input", soon);
       byId(id)?.addEventListener("focus", soon);
     }
+
+    byId("id_enabled")?.addEventListener("change", soon);
 
     const onChange = (select, act) => {
       // select2 tells jQuery only.

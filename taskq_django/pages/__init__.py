@@ -1,0 +1,1 @@
+"""Pages for the visitors of a project, beside the admin."""
