@@ -1,6 +1,6 @@
-"""The jobs of the demo: one per file builds the word index, one writes the report, one fails on purpose.
+"""Tasks as a project has them: one indexes the words of a file, one writes a report, and a schedule runs one.
 
-And one that a schedule runs, while a worker with ``--beat`` does.
+The forms of the admin enqueue them, under Tasks.
 """
 
 import re
@@ -51,13 +51,6 @@ def write_report(target: str, words: list[str]) -> str:
     text = "\n".join(lines) + "\n"
     Path(target).write_text(text, encoding="utf-8")
     return text
-
-
-@task
-def read_missing_page(number: int) -> str:
-    """Fails on purpose."""
-    pages = {1: "title", 2: "contents"}
-    return pages[number]
 
 
 @task(schedule=every(minutes=1))
