@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import services
+from tests.support import scale, services
 
 if TYPE_CHECKING:
     from tests.support.redis_servers import Redis
 
+pytest_plugins = ["taskq_django.pytest_plugin"]  # as pytest finds it where the package is installed
+
 HERE = Path(__file__).parent
 MARKED = ("system", "browser")  # folders whose tests have a mark of its name
+HANGS = 300  # seconds, for what starts many processes on a machine that is busy with others
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
@@ -22,6 +26,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for folder in MARKED:
             if HERE / folder in item.path.parents:
                 item.add_marker(folder)
+                if item.get_closest_marker("timeout") is None:
+                    item.add_marker(pytest.mark.timeout(HANGS))
     if services.missing and os.environ.get("TASKQ_TEST_DB", "sqlite") != "sqlite":
         if os.environ.get("CI"):
             pytest.exit("; ".join(services.missing), returncode=1)
@@ -32,6 +38,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for what in services.missing:
         terminalreporter.write_line(f"SKIPPED, THIS PART WAS NOT TESTED — {what}", red=True, bold=True)
+    if scale.IS_LONG:
+        for report in chain(terminalreporter.getreports("passed"), terminalreporter.getreports("failed")):
+            for name, figure in report.user_properties:
+                terminalreporter.write_line(f"{name:44} {figure}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,6 +58,14 @@ def _known_here_only() -> Iterator[None]:
     known, duplicates = dict(registry._tasks), list(registry.duplicates)
     yield
     registry._tasks, registry.duplicates = known, duplicates
+
+
+@pytest.fixture
+def patient_transports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine an engine that lives may need longer for an answer than anybody waits for it."""
+    from taskq_django.brokers.messages.transport import Transport
+
+    monkeypatch.setattr(Transport, "patience", 60.0)
 
 
 @pytest.fixture(scope="session")

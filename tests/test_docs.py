@@ -25,6 +25,7 @@ from taskq_django.schedules.zones import change_between
 from taskq_django.tasks import Task
 
 ROOT = Path(__file__).parents[1]
+SLOWLY = pytest.mark.timeout(900)  # a dozen commands, one after the other, on a machine that has others to do
 DOCS = ROOT / "docs"
 
 
@@ -99,9 +100,9 @@ def test_every_python_block_is_python(path: Path) -> None:
         ast.parse(block)
 
 
-def blocks(text: str, name: str | None = None) -> list[str]:
-    """The bodies of the Python code blocks; with ``name``, of that one."""
-    found = re.findall(r"^( *)\.\. code-block:: python\n((?:\1 +.*\n|\n)+)", text, re.MULTILINE)
+def blocks(text: str, name: str | None = None, *, language: str = "python") -> list[str]:
+    """The bodies of the code blocks of that language; with ``name``, of that one."""
+    found = re.findall(rf"^( *)\.\. code-block:: {language}\n((?:\1 +.*\n|\n)+)", text, re.MULTILINE)
     bodies = [textwrap.dedent(body) for _, body in found]
     named = {match[1]: body for body in bodies if (match := re.match(r"\s*:name: (\S+)\n", body))}
     return [named[name].split("\n", 1)[1]] if name else [re.sub(r"^:\w+:.*\n", "", body.lstrip()) for body in bodies]
@@ -132,25 +133,51 @@ class Site:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
+    def make_admin(self, tutorial: str) -> None:
+        """Make the tables and the user by the lines of the tutorial, whose second one asks for a password."""
+        create = "createsuperuser --username admin --email admin@example.com"
+        assert f"python manage.py migrate\n    python manage.py {create}\n" in tutorial
+        self.env["DJANGO_SUPERUSER_PASSWORD"] = "secret"
+        self.manage("migrate")
+        self.manage(*create.split(), "--noinput")
+
     def shell(self, code: str) -> str:
         return self.manage("shell", "-c", code)
 
 
+# What a browser shows to the user that the tutorial has made.
+LOOK = """
+from django.contrib.auth.models import User
+from django.test import Client
+from django.test.utils import setup_test_environment
+setup_test_environment()
+client = Client()
+print(client.login(username="admin", password="secret"))
+for page in ("{}", "{}"):
+    print(client.get(f"/admin/taskq_django/{{page}}/").content.decode())
+"""
+
+
 @pytest.mark.once
+@SLOWLY
 def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
     text = (DOCS / "tutorials/first_task.rst").read_text()
     site = Site(tmp_path, text)
 
     site.manage("check", "--fail-level", "WARNING")
     site.manage("makemigrations", "--check", "--dry-run")
-    site.manage("migrate")
-    assert "READY" in site.shell(blocks(text, "enqueue")[0])
+    site.make_admin(text)
+    waiting = site.shell(blocks(text, "enqueue")[0] + LOOK.format("dashboard", "queuedjob"))
+    assert "READY\nTrue\n" in waiting
+    assert "No worker is alive" in waiting
+    assert "explode" in waiting
     log = site.manage("taskq_worker", "--burst")
     assert "Ready" in log
     assert "succeeded task=shop.tasks.add" in log
-    shown = site.shell(blocks(text, "read")[0])
+    shown, page = site.shell(blocks(text, "read")[0] + LOOK.format("dashboard", "jobresult")).split("True\n", 1)
     assert "3\n" in shown
     assert "KeyError: 'missing'" in shown
+    assert "shop.tasks.explode" in page
     site.manage("migrate", "taskq_django", "zero")
 
 
@@ -176,12 +203,11 @@ print(answer.status_code, answer.context and answer.context["adminform"].form.er
 
 
 @pytest.mark.once
+@SLOWLY
 def test_the_tutorial_of_schedules_works_as_it_is_written(tmp_path: Path) -> None:
     text = (DOCS / "tutorials/first_schedule.rst").read_text()
     site = Site(tmp_path, text)
-    site.env["DJANGO_SUPERUSER_PASSWORD"] = "secret"
-    site.manage("migrate")
-    site.manage("createsuperuser", "--noinput", "--username", "admin", "--email", "admin@example.com")
+    site.make_admin(text)
 
     assert "302 None" in site.shell(FILL_IN.format(given=dict(table(text))))
     log = site.manage("taskq_worker", "-B", "--max-tasks", "1", "--no-reload")
@@ -199,6 +225,7 @@ def test_the_tutorial_of_schedules_works_as_it_is_written(tmp_path: Path) -> Non
 
 
 @pytest.mark.once
+@SLOWLY
 def test_the_guide_to_schedules_works_as_it_is_written(tmp_path: Path) -> None:
     text = (DOCS / "guides/schedules.rst").read_text()
     site = Site(tmp_path, (DOCS / "tutorials/first_schedule.rst").read_text())
@@ -212,6 +239,47 @@ def test_the_guide_to_schedules_works_as_it_is_written(tmp_path: Path) -> None:
     assert not site.manage("taskq_beat", "--once", "-v", "0")
     [digest] = [line for line in site.manage("taskq_schedules", "list").splitlines() if "Digest" in line]
     assert re.search(r"\[0 9 \* \* \* America/New_York\]  shop.tasks.send_digest  next run 20", digest)
+
+
+@pytest.mark.once
+@SLOWLY
+def test_the_guide_to_progress_works_as_it_is_written(tmp_path: Path) -> None:
+    text = (DOCS / "guides/progress.rst").read_text()
+    site = Site(tmp_path, (DOCS / "tutorials/first_task.rst").read_text())
+    for name, place in (("tasks.py", "shop"), ("views.py", "shop"), ("urls.py", "site1")):
+        (site.home / place / name).write_text(blocks(text, name)[0])
+    templates = site.home / "shop/templates/shop"
+    templates.mkdir(parents=True)
+    (templates / "watch.html").write_text(blocks(text, "watch.html", language="html\\+django")[0])
+    site.manage("migrate")
+    visit = """
+from django.test import Client
+from django.test.utils import setup_test_environment
+setup_test_environment()
+there = {0!r} or Client().get("/export/").url
+print(there)
+print(Client().get(there).content.decode())
+"""
+
+    page = site.shell(visit.format(""))
+    address = re.search(r"^/export/[0-9a-f-]{36}/$", page, re.MULTILINE)[0]  # type: ignore[index]
+    assert "Waiting" in page
+    assert "It is ready" not in page
+    site.manage("taskq_worker", "--burst")
+    page = site.shell(visit.format(address))
+    assert "1000 of 1000" in page
+    assert "Writing rows" in page
+    assert "It is ready: export.csv" in page
+
+    worker = subprocess.Popen(
+        [sys.executable, "manage.py", "taskq_worker", "--max-tasks", "2", "--no-reload"], cwd=site.home, env=site.env
+    )
+    try:
+        assert "10 10 Writing rows\n20 20 Writing rows\n" in site.shell(blocks(text, "read")[0])
+        assert worker.wait(30) == 0
+    finally:
+        worker.kill()
+        worker.wait()
 
 
 CLOCKS = table((DOCS / "explanation/time.rst").read_text())
