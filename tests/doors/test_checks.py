@@ -45,6 +45,8 @@ def tasks(**params: Any) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def right_settings(settings: Settings) -> None:
+    # Without those that other tests declare, with their schedules. Given back by tests.conftest.
+    registry._tasks = {path: each for path, each in registry._tasks.items() if path.startswith("tests.app.tasks.")}
     settings.TASKQ = {}
     settings.TASKS = tasks()
 
