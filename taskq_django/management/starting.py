@@ -50,14 +50,30 @@ def ask_checks_why_none(command: BaseCommand) -> None:
 
 @contextmanager
 def heeding_stops() -> Iterator[None]:
-    """A stop signal ends the command at once until its service listens itself, because nothing has begun."""
-    is_main = threading.current_thread() is threading.main_thread()
-    if is_main:
-        listen(dict.fromkeys((signal.SIGTERM, signal.SIGINT, *HANGUP), _end))
+    """A stop signal ends the command at once until its service listens itself, because nothing has begun.
+
+    Python loses what is raised while it runs a callback of a weak reference, as imports have them, or a ``__del__``. So
+    a signal that has ended nothing within a second comes again; by then the service itself may hear it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    over = threading.Event()
+
+    def end(number: int, frame: Any) -> None:
+        _thread.start_new_thread(repeat, (number,))  # takes no lock, which this thread may hold
+        raise SystemExit(0)
+
+    def repeat(number: int) -> None:
+        if not over.wait(1.0):
+            os.kill(os.getpid(), number)
+
+    listen(dict.fromkeys((signal.SIGTERM, signal.SIGINT, *HANGUP), end))
     try:
         yield
     finally:
-        if is_main and signal.getsignal(signal.SIGINT) is _end:
+        over.set()
+        if signal.getsignal(signal.SIGINT) is end:
             stop_listening()
 
 
@@ -91,10 +107,6 @@ def _begun(file: str) -> str:
         remedy = "Name a file of its own, in a folder where this user may write."
         raise CommandError(f"--heartbeat-file {file}: {error.strerror}. {remedy}") from error
     return file
-
-
-def _end(number: int, frame: Any) -> None:
-    raise SystemExit(0)
 
 
 def refuse_patches() -> None:
