@@ -16,6 +16,8 @@ from tests.support.gates import Gate
 from tests.support.ledger import Ledger
 from tests.support.workers import RealWorker, wait_for
 
+pytestmark = pytest.mark.processes
+
 Start = Callable[..., RealWorker]
 
 

@@ -20,6 +20,8 @@ from tests.support.ledger import Ledger
 from tests.support.workers import RealWorker, wait_for
 from tests.system.conftest import LEASE
 
+pytestmark = pytest.mark.processes
+
 Start = Callable[..., RealWorker]
 
 LOST = "taskq_django.exceptions.WorkerLost"

@@ -21,6 +21,8 @@ from tests.support.gates import Gate
 from tests.support.systemd import NotifySocket
 from tests.support.workers import ROOT, RealBeat, RealWorker, wait_for
 
+pytestmark = pytest.mark.processes
+
 FILES = ROOT / "docs/guides/deploy"
 PYTHON = "/srv/site/venv/bin/python"
 UNITS = ["taskq-worker.service", "taskq-beat.service"]

@@ -20,6 +20,8 @@ from taskq_django.models import JobResult, QueuedJob, Schedule
 from tests.app import tasks
 from tests.support.workers import ROOT, RealWorker
 
+pytestmark = pytest.mark.processes
+
 
 def manage(*arguments: str, database: Path) -> subprocess.CompletedProcess[str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("DJANGO_", "TASKQ_"))}

@@ -23,6 +23,8 @@ WITHIN = 200
 KILLERS = """
 import os, signal
 
+pytestmark = pytest.mark.processes
+
 @task
 def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)

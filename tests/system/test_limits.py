@@ -18,6 +18,8 @@ from tests.support.ledger import Ledger
 from tests.support.workers import RealWorker, wait_for
 from tests.system.test_crashes import wait_for_end
 
+pytestmark = pytest.mark.processes
+
 Start = Callable[..., RealWorker]
 
 TIMEOUT = "taskq_django.exceptions.TaskTimeout"

@@ -24,7 +24,11 @@ from tests.support.scale import scaled
 from tests.support.usage import Usage, others_connected, seconds_of, usage_of
 from tests.support.workers import RealWorker, wait_for
 
-pytestmark = [pytest.mark.long, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+]
 
 TENTHS = 10
 TENTH = scaled(100_000, 1_000)  # jobs

@@ -27,6 +27,8 @@ from tests.system.conftest import BACKEND
 from tests.system.test_crashes import wait_for_end
 from tests.system.test_messages import OnBroker, Start, assert_empty
 
+pytestmark = pytest.mark.processes
+
 DUE = timedelta(0)
 
 

@@ -25,6 +25,8 @@ from tests.support.workers import ROOT, wait_for
 from tests.system.test_crashes import wait_for_end
 from tests.system.test_messages import MANY, OnBroker, Start, assert_empty, wait_for_results
 
+pytestmark = pytest.mark.processes
+
 JOBS = 5
 
 

@@ -161,6 +161,7 @@ def test_a_paused_queue_is_not_unserved_where_a_worker_serves_it() -> None:
     assert rows("unserved") == []
 
 
+@pytest.mark.processes
 def test_usr1_shows_what_every_thread_does_and_for_which_job(start_worker: Start, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
     gate = Gate(tmp_path / "gate")
@@ -175,6 +176,7 @@ def test_usr1_shows_what_every_thread_does_and_for_which_job(start_worker: Start
     assert job.get(timeout=60) == "a"
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("processes", ["0", "1"])
 def test_usr1_shows_where_a_coroutine_waits(start_worker: Start, processes: str) -> None:
     job = tasks.anap.enqueue(60)
@@ -196,6 +198,7 @@ def test_stacks_name_threads_and_jobs() -> None:
     assert "test_stacks_name_threads_and_jobs" in shown
 
 
+@pytest.mark.processes
 def test_changed_sources_are_loaded_and_nothing_is_lost(start_worker: Start, tmp_path: Path) -> None:
     app = tmp_path / "shop"
     app.mkdir()
@@ -245,6 +248,7 @@ def test_changed_sources_are_loaded_and_nothing_is_lost(start_worker: Start, tmp
     assert worker.wait() == 0, worker.output
 
 
+@pytest.mark.processes
 def test_a_stop_while_it_reloads_is_a_stop(start_worker: Start, tmp_path: Path) -> None:
     app = tmp_path / "market"
     app.mkdir()
@@ -269,6 +273,7 @@ def test_a_stop_while_it_reloads_is_a_stop(start_worker: Start, tmp_path: Path) 
     assert job.get(timeout=1) == "a"
 
 
+@pytest.mark.processes
 def test_a_save_that_breaks_the_code_while_what_runs_ends_leaves_the_old_code_at_work(
     start_worker: Start, tmp_path: Path
 ) -> None:

@@ -13,6 +13,8 @@ from django.db import connections
 
 from tests.support.workers import ROOT, RealWorker, wait_for
 
+pytestmark = pytest.mark.processes
+
 Start = Callable[..., RealWorker]
 
 

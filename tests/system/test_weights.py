@@ -45,6 +45,7 @@ def many_light_ones(transactional_db: None) -> None:
     tasks.add.enqueue_many([(1,)] * 2000)
 
 
+@pytest.mark.processes
 @pytest.mark.usefixtures("many_light_ones")
 @pytest.mark.parametrize("text", ["x", '"', "話", "🙂"])
 def test_a_worker_stays_small_whatever_its_tasks_return(start_worker: Start, text: str) -> None:
@@ -55,6 +56,7 @@ def test_a_worker_stays_small_whatever_its_tasks_return(start_worker: Start, tex
     assert large[-1].get() == text * length
 
 
+@pytest.mark.processes
 @pytest.mark.usefixtures("many_light_ones")
 @pytest.mark.parametrize("text", ["x", '"', "話", "🙂"])
 def test_a_worker_stays_small_whatever_its_tasks_are_given(start_worker: Start, text: str) -> None:
@@ -66,6 +68,7 @@ def test_a_worker_stays_small_whatever_its_tasks_are_given(start_worker: Start, 
     assert large[-1].get() == length
 
 
+@pytest.mark.processes
 @pytest.mark.usefixtures("many_light_ones")
 def test_a_worker_stays_small_whatever_its_coroutines_carry(start_worker: Start) -> None:
     for _ in range(10):
@@ -75,6 +78,7 @@ def test_a_worker_stays_small_whatever_its_coroutines_carry(start_worker: Start)
     assert large[-1].get() == "x" * 1_000_000
 
 
+@pytest.mark.processes
 @pytest.mark.usefixtures("many_light_ones")
 def test_a_worker_holds_few_large_jobs_beyond_those_that_it_runs(start_worker: Start, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
@@ -88,6 +92,7 @@ def test_a_worker_holds_few_large_jobs_beyond_those_that_it_runs(start_worker: S
     assert JobResult.objects.filter(pk__in=large.ids, status="SUCCESSFUL", attempts=1).count() == len(large)
 
 
+@pytest.mark.processes
 def test_a_worker_stays_small_whatever_its_tasks_raise(start_worker: Start) -> None:
     tasks.fail_at_length.enqueue_many([("話\x01", 50_000)] * 200)
     assert drain(start_worker) < MOST
