@@ -57,7 +57,10 @@ after_run = Hook(
 )
 run_failed = Hook("claim, outcome, exception", "The job has ended as FAILED.")
 run_retried = Hook("claim, outcome, exception", "It will be tried again.")
-result_recorded = Hook("outcome", "The store has the outcome; sent on the worker's loop thread, so be quick.")
+result_recorded = Hook(
+    "outcome",
+    "The store has the outcome: the end of a job, or a try that failed. Sent on the worker's loop thread, so be quick.",
+)
 worker_started = Hook("worker_id", "In each worker process, before its first claim.")
 worker_stopping = Hook("worker_id", "In each worker process, when its loop has ended.")
 schedule_fired = Hook("schedule, slot, job", "The job of a slot was enqueued, and that is committed.")

@@ -24,7 +24,10 @@ BACKEND = "taskq_django.TaskqBackend"
 @reports()
 def check_taskq(**kwargs: Any) -> Iterable[Problem]:
     """The setting ``TASKQ``."""
-    return [*problems(), *advice()]
+    from ..worker.run_context import run_context_problem
+
+    found = run_context_problem(right_settings().worker.run_context)
+    return [*problems(), *advice(), *([found] if found else [])]
 
 
 @reports()

@@ -70,6 +70,7 @@ CHECKS = {
         "Two backends have one ``name`` in one Redis. Each would give back what the other runs: they need a name of "
         "their own each."
     ),
+    "E024": "``RUN_CONTEXT`` cannot be imported, or is nothing that can be called. A worker does not start.",
     "W001": (
         "A backend keeps its jobs in a database where the ORM, and so the admin, does not look. The jobs run all "
         "the same; ``DatabaseRouter`` lets you see them."

@@ -82,6 +82,11 @@ class Worker:
         unit="MiB",
         doc="A process is replaced when it uses more memory than this; None: never.",
     )
+    run_context: str = option(
+        "",
+        maximum=1000,
+        doc="Path of a function that gets the claim and returns a context manager, which stands round each run.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

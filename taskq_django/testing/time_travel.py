@@ -18,6 +18,7 @@ from ..models import QueuedJob, Schedule
 from ..models.moments import as_orm_has, aware, database_now
 from ..registry import registry
 from ..states import State
+from ..worker.announcing import announce
 from ..worker.rescue import Death, rescue
 from .running import NAME
 
@@ -102,5 +103,5 @@ def lose(job_id: str, broker: Broker) -> bool:
     claim = broker.take(job_id, LOST)
     if claim is None:
         return False
-    rescue(broker, LOST, Death(cause="signal SIGKILL", begun={job_id}), heir=NAME, in_store=True)
+    rescue(broker, LOST, Death(cause="signal SIGKILL", begun={job_id}), NAME, in_store=True, tell=announce)
     return True

@@ -25,6 +25,7 @@ from .lease import Lease
 from .leases import Leases
 from .loop import Loop
 from .options import WorkerOptions
+from .run_context import run_context_at
 from .wards import brokers_of_a_ward, options_of_a_ward
 
 logger = logging.getLogger("taskq_django.worker")
@@ -101,7 +102,8 @@ def make_loop(options: WorkerOptions, worker_id: str, board: Blackboard, *, inli
             logger.warning("%s; job %s goes back, for nobody could know that it has begun", clause(error), claim.job.id)
             return False
 
-    executor = Executor(worker_id, limits, note_begun)
+    around = run_context_at(taskq_settings().worker.run_context)  # the same for a worker of tests
+    executor = Executor(worker_id, limits, note_begun, around)
     loop = Loop(brokers, worker_id, options, executor, board, inline=inline)
     executor.progress.sleeper = loop.sleeper
     return loop

@@ -28,6 +28,7 @@ from .failures import LONGEST_MESSAGE, failure_of, storable
 from .framework import FrameworkSignals
 from .progress import ProgressNotes
 from .run import Run
+from .run_context import RunContext, acall_within, call_within
 from .seats import Interrupted, Reason, Seat
 
 logger = logging.getLogger(__name__)
@@ -57,15 +58,21 @@ class Executor:
     """Runs the claims of one worker process. Any number of threads may call it at once."""
 
     def __init__(
-        self, worker_id: str, max_payload: Mapping[str, int], note_begun: Callable[[Claim], bool] = lambda claim: True
+        self,
+        worker_id: str,
+        max_payload: Mapping[str, int],
+        note_begun: Callable[[Claim], bool] = lambda claim: True,
+        around: RunContext | None = None,
     ) -> None:
         """``max_payload``: by alias, the limit of a return value in bytes.
 
         ``note_begun``: tells the store that a job begins which must never begin twice; says whether it may.
+        ``around``: makes what the project wants round each run.
         """
         self._worker_id = worker_id
         self._max_payload = max_payload
         self._note_begun = note_begun
+        self._around = around
         self._framework = FrameworkSignals()
         self.progress = ProgressNotes()  # what the tasks say while they run
 
@@ -78,7 +85,10 @@ class Executor:
             function, args, kwargs = self._prepare(run, seat)
             try:
                 seat.arm(run.timeout)
-                value = function(*args, **kwargs)
+                if self._around is None:
+                    value = function(*args, **kwargs)
+                else:
+                    value = call_within(self._around, claim, function, args, kwargs)
             finally:
                 seat.disarm()
             return self._succeeded(run, value)
@@ -98,7 +108,10 @@ class Executor:
                 function, args, kwargs = self._prepare(run, seat)
             try:
                 seat.arm(run.timeout)
-                value = await function(*args, **kwargs)
+                if self._around is None:
+                    value = await function(*args, **kwargs)
+                else:
+                    value = await acall_within(self._around, claim, function, args, kwargs)
             finally:
                 seat.disarm()
             return await sync_to_async(self._succeeded)(run, value) if hears else self._succeeded(run, value)

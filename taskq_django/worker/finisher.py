@@ -163,7 +163,7 @@ class Finisher:
                 self.unrun += 1
             if self._logs_all or isinstance(outcome, (Failed, Retried)):
                 log_end(outcome)
-            if hears_results:
+            if hears_results and not isinstance(outcome, Released):
                 signals.result_recorded.announce(_function_of(outcome), outcome=outcome)
 
     def _put_down(self, alias: str, gone: list[Outcome]) -> None:

@@ -23,7 +23,7 @@ from ..store.connections import OUTAGE, let_go
 from ..store.counts import fold_counts
 from .lease import Lease
 from .leases import Leases
-from .rescue import Death, settle_dead
+from .rescue import Death, Tell, settle_dead
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -38,8 +38,12 @@ GONE = Death(cause="its worker gave no sign of life", begun=None)
 class Maintenance:
     """Supervisor's loop only (with ``-p 0``: the loop)."""
 
-    def __init__(self, brokers: Iterable[Broker], leases: Leases, *, every: float) -> None:
+    def __init__(
+        self, brokers: Iterable[Broker], leases: Leases, *, every: float, tell: Tell = lambda outcomes: None
+    ) -> None:
+        """``tell``: is given what became of the jobs of lost hosts."""
         self._brokers = list(brokers)
+        self._tell = tell
         self._leases = leases
         self._every = every
         self._away = {broker.alias for broker in self._brokers if not broker.sees_all}  # whose engine does not answer
@@ -88,7 +92,7 @@ class Maintenance:
             if broker.database != lease.database:
                 continue
             self._away.add(broker.alias)  # also where it raises
-            if not _rescue_lost(broker, heir):
+            if not _rescue_lost(broker, heir, self._tell):
                 continue
             self._away.discard(broker.alias)
             if not broker.is_checked:
@@ -106,11 +110,11 @@ def engine_problems(broker: Broker) -> list[Problem]:
     return found
 
 
-def _rescue_lost(broker: Broker, heir: str) -> bool:
+def _rescue_lost(broker: Broker, heir: str, tell: Tell) -> bool:
     """Returns whether its engine answers, if it has one: the store and its other brokers need none."""
     try:
         for worker_id, held in broker.orphans(heir).items():
-            if count := settle_dead(broker, worker_id, held, GONE):
+            if count := settle_dead(broker, worker_id, held, GONE, tell=tell):
                 logger.warning("Worker process %s is lost: %s rescued", worker_id, counted(count, "job"))
     except EngineUnavailable as error:
         logger.warning("%s; what lost hosts held of %r waits", clause(error), broker.alias)

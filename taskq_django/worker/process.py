@@ -7,14 +7,16 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
 from .. import signals
 from ..backend import brokers_of
+from ..jobs import Outcome
 from . import listening, stacks
+from .announcing import announce
 from .assembly import limit_waits, make_beat, make_leases, make_loop, new_board, unlimit_waits
 from .blackboard import Blackboard
 from .last_resort import LastResort
@@ -75,7 +77,13 @@ def _run_beat(options: WorkerOptions, lifeline: int) -> int:
     return 0
 
 
-LIVES: dict[str, Callable[..., int]] = {"child": _run_child, "beat": _run_beat}
+def _run_herald(options: WorkerOptions, lifeline: int, outcomes: Sequence[Outcome]) -> int:
+    listening.listen(dict.fromkeys(listening.SENT, listening.disregard))  # it ends soon, or its supervisor kills it
+    announce(outcomes)
+    return 0
+
+
+LIVES: dict[str, Callable[..., int]] = {"child": _run_child, "beat": _run_beat, "herald": _run_herald}
 
 
 def run_here(options: WorkerOptions, probes: Probes, are_done: Callable[[], bool] = lambda: False) -> int:
@@ -86,7 +94,7 @@ def run_here(options: WorkerOptions, probes: Probes, are_done: Callable[[], bool
     brokers = brokers_of(options.backends).values()
     leases = make_leases(options, brokers)
     limit_waits(brokers, options.lease)
-    maintenance = Maintenance(brokers, leases, every=options.maintenance)
+    maintenance = Maintenance(brokers, leases, every=options.maintenance, tell=announce)
     try:
         while True:
             board, worker_id = new_board(options), new_worker_id(options.name)

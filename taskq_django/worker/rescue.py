@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -42,8 +42,17 @@ class Death:
     overdue: Collection[str] = ()  # ids of those that were running beyond their time limit
 
 
+Tell = Callable[[Sequence[Outcome]], None]  # is given the outcomes that are in the store now
+
+
 def rescue(
-    broker: Broker, worker_id: str, death: Death, heir: str, in_store: bool = False, record: CrashRecord | None = None
+    broker: Broker,
+    worker_id: str,
+    death: Death,
+    heir: str,
+    in_store: bool = False,
+    record: CrashRecord | None = None,
+    tell: Tell = lambda outcomes: None,
 ) -> int:
     """Settle everything that a dead process holds; returns how many jobs that were. Raises BrokerUnavailable.
 
@@ -52,7 +61,7 @@ def rescue(
     """
     count = 0
     while held := broker.orphans(heir, worker_id, in_store).get(worker_id):
-        settled = settle_dead(broker, worker_id, held, death, record)
+        settled = settle_dead(broker, worker_id, held, death, record, tell)
         count += settled
         if settled == 0:
             break  # others were faster, or the store refuses what is left
@@ -65,6 +74,7 @@ def settle_dead(
     held: Collection[tuple[Claim, float]],
     death: Death,
     record: CrashRecord | None = None,
+    tell: Tell = lambda outcomes: None,
 ) -> int:
     """Write down what came of these claims; the token of each guards it."""
     outcomes = [outcome_of(claim, age, death) for claim, age in held]
@@ -74,6 +84,7 @@ def settle_dead(
         record.accuse({outcome.claim.job.task_path for outcome in crashed}, worker_id)
     for outcome in counted:
         log_end(outcome)
+    tell(counted)
     return len(counted)
 
 

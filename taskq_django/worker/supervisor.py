@@ -25,6 +25,7 @@ from .beat_process import BeatProcess
 from .blackboard import Wanted
 from .child import Child
 from .crash_record import MANY, CrashRecord
+from .herald import Herald
 from .last_resort import LastResort
 from .lease import new_worker_id
 from .listening import HANGUP, disregard, listen
@@ -59,7 +60,9 @@ class Supervisor:
         self._options = options
         self._brokers = list(brokers)
         self._leases = make_leases(options, self._brokers)
-        self._maintenance = Maintenance(self._brokers, self._leases, every=options.maintenance)
+        self._starter = Starter(options)
+        self._herald = Herald(options.name, self._starter)
+        self._maintenance = Maintenance(self._brokers, self._leases, every=options.maintenance, tell=self._herald.take)
         self._children: list[Child] = []
         self._deaths: list[tuple[Broker, str, Death]] = []  # whose jobs there are not rescued yet
         self._rescue_at = 0.0  # monotonic; when to try again what could not be settled
@@ -72,7 +75,6 @@ class Supervisor:
         self._done = 0  # processes that have found nothing more to do
         self._failures = 0  # in a row, each before it served
         self._start_at = 0.0  # monotonic; when the next replacement may start
-        self._starter = Starter(options)
         self._record = CrashRecord(self._starter.context)
         self._wards = Wards(self._record)
         self._beat = BeatProcess(options.name, self._starter) if options.beat else None
@@ -98,6 +100,7 @@ class Supervisor:
             self._kill_frozen()
             self._rescue()
             self._maintenance.turn(self._leases.worker_id)
+            self._herald.turn(self._alone)
             self._look_at_sources()
             self._replace()
             if self._beat and not (self._stop_signals or self.reloads):
@@ -105,6 +108,7 @@ class Supervisor:
         if self._beat:
             self._beat.stop(lambda: self._last_resort.is_urgent)
         self._rescue()
+        self._herald.finish(self._alone, lambda: self._last_resort.is_urgent)
         self._leases.leave()
         self._last_resort.close()
         return max(self._codes, default=0)
@@ -112,6 +116,7 @@ class Supervisor:
     def _kill_all(self) -> None:
         for child in self._children:
             child.kill()
+        self._herald.kill()
         if self._beat:
             self._beat.kill()
 
@@ -273,7 +278,8 @@ class Supervisor:
         if broker.database in away or not self._leases.holds(broker.database):
             return False
         try:
-            if count := rescue(broker, worker_id, death, self._leases.worker_id, in_store, self._record):
+            heir, tell = self._leases.worker_id, self._herald.take
+            if count := rescue(broker, worker_id, death, heir, in_store, self._record, tell):
                 logger.warning("Rescued %s of process %s", counted(count, "job"), worker_id)
         except BrokerError as error:
             logger.warning("%s; the jobs of %s wait to be rescued", clause(error), worker_id)
