@@ -92,7 +92,7 @@ def firing_of(schedule: Schedule, slot: datetime, database: str, *, by_hand: boo
             f"TASKS[{task.backend!r}] keeps its jobs in DATABASES[{backend.broker.database!r}], "
             f"and this schedule is in {database!r}: they must be in one transaction."
         )
-    told = {"id": schedule.pk, "name": schedule.name, "slot": slot.isoformat()}
+    told = {"id": schedule.pk, "name": schedule.name, "slot": slot.isoformat(), "timezone": schedule.timezone}
     headers = {**(orjson.loads(job.headers) if job.headers else {}), "schedule": told}
     changes: dict[str, Any] = {"headers": orjson.dumps(headers).decode()}
     if schedule.jitter and not by_hand:

@@ -138,6 +138,7 @@ class InlinePool(Pool):
                 if not executor.is_async(claim):
                     outcome = contextvars.copy_context().run(executor.run, claim, self._seat)
                 if outcome is None:
-                    outcome = async_to_sync(executor.arun)(claim, self._seat)
+                    # asgiref hands the caller what a coroutine sets; in a worker it ends with its job.
+                    outcome = contextvars.copy_context().run(async_to_sync(executor.arun), claim, self._seat)
             self._seat.end()
             self._given.done(outcome)

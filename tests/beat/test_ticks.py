@@ -118,7 +118,7 @@ def test_the_job_carries_the_name_and_the_slot_of_its_schedule() -> None:
     row = hourly("daily report")
     ticker().tick(SLOT)
     told = json.loads(QueuedJob.objects.get().headers)["schedule"]
-    assert told == {"id": row.pk, "name": "daily report", "slot": SLOT.isoformat()}
+    assert told == {"id": row.pk, "name": "daily report", "slot": SLOT.isoformat(), "timezone": row.timezone}
 
 
 def test_tickers_that_race_enqueue_each_slot_once() -> None:
