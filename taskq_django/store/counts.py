@@ -40,8 +40,12 @@ class Tally:
     ends: list[int] = field(default_factory=lambda: [0] * 4)  # by SUCCEEDED, FAILED, RETRIED, DROPPED
     waits: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     runs: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+    waited: float = 0.0  # seconds, of all in ``waits``; no row keeps it
+    ran: float = 0.0
 
     def add(self, other: Tally) -> None:
+        self.waited += other.waited
+        self.ran += other.ran
         for mine, theirs in ((self.ends, other.ends), (self.waits, other.waits), (self.runs, other.runs)):
             mine[:] = [a + b for a, b in zip(mine, theirs, strict=True)]
 
@@ -170,7 +174,8 @@ def _tallies(text: str) -> Tallies:
         told: Any = orjson.loads(text)
         for *kind, ends, waits, runs in told:
             if (len(ends), len(waits), len(runs)) == (4, BUCKETS, BUCKETS) and len(kind) == 3:
-                found[Kind(*map(str, kind))] = Tally(*([int(n) for n in each] for each in (ends, waits, runs)))
+                ends, waits, runs = ([int(n) for n in each] for each in (ends, waits, runs))
+                found[Kind(*map(str, kind))] = Tally(ends, waits, runs)
     except (ValueError, TypeError):
         return {}
     return found

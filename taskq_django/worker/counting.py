@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from time import monotonic
 
 from django.db import connections
@@ -26,6 +28,7 @@ from ..store.counts import (
     merged,
 )
 from .reach import Reach
+from .tally_sharing import SHARED, Sharer
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -45,6 +48,7 @@ class Counting:
         self._fresh: dict[str, Tallies] = {alias: {} for alias in brokers}  # what is not written down yet
         self._spans: dict[str, Spans] = {}  # by database
         self._write_at = monotonic() + EVERY
+        self._sharer = Sharer(os.environ[SHARED]) if SHARED in os.environ else None
 
     def add(self, alias: str, outcomes: Sequence[Outcome]) -> None:
         """What is stored of this alias. On the path of every job, so that it must cost next to nothing."""
@@ -61,13 +65,27 @@ class Counting:
                 ends = tally.ends
             ends[PLACES[type(outcome)]] += 1
             if number % step == 0:
-                tally.waits[bucket_of(outcome.claim.waited)] += step
-                tally.runs[bucket_of(outcome.ended - outcome.started)] += step
+                waited, ran = outcome.claim.waited, outcome.ended - outcome.started
+                tally.waits[bucket_of(waited)] += step
+                tally.runs[bucket_of(ran)] += step
+                tally.waited += waited * step
+                tally.ran += ran * step
 
     def turn(self) -> None:
         """Write it down when it is time to."""
         if monotonic() >= self._write_at:
             self.write()
+        if self._sharer is not None:
+            self._sharer.turn(self._all())
+
+    def end(self) -> None:
+        """Nothing more will be counted."""
+        self.write()
+        if self._sharer is not None:
+            self._sharer.turn(self._all(), at_once=True)
+
+    def _all(self) -> Iterator[tuple[Kind, Tally]]:
+        return chain.from_iterable(fresh.items() for fresh in self._fresh.values())
 
     def write(self) -> None:
         """Write down all; what cannot be written now is kept for the next minute."""
@@ -84,6 +102,8 @@ class Counting:
                 logger.warning("What was counted of jobs cannot be written yet: %s", one_line(error))
                 let_go(connections[database])
             else:
+                if self._sharer is not None:
+                    self._sharer.add(chain.from_iterable(self._fresh[alias].items() for alias in aliases))
                 self._fresh |= {alias: {} for alias in aliases}
 
 

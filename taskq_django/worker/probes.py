@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
@@ -31,7 +32,28 @@ SOON = 0.1
 SLOWEST = 2.0  # seconds from a connection to the end of its request
 MOST = 32  # connections at a time; the oldest makes room
 LONGEST = 8192  # bytes of a request
+SENT_WITHIN = 1.0  # seconds: a long page goes out while others wait for their answer
 METHODS = (b"GET", b"HEAD")
+
+
+class Page(ABC):
+    """What else is served at the port, by its path in PAGES: of an app of ``contrib``."""
+
+    content_type: str
+
+    @abstractmethod
+    def open(self) -> None:
+        """The service begins; no process of it is there yet."""
+
+    @abstractmethod
+    def text(self) -> bytes:
+        """Called in the thread that answers, which has others to answer."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+PAGES: dict[bytes, Page] = {}
 
 
 class Probes:
@@ -50,6 +72,8 @@ class Probes:
         self._systemd = Systemd()
         self._woken, self._wake = os.pipe()
         _here.add(self)
+        for page in PAGES.values() if listener is not None else ():
+            page.open()
         self._start()
 
     def turned(self, *, is_ready: bool, is_stopping: bool = False) -> None:
@@ -71,6 +95,8 @@ class Probes:
         """The service has ended."""
         self._end()
         file = self._file
+        for page in PAGES.values() if self._listener is not None else ():
+            page.close()
         self.forget()
         if file is not None:
             with suppress(OSError):
@@ -158,7 +184,8 @@ class Probes:
                 self._asking[asking] = (since, request)
                 return
             if came:
-                asking.send(_response(request, self._lives, self._is_ready))  # so short that the system takes it whole
+                asking.settimeout(SENT_WITHIN)
+                asking.sendall(_response(request, self._lives, self._is_ready))
         self._hang_up(asking)
 
     def _hang_up(self, asking: socket.socket) -> None:
@@ -186,7 +213,7 @@ def _response(request: bytes, lives: bool, is_ready: bool) -> bytes:
     """``is_ready`` counts only while it lives."""
     method, _, rest = request.partition(b" ")
     path = rest.partition(b" ")[0].partition(b"?")[0]
-    known = {b"/live": lives, b"/ready": lives and is_ready}
+    known = {b"/live": lives, b"/ready": lives and is_ready, **dict.fromkeys(PAGES, True)}
     if b"\r\n\r\n" not in request or not path.startswith(b"/"):
         status = HTTPStatus.BAD_REQUEST
     elif path not in known:
@@ -195,16 +222,18 @@ def _response(request: bytes, lives: bool, is_ready: bool) -> bytes:
         status = HTTPStatus.METHOD_NOT_ALLOWED
     else:
         status = HTTPStatus.OK if known[path] else HTTPStatus.SERVICE_UNAVAILABLE
-    body = f"{status.phrase}\n"
+    body, content_type = f"{status.phrase}\n".encode(), "text/plain; charset=utf-8"
+    if status is HTTPStatus.OK and path in PAGES:
+        body, content_type = PAGES[path].text(), PAGES[path].content_type
     lines = [
         f"HTTP/1.1 {status.value} {status.phrase}",
-        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Type: {content_type}",
         f"Content-Length: {len(body)}",
         "Cache-Control: no-store",
         *["Allow: GET, HEAD"] * (status is HTTPStatus.METHOD_NOT_ALLOWED),
         "Connection: close",
     ]
-    return ("\r\n".join([*lines, "", ""]) + (body if method != b"HEAD" else "")).encode()
+    return "\r\n".join([*lines, "", ""]).encode() + (body if method != b"HEAD" else b"")
 
 
 # --- forks, a supervisor's or a task's ------------------------------------------------------------------------------

@@ -134,7 +134,7 @@ def run_loop(loop: Loop) -> int:
     signals.worker_started.announce(None, worker_id=loop.worker_id)
     try:
         code = loop.run()
-        loop.counting.write()
+        loop.counting.end()
         return code
     finally:
         signals.worker_stopping.announce(None, worker_id=loop.worker_id)
