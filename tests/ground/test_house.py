@@ -72,7 +72,7 @@ NO_CALLS = {"eval", "exec", "compile", "__import__"}
 # Who imports by a name of the settings or of this package; and the registry, which looks first whether a task is there.
 IMPORTERS = {
     *("__init__.py", "brokers/__init__.py", "compat/__init__.py"),
-    *("checks/configuration.py", "conf/engines.py", "registry.py"),
+    *("checks/configuration.py", "conf/engines.py", "registry.py", "worker/run_context.py"),
 }
 
 
