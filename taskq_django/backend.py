@@ -7,12 +7,12 @@ them when it is first used. The framework makes one per thread: it must stay che
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -35,6 +35,9 @@ from .tasks import Misplaced, Task, wrapped
 if TYPE_CHECKING:
     from .brokers import Broker
     from .results import Result
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 OFFER = "Add the queue there (an empty list means any queue), or name another one: @task(queue_name=…)."
 
@@ -120,7 +123,9 @@ class TaskqBackend(BaseTaskBackend):
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Result[Any]:
         from .client import enqueue
 
-        result = enqueue(self._validated_once(task), (args, kwargs), self.broker, self.taskq_options)
+        __traceback_hide__ = True  # from error reports, because args and kwargs are here
+        send = unseen(enqueue) if task.sensitive else enqueue
+        result = send(self._validated_once(task), (args, kwargs), self.broker, self.taskq_options)
         if compat.is_heard(compat.task_enqueued, logging.DEBUG):
             compat.announce(compat.task_enqueued, type(self), result)
         return result
@@ -130,7 +135,9 @@ class TaskqBackend(BaseTaskBackend):
     ) -> Sequence[Result[Any]]:
         from .client import enqueue_many
 
-        results = enqueue_many(self._validated_once(task), calls, self.broker, self.taskq_options)
+        __traceback_hide__ = True  # as above
+        send = unseen(enqueue_many) if task.sensitive else enqueue_many
+        results = send(self._validated_once(task), calls, self.broker, self.taskq_options)
         if compat.is_heard(compat.task_enqueued, logging.DEBUG):
             for result in results:
                 compat.announce(compat.task_enqueued, type(self), result)
@@ -221,3 +228,10 @@ def brokers_of(aliases: tuple[str, ...]) -> dict[str, Broker]:
 def databases_of(brokers: Iterable[Broker]) -> list[str]:
     """Each once."""
     return list(dict.fromkeys(broker.database for broker in brokers))
+
+
+def unseen(function: Callable[P, R]) -> Callable[P, R]:
+    """The same, but Django's error reports show no variable of it, or of what it calls: a driver's, say."""
+    from django.views.decorators.debug import sensitive_variables  # it imports all of Django's views
+
+    return sensitive_variables()(function)

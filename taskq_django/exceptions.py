@@ -137,6 +137,7 @@ def has_twin(function: F) -> F:
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        __traceback_hide__ = True  # from error reports: a secret may be in the arguments
         try:
             return function(*args, **kwargs)
         except SynchronousOnlyOperation:

@@ -104,9 +104,11 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg]
         Inside a transaction on the queue's database the job exists when, and only if, that commits.
         Raises ArgumentError (a TypeError) for arguments that do not fit the signature or cannot be sent.
         """
+        __traceback_hide__ = True  # from error reports, because a secret may be in args or kwargs
         return cast("Result[R]", self.get_backend().enqueue(self, args, kwargs))  # type: ignore[arg-type]
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
+        __traceback_hide__ = True  # as above
         return cast("Result[R]", await self.get_backend().aenqueue(self, args, kwargs))  # type: ignore[arg-type]
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
@@ -120,7 +122,7 @@ class Task(compat.Task, Generic[P, R]):  # type: ignore[type-arg]
         A call is a tuple of positional arguments or a dict of keyword arguments. All are checked before the
         first is sent. The handles are made when they are asked for.
         """
-        prepared = task_options.read_calls(calls)
+        prepared, __traceback_hide__ = task_options.read_calls(calls), True  # as above
         backend = self.get_backend()
         if hasattr(backend, "enqueue_many"):
             return cast("Sequence[Result[R]]", backend.enqueue_many(self, prepared))

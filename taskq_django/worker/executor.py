@@ -78,7 +78,7 @@ class Executor:
 
     def run(self, claim: Claim, seat: Seat) -> Outcome | None:
         """None: it has not begun, for it is a coroutine, as is known now that its module is imported."""
-        run = Run(claim, self._worker_id)
+        run, __traceback_hide__ = Run(claim, self._worker_id), True  # from error reports: the arguments are here
         try:
             if _is_coroutine(self._find_task(run).func):
                 return None
@@ -96,7 +96,7 @@ class Executor:
             return self._broken(run, error, seat.reason)
 
     async def arun(self, claim: Claim, seat: Seat) -> Outcome:
-        run = Run(claim, self._worker_id)
+        run, __traceback_hide__ = Run(claim, self._worker_id), True
         # Receivers, the look at earlier attempts and a note to the store use the ORM, which refuses to work on an event
         # loop.
         hears = self._framework.hears or bool(signals.before_run.receivers or signals.after_run.receivers)
@@ -149,7 +149,7 @@ class Executor:
 
     def _prepare(self, run: Run, seat: Seat) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
         claim, task = run.claim, run.known_task
-        function = task.func
+        function, __traceback_hide__ = task.func, True
         promised = function if task.native else None  # by Django's rules a text stays a text
         args, kwargs = codec.decode_call(claim.job.payload, promised, takes_context=task.takes_context)
         if not task.rerun_on_crash and not self._note_begun(claim):
@@ -163,7 +163,7 @@ class Executor:
             args = [context, *args]
         if self._framework.hears:
             self._framework.started(run)
-        return function, args, kwargs
+        return run.function, args, kwargs
 
     def _succeeded(self, run: Run, value: Any) -> Outcome:
         ended = monotonic()

@@ -7,12 +7,17 @@ from pathlib import Path
 from types import TracebackType
 
 import asgiref
+import django
 
 from ..exceptions import as_text
 from ..jobs import Failure
 
 # What stands above a task's own frames: ours, and those that carry a coroutine's exception to our thread.
-OUR_FRAMES = (str(Path(__file__).parent), str(Path(asgiref.__file__).parent))
+OUR_FRAMES = (
+    str(Path(__file__).parent),
+    str(Path(asgiref.__file__).parent),
+    str(Path(django.__file__).parent / "views" / "decorators"),  # masks what is sensitive
+)
 LONGEST_MESSAGE = 2_000  # characters
 LONGEST_TRACEBACK = 64_000
 

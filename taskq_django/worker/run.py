@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from time import monotonic
 from typing import Any
 
@@ -9,6 +11,17 @@ from ..handles import running_result, stored_results
 from ..jobs import Claim
 from ..results import Result
 from ..tasks import Task
+
+
+@lru_cache(maxsize=4096)
+def masked_in_reports(function: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:
+    """A coroutine stays one. Django asks who called a frame, so names are masked in what the function calls too."""
+    from django.views.decorators.debug import sensitive_variables  # it imports all of Django's views
+
+    try:
+        return sensitive_variables(*names)(function)
+    except ValueError:  # a coroutine that has no source, which Django cannot tell from others
+        return function
 
 
 class Run:
@@ -34,6 +47,12 @@ class Run:
         if self.task is None:
             raise AssertionError("asked for only once the task has been found")
         return self.task
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The task's, in which Django's error reports mask what is sensitive."""
+        task = self.known_task
+        return masked_in_reports(task.func, task.sensitive) if task.sensitive else task.func
 
     @property
     def result(self) -> Result[Any]:

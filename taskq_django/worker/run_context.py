@@ -40,13 +40,14 @@ def run_context_at(path: str) -> RunContext | None:
 
 def call_within(around: RunContext, claim: Claim, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Returns None where the context manager keeps the exception of the task for itself."""
+    __traceback_hide__ = True  # from error reports: the arguments are here
     with around(claim):
         return function(*args, **kwargs)
 
 
 async def acall_within(around: RunContext, claim: Claim, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """As above. An asynchronous context manager is entered as such."""
-    manager = around(claim)
+    manager, __traceback_hide__ = around(claim), True
     if hasattr(manager, "__aenter__"):
         async with manager:
             return await function(*args, **kwargs)
