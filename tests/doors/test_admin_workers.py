@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from taskq_django import control
 from taskq_django.compat import task_backends
-from taskq_django.models import Request, WorkerProcess, WorkerRequest, WorkerState
+from taskq_django.models import QueuedJob, Request, WorkerProcess, WorkerRequest, WorkerState
 from taskq_django.models.moments import DatabaseNow
 from tests.app import tasks
 from tests.support.schedule_pages import texts, user
@@ -82,6 +82,13 @@ def test_what_its_processes_hold_is_under_it(admin_client: Client) -> None:
     assert reverse("admin:taskq_django_job", args=[job.id]) in page
     assert "tests.app.tasks.add" in page
     assert reverse("admin:taskq_django_job", args=[job.id]) not in shown(user("view_workerprocess"))
+
+
+def test_a_job_whose_claim_has_no_moment_is_shown_without_its_age(admin_client: Client) -> None:
+    worker()
+    job = tasks.add.enqueue(1)
+    QueuedJob.objects.filter(pk=job.id).update(status="RUNNING", worker_id="w/1/child", claimed_at=None)
+    assert job.id in shown(admin_client)
 
 
 def test_without_workers_the_page_says_how_to_start_one(admin_client: Client) -> None:

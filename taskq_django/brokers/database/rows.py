@@ -34,7 +34,8 @@ def held(worker_ids: Collection[str], limit: int, database: str, backend: str) -
     """Some of what these processes hold: to order it would read all of it."""
     jobs = running(database, backend).filter(worker_id__in=list(worker_ids))
     return [
-        each._replace(job=each.job._replace(started_at=row.claimed_at.timestamp()))
+        # Of a row by another hand the moment may be missing.
+        each._replace(job=each.job._replace(started_at=row.claimed_at.timestamp() if row.claimed_at else 0.0))
         for row in jobs.defer("payload")[:limit]
         for each in [Found(job_of(row, "", row.headers), State.RUNNING, row.worker_id or "")]
     ]
