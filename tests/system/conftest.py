@@ -143,7 +143,7 @@ def server(private_server: Server, transactional_db: None) -> Iterator[Server]:
 @pytest.fixture
 def there_with(server: Server, settings_with: Callable[..., dict[str, str]]) -> Callable[..., dict[str, str]]:
     """The environment of hasty workers on the private server, with more settings."""
-    return lambda **settings: settings_with(**_hasty_on(_place(server, "app")), **settings)
+    return lambda **settings: settings_with(**{**_hasty_on(_place(server, "app")), **settings})
 
 
 @pytest.fixture

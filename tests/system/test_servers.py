@@ -17,7 +17,7 @@ from tests.app import tasks
 from tests.support.ledger import Ledger
 from tests.support.servers import Server
 from tests.support.workers import RealWorker, cut_other_connections, wait_for
-from tests.system.conftest import LEASE
+from tests.system.conftest import HASTY, LEASE
 from tests.system.test_crashes import wait_for_end
 
 Start = Callable[..., RealWorker]
@@ -169,8 +169,12 @@ class Crowd:
 
 
 def test_a_server_without_a_free_connection_is_waited_for(
-    two_workers: list[RealWorker], ledger: Ledger, server: Server
+    start_worker: Start, there_with: Callable[..., dict[str, str]], ledger: Ledger
 ) -> None:
+    # Of a lease that ends here the one who was quicker than the crowd would rightly count the other as lost.
+    there = there_with(TASKQ={"WORKER": {**HASTY, "LEASE": 300.0}})
+    two_workers = [start_worker("-t", "3", env=there).wait_until_ready() for _ in range(2)]
+    wait_for(lambda: all(worker.children() for worker in two_workers))
     jobs = tasks.ledgered.enqueue_many([(str(ledger.path), 0.3)] * 20)
     wait_for(lambda: ledger.started() >= 4, what=lambda: logs(two_workers))
     crowd = Crowd()
