@@ -31,6 +31,18 @@ class Hook(Signal):
         """Tell every receiver; what one raises is logged and changes nothing."""
         if not self.receivers:
             return
+        receivers, coroutines = self._live_receivers(sender)  # as ``send`` asks
+        if coroutines:
+            self._announce_in_turn(sender, backwards, named)
+            return
+        for receiver in reversed(receivers) if backwards else receivers:
+            try:
+                receiver(signal=self, sender=sender, **named)
+            except self._contained as error:
+                _log(receiver, error)
+
+    def _announce_in_turn(self, sender: Any, backwards: bool, named: dict[str, Any]) -> None:
+        """The same where some are coroutines: ``send_robust`` alone would call these last."""
         for one in reversed(self.receivers) if backwards else list(self.receivers):
             alone = Signal()
             alone.receivers = [one]
@@ -40,7 +52,11 @@ class Hook(Signal):
                 responses = [(one[1], error)]
             for receiver, response in responses:
                 if isinstance(response, BaseException):
-                    logger.error("Receiver %r of a taskq_django signal failed", receiver, exc_info=response)
+                    _log(receiver, response)
+
+
+def _log(receiver: object, error: BaseException) -> None:
+    logger.error("Receiver %r of a taskq_django signal failed", receiver, exc_info=error)
 
 
 before_enqueue = Hook(

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -111,11 +110,11 @@ def test_a_caller_with_nothing_of_its_own_costs_the_job_nothing() -> None:
 
 def test_the_job_of_a_schedule_runs_in_the_zone_of_its_schedule(surrounded: dict[str, str], taskq: Any) -> None:
     registered = task(note)
-    Schedule.objects.create(
+    schedule = Schedule.objects.create(
         name="night", task_path=registered.module_path, kind="interval", spec="1 minute", timezone="Asia/Kolkata"
     )
-    taskq.advance(timedelta(minutes=2))
-    taskq.tick()
+    taskq.advance(to=schedule.next_run_at)
+    taskq.tick(schedule)
     with translation.override("fr"), timezone.override("UTC"):
         run_all()
     assert [(each["time_zone"], each["language"]) for each in around] == [("Asia/Kolkata", "fr")]

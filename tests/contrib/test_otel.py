@@ -48,7 +48,6 @@ def _installed(_sdk: None) -> Iterator[None]:
     yield
     for signal in HEARD:
         signal.disconnect(dispatch_uid=UID)
-    signals.after_run.disconnect(dispatch_uid=f"{UID}.counters")
 
 
 def spans(kind: SpanKind) -> list[ReadableSpan]:
@@ -121,6 +120,15 @@ def test_what_leads_nowhere_is_no_parent(carried: Any) -> None:
     run_all()
     [run] = spans(SpanKind.CONSUMER)
     assert (run.parent, list(run.links)) == (None, [])
+
+
+def test_whose_producer_is_not_sampled_has_no_span_nor_has_what_it_does() -> None:
+    job = task(within).enqueue()
+    exporter.clear()
+    QueuedJob.objects.filter(pk=job.id).update(headers=json.dumps({"traceparent": f"00-{'a' * 32}-{'b' * 16}-00"}))
+    run_all()
+    assert exporter.get_finished_spans() == ()
+    assert job.get(timeout=0) == 1
 
 
 def test_runs_are_counted() -> None:

@@ -25,5 +25,4 @@ class OpenTelemetryConfig(AppConfig):
             (signals.after_run, spans.end),
         ):
             signal.connect(receiver, dispatch_uid=self.name)
-        signals.after_run.connect(counters.count, dispatch_uid=f"{self.name}.counters")
         counters.offer()

@@ -18,8 +18,8 @@ _lock = threading.Lock()
 _runs: dict[tuple[str, str, str, str], list[float]] = {}  # by backend, queue, task and outcome: runs, seconds, waited
 
 
-def count(claim: Claim, outcome: Outcome, **given: Any) -> None:
-    """A receiver of ``after_run``, in any thread that runs jobs."""
+def count(claim: Claim, outcome: Outcome) -> None:
+    """A run that has ended. In any thread that runs jobs."""
     if isinstance(outcome, Released):
         return
     job = claim.job

@@ -82,6 +82,6 @@ def _monitor_of(slot: dict[str, Any]) -> dict[str, Any] | None:
     if schedule.kind == "cron" and len(schedule.spec.split()) == 5:
         return {"schedule": {"type": "crontab", "value": schedule.spec}, "timezone": schedule.timezone}
     if schedule.kind == "interval":
-        minutes = read_interval(schedule.spec) // 60
-        return {"schedule": {"type": "interval", "value": minutes, "unit": "minute"}} if minutes else None
+        minutes, rest = divmod(read_interval(schedule.spec), 60)
+        return None if rest else {"schedule": {"type": "interval", "value": minutes, "unit": "minute"}}
     return None
