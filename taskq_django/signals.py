@@ -1,8 +1,8 @@
 """Middleware hooks. The sender is the task's function, or None: for ``worker_…``, and where nobody knows the task.
 
 ``before_enqueue`` and ``before_run`` are sent with ``send()``: a receiver may veto with ``raise Discard(reason)``, and
-one of ``before_enqueue`` may change the job's ``headers`` (a dict). The rest use ``send_robust()``: a broken receiver
-is logged and can lose nothing. Receivers may be sync or async. They are sent by the client, the executor, the process,
+one of ``before_enqueue`` may change the job's ``headers`` (a dict). Of the rest a broken receiver is logged, and can
+lose nothing. Receivers may be sync or async. They are sent by the client, the executor, the process,
 the finisher and the beat, never by a broker. The reference in the documentation is made from the declarations below.
 """
 
@@ -31,6 +31,7 @@ class Hook(Signal):
         """Tell every receiver; what one raises is logged and changes nothing."""
         if not self.receivers:
             return
+        __traceback_hide__ = True  # from error reports, because the job's arguments are in ``named``
         receivers, coroutines = self._live_receivers(sender)  # as ``send`` asks
         if coroutines:
             self._announce_in_turn(sender, backwards, named)
@@ -43,6 +44,7 @@ class Hook(Signal):
 
     def _announce_in_turn(self, sender: Any, backwards: bool, named: dict[str, Any]) -> None:
         """The same where some are coroutines: ``send_robust`` alone would call these last."""
+        __traceback_hide__ = True
         for one in reversed(self.receivers) if backwards else list(self.receivers):
             alone = Signal()
             alone.receivers = [one]

@@ -80,7 +80,12 @@ def heeding_stops() -> Iterator[None]:
 @contextmanager
 def probed(address: Address | None, file: str | None, patience: float) -> Iterator[Probes]:
     """What answers probes, from now until the service has ended. ``patience``: as of Probes. Raises CommandError."""
-    probes = Probes(_listener_at(address) if address else None, _begun(file) if file else None, patience=patience)
+    listener, begun = _listener_at(address) if address else None, _begun(file) if file else None
+    try:
+        probes = Probes(listener, begun, patience=patience)
+    except OSError as error:  # of a page that needs a folder
+        remedy = "Give this process a folder for temporary files: mount /tmp, or set TMPDIR."
+        raise CommandError(f"--health-port: {error.strerror}. {remedy}") from error
     try:
         yield probes
     finally:

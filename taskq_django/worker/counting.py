@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from time import monotonic
@@ -28,7 +27,7 @@ from ..store.counts import (
     merged,
 )
 from .reach import Reach
-from .tally_sharing import SHARED, Sharer
+from .tally_sharing import Sharer, shared_folder
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -48,7 +47,7 @@ class Counting:
         self._fresh: dict[str, Tallies] = {alias: {} for alias in brokers}  # what is not written down yet
         self._spans: dict[str, Spans] = {}  # by database
         self._write_at = monotonic() + EVERY
-        self._sharer = Sharer(os.environ[SHARED]) if SHARED in os.environ else None
+        self._sharer = Sharer(folder) if (folder := shared_folder()) else None
 
     def add(self, alias: str, outcomes: Sequence[Outcome]) -> None:
         """What is stored of this alias. On the path of every job, so that it must cost next to nothing."""

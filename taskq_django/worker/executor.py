@@ -200,6 +200,8 @@ class Executor:
 
     def _ended_by(self, run: Run, error: BaseException) -> Outcome:
         """Called while ``error`` is being handled: receivers of task_finished read sys.exc_info()."""
+        if isinstance(error, Unrun) and run.claim.verdict == State.FAILED:
+            error = PayloadError(run.claim.reason)
         outcome = self._decide(run, error, monotonic())
         sender = run.task.func if run.task else None
         if isinstance(outcome, Failed):
@@ -214,8 +216,6 @@ class Executor:
     def _decide(self, run: Run, error: BaseException, ended: float) -> Outcome:
         claim, task = run.claim, run.task
         if isinstance(error, Unrun):
-            if claim.verdict == State.FAILED:
-                return Failed(claim, run.started, ended, failure_of(PayloadError(claim.reason)))
             state = State(claim.verdict)
             return Discarded(claim, run.started, ended, state, claim.reason or WHY_UNRUN[state], began=False)
         if isinstance(error, Discard):

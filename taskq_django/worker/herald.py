@@ -13,15 +13,17 @@ from contextlib import AbstractContextManager, suppress
 from multiprocessing.process import BaseProcess
 from time import monotonic
 
-from ..exceptions import counted
+from ..exceptions import counted, one_line
 from ..jobs import Outcome, Released
 from .announcing import is_heard
 from .starter import Starter
 
 logger = logging.getLogger("taskq_django.worker")
 
-AT_ONCE = 1000  # outcomes that one process is given; who has more of them to tell is told of the first ones
+AT_ONCE = 1000  # outcomes that one process is given
+MOST_UNTOLD = 20_000
 LONGEST = 60.0  # seconds that it may take
+LATER = 5.0  # seconds, when it could not be started
 STOPS_WITHIN = 10.0  # seconds, when the worker ends
 LOOK = 0.1  # seconds between two looks at it meanwhile
 
@@ -34,30 +36,43 @@ class Herald:
         self._name = name
         self._starter = starter
         self._untold: list[Outcome] = []
+        self._telling = 0  # how many the process was given
         self._process: BaseProcess | None = None
-        self._kill_at = 0.0
+        self._kill_at = self._start_at = 0.0
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """They are in the store."""
-        if is_heard():
-            self._untold += [each for each in outcomes if not isinstance(each, Released)]
+        if not is_heard():
+            return
+        self._untold += [each for each in outcomes if not isinstance(each, Released)]
+        if len(self._untold) > MOST_UNTOLD:
+            logger.error("Receivers are too slow to be told of %d more rescued jobs", len(self._untold) - MOST_UNTOLD)
+            del self._untold[MOST_UNTOLD:]
 
     def turn(self, alone: Callable[[], AbstractContextManager[None]]) -> None:
         """Look after the process; ``alone``: while no other thread runs here."""
-        if self._process is not None:
-            if self._process.is_alive() and monotonic() > self._kill_at:
+        if (process := self._process) is not None:
+            if process.is_alive() and monotonic() > self._kill_at:
                 self.kill()
-                self._process.join()
-            if self._process.is_alive():
+                process.join()
+            if process.is_alive():
                 return
-            if self._process.exitcode:
+            if process.exitcode:
                 logger.error("Receivers of signals ended the process that told them of rescued jobs, or took too long")
             self._process = None
-        if self._untold:
-            told, self._untold = self._untold[:AT_ONCE], self._untold[AT_ONCE:]
+        if not self._untold or monotonic() < self._start_at:
+            return
+        told = self._untold[:AT_ONCE]
+        try:
             with alone(), self._starter.ready():
                 self._process = self._starter.start(f"{self._name}/herald", "herald", told)
-            self._kill_at = monotonic() + LONGEST
+        except OSError as error:  # the system has no room for one more process
+            logger.warning("Receivers are told later of what was rescued: %s", one_line(error))
+            self._start_at = monotonic() + LATER
+            return
+        del self._untold[:AT_ONCE]
+        self._telling = len(told)
+        self._kill_at = monotonic() + LONGEST
 
     def finish(self, alone: Callable[[], AbstractContextManager[None]], is_urgent: Callable[[], bool]) -> None:
         """Tell the rest; not any more once it has become urgent."""
@@ -67,11 +82,14 @@ class Herald:
             if self._process is None:
                 break
             self._process.join(LOOK)
-        if self._process is not None or self._untold:
-            logger.warning("Receivers were not told of %s", counted(len(self._untold) or 1, "rescued job"))
+        is_telling = self._process is not None and self._process.is_alive()
+        if untold := len(self._untold) + self._telling * is_telling:
+            logger.warning("Receivers were not told of %s", counted(untold, "rescued job"))
+        if is_telling:
             self.kill()
 
     def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            if self._process is not None and self._process.pid:
-                os.kill(self._process.pid, signal.SIGKILL)
+        process = self._process  # the thread of the last resort asks too
+        if process is not None and process.pid:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)

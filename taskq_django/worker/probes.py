@@ -1,7 +1,7 @@
 """Tells whoever asks whether a service lives and is ready: over HTTP, by a file, and systemd.
 
 A thread does, because the loop of a service may wait for a database for seconds. It knows what the loop has noted, asks
-nobody, and rests while its process forks. What it tells is one word, for anybody may ask.
+nobody, and rests while its process forks. What it tells is one word, for anybody may ask, and PAGES.
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ class Probes:
                     return
                 if each is self._listener:
                     self._accept(each)
-                elif each in self._asking:  # it may have made room
-                    self._read(each)
+                elif each in self._asking and self._read(each):  # it may have made room
+                    break  # a long page may have taken a while, and the supervisor may want this thread to rest
             # Late before this look: what came while this thread could not run has been read in it.
             for each, (since, _) in list(self._asking.items()):
                 if began - since > SLOWEST:
@@ -175,18 +175,21 @@ class Probes:
             self._hang_up(next(iter(self._asking)))
         self._asking[asking] = (monotonic(), b"")
 
-    def _read(self, asking: socket.socket) -> None:
+    def _read(self, asking: socket.socket) -> bool:
+        """Take in what came, and answer it once it is whole; returns whether that was by a page."""
         since, before = self._asking[asking]
+        request = before
         with suppress(OSError):
             came = asking.recv(4096)
-            request = before + came
+            request += came
             if came and b"\r\n\r\n" not in request and len(request) < LONGEST:
                 self._asking[asking] = (since, request)
-                return
+                return False
             if came:
                 asking.settimeout(SENT_WITHIN)
                 asking.sendall(_response(request, self._lives, self._is_ready))
         self._hang_up(asking)
+        return _path_of(request)[1] in PAGES
 
     def _hang_up(self, asking: socket.socket) -> None:
         self._asking.pop(asking, None)
@@ -209,10 +212,15 @@ def listening_at(address: Address) -> socket.socket:
     return listener
 
 
+def _path_of(request: bytes) -> tuple[bytes, bytes]:
+    """Method and path."""
+    method, _, rest = request.partition(b" ")
+    return method, rest.partition(b" ")[0].partition(b"?")[0]
+
+
 def _response(request: bytes, lives: bool, is_ready: bool) -> bytes:
     """``is_ready`` counts only while it lives."""
-    method, _, rest = request.partition(b" ")
-    path = rest.partition(b" ")[0].partition(b"?")[0]
+    method, path = _path_of(request)
     known = {b"/live": lives, b"/ready": lives and is_ready, **dict.fromkeys(PAGES, True)}
     if b"\r\n\r\n" not in request or not path.startswith(b"/"):
         status = HTTPStatus.BAD_REQUEST
@@ -222,9 +230,14 @@ def _response(request: bytes, lives: bool, is_ready: bool) -> bytes:
         status = HTTPStatus.METHOD_NOT_ALLOWED
     else:
         status = HTTPStatus.OK if known[path] else HTTPStatus.SERVICE_UNAVAILABLE
-    body, content_type = f"{status.phrase}\n".encode(), "text/plain; charset=utf-8"
+    page, content_type = None, "text/plain; charset=utf-8"
     if status is HTTPStatus.OK and path in PAGES:
-        body, content_type = PAGES[path].text(), PAGES[path].content_type
+        try:
+            page, content_type = PAGES[path].text(), PAGES[path].content_type
+        except Exception:  # of a library, or of what the project has put there: who asks for /live must be answered
+            logger.exception("The page %s could not be made", path.decode())
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+    body = f"{status.phrase}\n".encode() if page is None else page
     lines = [
         f"HTTP/1.1 {status.value} {status.phrase}",
         f"Content-Type: {content_type}",

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from .. import signals
@@ -79,8 +79,19 @@ def _run_beat(options: WorkerOptions, lifeline: int) -> int:
 
 def _run_herald(options: WorkerOptions, lifeline: int, outcomes: Sequence[Outcome]) -> int:
     listening.listen(dict.fromkeys(listening.SENT, listening.disregard))  # it ends soon, or its supervisor kills it
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+    unlimit_waits(brokers_of(options.backends).values())  # those of the supervisor, whose copy this may be
+    name = f"{options.name}/herald"
+    signals.worker_started.announce(None, worker_id=name)  # what sends things to elsewhere begins and ends by these
     announce(outcomes)
+    signals.worker_stopping.announce(None, worker_id=name)
     return 0
+
+
+def _end_with(lifeline: int) -> None:
+    """A receiver that never comes back must not outlive the supervisor, who would end it."""
+    wait([lifeline])
+    os._exit(1)
 
 
 LIVES: dict[str, Callable[..., int]] = {"child": _run_child, "beat": _run_beat, "herald": _run_herald}

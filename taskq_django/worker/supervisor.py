@@ -100,7 +100,8 @@ class Supervisor:
             self._kill_frozen()
             self._rescue()
             self._maintenance.turn(self._leases.worker_id)
-            self._herald.turn(self._alone)
+            if not self._last_resort.is_urgent:  # its thread then rests no more, so that nothing can be forked
+                self._herald.turn(self._alone)
             self._look_at_sources()
             self._replace()
             if self._beat and not (self._stop_signals or self.reloads):

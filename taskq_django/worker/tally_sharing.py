@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
+from uuid import uuid4
 
 import orjson
 
 from ..exceptions import one_line
-from ..store.counts import Kind, Tallies, Tally, merged
+from ..store.counts import BUCKETS, Kind, Tallies, Tally, merged
 
 logger = logging.getLogger("taskq_django.worker")
 
@@ -24,12 +25,29 @@ EVERY = 1.0  # seconds between two writes of a process
 
 Counted = Iterable[tuple[Kind, Tally]]
 
+_folder: str | None = None
+
+
+def shared_folder() -> str | None:
+    """Where this process is to write. What a task starts does not inherit it: a worker of its own counts for itself."""
+    global _folder
+    _folder = os.environ.pop(SHARED, None) or _folder
+    return _folder
+
+
+def share_no_more() -> None:
+    """Nobody asks any more."""
+    global _folder
+    os.environ.pop(SHARED, None)
+    _folder = None
+
 
 class Sharer:
     """A process's file. Of who counts."""
 
     def __init__(self, folder: str) -> None:
-        self._path = Path(folder) / str(os.getpid())
+        # A name of its own: a process may count anew, and a pid may be given again.
+        self._path = Path(folder) / f"{os.getpid()}-{uuid4().hex}"
         self._before: Tallies = {}  # what is counted anew no more
         self._write_at = 0.0
         self._is_refused = False  # and that has been said
@@ -66,9 +84,10 @@ class Gathered:
         """Of a process that was killed: what it had counted a second before."""
         living: list[tuple[Kind, Tally]] = []
         for path in self._folder.iterdir():
-            if not path.name.isdigit():
+            pid = path.name.partition("-")[0]
+            if path.suffix or not pid.isdigit():
                 continue
-            has_ended = not _lives(int(path.name))  # before it is read: what it writes last must be in it
+            has_ended = not _lives(int(pid))  # before it is read: what it writes last must be in it
             try:
                 found = list(_read(path))
             except (OSError, ValueError, TypeError):
@@ -83,8 +102,10 @@ class Gathered:
 
 
 def _read(path: Path) -> Iterator[tuple[Kind, Tally]]:
-    for backend, queue, task_path, *counted in orjson.loads(path.read_bytes()):
-        yield Kind(backend, queue, task_path), Tally(*counted)
+    for backend, queue, task_path, ends, waits, runs, waited, ran in orjson.loads(path.read_bytes()):
+        if (len(ends), len(waits), len(runs)) != (4, BUCKETS, BUCKETS):
+            raise ValueError("of another release")
+        yield Kind(backend, queue, task_path), Tally(ends, waits, runs, waited, ran)
 
 
 def _lives(pid: int) -> bool:

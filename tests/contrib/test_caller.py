@@ -18,6 +18,7 @@ from taskq_django import Retry, signals, task
 from taskq_django.contrib.caller import request_id, tenant_id
 from taskq_django.contrib.caller.middleware import RequestIdMiddleware
 from taskq_django.models import QueuedJob, Schedule
+from taskq_django.states import State
 from taskq_django.testing import run_all
 from tests.app import tasks
 
@@ -154,6 +155,23 @@ def asked(header: str | None, *, is_async: bool) -> HttpResponse:
         return await RequestIdMiddleware(aget_response)(request)  # type: ignore[misc]
 
     return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("headers", ['["caller"]', '{"caller" 1', '"caller"', "caller"])
+def test_headers_by_another_hand_fail_no_job(headers: str) -> None:
+    job = task(note).enqueue()
+    QueuedJob.objects.filter(pk=job.id).update(headers=headers)
+    run_all()
+    job.refresh()
+    assert job.state is State.SUCCESSFUL
+
+
+def test_an_id_that_is_no_text_is_carried_as_one() -> None:
+    token = tenant_id.set(5)  # type: ignore[arg-type]
+    task(note).enqueue()
+    tenant_id.reset(token)
+    run_all()
+    assert around[0]["tenant_id"] == "5"
 
 
 @pytest.mark.parametrize("is_async", [False, True])

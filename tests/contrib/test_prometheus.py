@@ -97,22 +97,40 @@ def test_a_process_writes_no_more_often_than_once_a_second(page: Metrics, monkey
 def test_what_processes_have_counted_that_are_gone_is_told_on(page: Metrics) -> None:
     folder = Path(os.environ[SHARED])
     Sharer(str(folder)).turn([(KIND, tally(0.1, succeeded=1))])
+    [mine] = folder.iterdir()
     for _ in range(3):
         ended = subprocess.Popen([sys.executable, "-c", "pass"])
         ended.wait()
-        shutil.copy(folder / str(os.getpid()), folder / str(ended.pid))
+        shutil.copy(mine, folder / f"{ended.pid}-x")
         read(page)
-    assert [path.name for path in folder.iterdir()] == [str(os.getpid())]
+    assert list(folder.iterdir()) == [mine]
     for _ in range(2):
         assert read(page)["taskq_runs_total", "default", "succeeded", "mail", "shop.tasks.bill"] == 4
 
 
-@pytest.mark.parametrize("text", [b"", b"[", b"5", b"[5]", b'[["a","b"]]', b'{"a":1}', b"\xff"])
+@pytest.mark.parametrize(
+    "text", [b"", b"[", b"5", b"[5]", b'[["a","b"]]', b'[["a","b","c",[1],[],[],0,0]]', b'{"a":1}', b"\xff"]
+)
 def test_a_file_that_cannot_be_read_is_left_out(page: Metrics, text: bytes) -> None:
     Sharer(os.environ[SHARED]).turn([(KIND, tally(0.1, succeeded=1))])
     (Path(os.environ[SHARED]) / str(os.getppid())).write_bytes(text)
     (Path(os.environ[SHARED]) / "notes.txt").write_bytes(text)
     assert read(page)["taskq_runs_total", "default", "succeeded", "mail", "shop.tasks.bill"] == 1
+
+
+def test_a_process_that_counts_anew_takes_nothing_away(page: Metrics) -> None:
+    for _ in range(2):
+        Sharer(os.environ[SHARED]).turn([(KIND, tally(0.1, succeeded=1))])
+    assert read(page)["taskq_runs_total", "default", "succeeded", "mail", "shop.tasks.bill"] == 2
+
+
+def test_what_a_process_starts_does_not_inherit_where_it_tells(page: Metrics) -> None:
+    folder = os.environ[SHARED]
+    assert tally_sharing.shared_folder() == folder
+    assert SHARED not in os.environ
+    assert tally_sharing.shared_folder() == folder
+    page.close()
+    assert tally_sharing.shared_folder() is None
 
 
 def test_names_are_escaped(page: Metrics) -> None:

@@ -14,7 +14,7 @@ pytest.importorskip("sentry_sdk")
 import sentry_sdk
 
 from taskq_django import Retry, signals, task
-from taskq_django.models import Schedule
+from taskq_django.models import QueuedJob, Schedule
 from taskq_django.testing import run_all
 from tests.app import tasks
 
@@ -54,7 +54,7 @@ def sent() -> Iterator[Kept]:
         sentry_sdk.init(dsn="http://key@localhost/1", transport=kept, default_integrations=True)
         AppConfig.create(UID).ready()
         yield kept
-        for signal in (signals.before_run, signals.run_failed, signals.after_run):
+        for signal in (signals.before_run, signals.run_failed, signals.after_run, signals.worker_stopping):
             signal.disconnect(dispatch_uid=UID)
         sentry_sdk.init()  # without a dsn nothing is sent
     logging.getLogger("sentry_sdk.errors").disabled = False
@@ -88,6 +88,38 @@ def test_a_job_that_fails_is_one_event_with_its_task(sent: Kept, names: list[str
     assert "taskq_django" not in {frame["module"].partition(".")[0] for frame in frames}, "only the task's frames"
     assert frames[-1]["vars"]["told"] == "'shown'"
     assert (SECRET in json.dumps(event)) is (names == [])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    ['{"schedule":{"id":"x","name":"y"}}', '{"schedule":5}', '["schedule"]', '{"schedule":{"id":[],"name":{}}}'],
+)
+def test_headers_by_another_hand_fail_no_job(sent: Kept, headers: str) -> None:
+    job = tasks.add.enqueue(1)
+    QueuedJob.objects.filter(pk=job.id).update(headers=headers)
+    run_all()
+    assert job.get(timeout=0) == 3
+
+
+def test_a_receiver_that_fails_tells_no_secret_of_the_job(sent: Kept) -> None:
+    def broken(**given: Any) -> None:
+        raise RuntimeError("broken")
+
+    signals.run_failed.connect(broken)
+    task(explode, sensitive=["pin"]).enqueue(SECRET)
+    run_all()
+    signals.run_failed.disconnect(broken)
+    assert {error["type"] for event in sent.events for error in event["exception"]["values"]} >= {"RuntimeError"}
+    for event in sent.events:
+        for key, value in event.items():
+            assert SECRET not in json.dumps(value), (event.get("logger"), key, json.dumps(value)[:3000])
+
+
+def test_a_process_that_ends_waits_for_what_is_not_sent_yet(sent: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[float] = []
+    monkeypatch.setattr(sentry_sdk, "flush", flushed.append)
+    signals.worker_stopping.announce(None, worker_id="w")
+    assert flushed == [2.0]
 
 
 def test_a_try_that_is_followed_by_another_is_no_event(sent: Kept) -> None:

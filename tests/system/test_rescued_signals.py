@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,31 @@ def test_of_a_worker_that_ends_who_listens_hears_before(
         "after_run Retried NoneType gated_note",
         "result_recorded Retried NoneType gated_note",
     ]
+
+
+@pytest.mark.parametrize("how", ["NOTED_HANGS", ""])
+def test_a_second_stop_with_something_to_tell_ends_it_at_once(
+    start_worker: Start, env: dict[str, str], noted: Path, tmp_path: Path, how: str
+) -> None:
+    gate = Gate(tmp_path / "gate")
+    worker = start_worker("-t", "1", env={**env, **({how: "1"} if how else {})}).wait_until_ready()
+    tasks.gated_note.enqueue(str(tmp_path / "ledger"), "a", str(gate))
+    wait_for((tmp_path / "ledger").exists, what=lambda: worker.output)
+    children = worker.children()
+    worker.send(signal.SIGTERM)
+    wait_for(lambda: "Stopping" in worker.output, what=lambda: worker.output)
+    worker.send(signal.SIGTERM)
+    for pid in children:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert worker.wait() in {0, 1, 3}
+
+
+def test_who_tells_ends_with_its_supervisor(start_worker: Start, env: dict[str, str], noted: Path) -> None:
+    worker = start_worker(env={**env, "NOTED_HANGS": "1"}).wait_until_ready()
+    before = set(worker.children())
+    poison = tasks.die.enqueue("SIGKILL")
+    wait_for(lambda: heard(noted, poison), what=lambda: worker.output)
+    left = set(worker.children()) - before
+    worker.send(signal.SIGKILL)
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), what=lambda: f"{left}\n{worker.output}")

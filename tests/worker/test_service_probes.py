@@ -105,6 +105,37 @@ def test_nothing_is_told_but_a_status(serve: Serve, request_: bytes, status: byt
     assert b"Server" not in head
 
 
+class Report(probes.Page):
+    """A page of somebody's."""
+
+    content_type = "text/plain"
+    broken = False
+
+    def open(self) -> None: ...
+
+    def text(self) -> bytes:
+        if self.broken:
+            raise ValueError("what is told is broken")
+        return b"x" * 5_000_000
+
+    def close(self) -> None: ...
+
+
+def test_a_long_page_is_served_whole_and_a_broken_one_breaks_no_probe(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    report = Report()
+    monkeypatch.setitem(probes.PAGES, b"/report", report)
+    monkeypatch.setattr(probes, "SENT_WITHIN", 60.0)
+    service, port = serve()
+    service.turned(is_ready=True)
+    assert ask(port, "/report") == (200, "x" * 5_000_000)
+    report.broken = True
+    assert ask(port, "/report")[0] == 500
+    assert ask(port, "/live")[0] == ask(port, "/ready")[0] == 200
+    assert "what is told is broken" in caplog.text
+
+
 def test_who_asks_slowly_holds_up_nobody_and_is_hung_up_on(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     _, port = serve()
     idle = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(probes.MOST + 5)]

@@ -6,11 +6,10 @@ import logging
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import orjson
 from django.conf import settings
 from django.utils import timezone, translation
 
-from ...jobs import Claim
+from ...jobs import Claim, headers_of
 from . import request_id, tenant_id
 
 logger = logging.getLogger(__name__)
@@ -21,7 +20,7 @@ VARIABLES = {"request_id": request_id, "tenant_id": tenant_id}
 
 def take_along(headers: dict[str, Any], **given: Any) -> None:
     """A receiver of ``before_enqueue``. What is as in every process of the project is not carried."""
-    found = {name: value for name, variable in VARIABLES.items() if (value := variable.get())}
+    found = {name: str(value) for name, variable in VARIABLES.items() if (value := variable.get()) not in ("", None)}
     language: str | None = translation.get_language()
     zone: str = timezone.get_current_timezone_name()
     if fired := headers.get("schedule"):  # the same by a beat, and by whoever has it run now
@@ -38,7 +37,7 @@ def put_on(claim: Claim, **given: Any) -> None:
     """A receiver of ``before_run``. What is unknown here (a zone, of a newer machine) is left out, and logged."""
     if f'"{CALLER}"' not in claim.job.headers:
         return
-    found = orjson.loads(claim.job.headers).get(CALLER)
+    found = (headers_of(claim.job.headers) or {}).get(CALLER)
     if not isinstance(found, dict):
         return
     texts = {name: value for name, value in found.items() if isinstance(value, str) and value}

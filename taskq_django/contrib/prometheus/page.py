@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from ...store.counts import FIRST
 from ...worker.probes import Page
-from ...worker.tally_sharing import SHARED, Gathered
+from ...worker.tally_sharing import SHARED, Gathered, share_no_more
 
 OUTCOMES = ("succeeded", "failed", "retried", "dropped")  # in the order of Tally.ends
 # Of the buckets in which times are counted every second one is told, from 1 ms to more than an hour: each is a line for
@@ -44,7 +44,7 @@ class Metrics(Page):
         return generate_latest(registry)
 
     def close(self) -> None:
-        os.environ.pop(SHARED, None)
+        share_no_more()
         shutil.rmtree(self._folder, ignore_errors=True)
         self._gathered = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 from uuid import UUID
 
@@ -10,14 +11,20 @@ from django.utils.text import slugify
 from sentry_sdk.crons import capture_checkin
 from sentry_sdk.crons.consts import MonitorStatus
 
+from ...backend import brokers_of
 from ...exceptions import WorkerLost
 from ...jobs import Claim, Failed, Outcome, Retried, Succeeded, headers_of
 from ...models import Schedule
 from ...registry import registry
 from ...schedules.interval import read_interval
 
+logger = logging.getLogger(__name__)
+
 FILTERED = "[Filtered]"
 MASKS = "sensitive_variables_wrapper"  # it has the arguments
+# So receivers call what has them too: Sentry takes a named tuple apart.
+CARRIERS = frozenset({"claim", "job", "jobs", "outcome", "outcomes", "given", "kwargs", "named"})
+FLUSHED_WITHIN = 2.0  # seconds
 LONGEST_SLUG = 50  # characters; of Sentry
 
 
@@ -43,14 +50,29 @@ def _without(secrets: frozenset[str], event: Any) -> Any:
         stack["frames"] = [each for each in stack.get("frames", ()) if each.get("function") != MASKS]
         for frame in stack["frames"]:
             variables = frame.get("vars") or {}
-            variables.update(dict.fromkeys(secrets & variables.keys(), FILTERED))
+            variables.update(dict.fromkeys((secrets | CARRIERS) & variables.keys(), FILTERED))
     return event
 
 
+def without_secrets(event: Any, hint: Any) -> Any:
+    """What our own loggers tell of, as of a receiver that has failed, has the task's exception as its context."""
+    if str(event.get("logger", "")).startswith("taskq_django"):
+        return _without(frozenset(name for task in registry.all() for name in task.sensitive), event)
+    return event
+
+
+def flush(**given: Any) -> None:
+    """A receiver of ``worker_stopping``: the process ends at once, and with it the SDK's own thread."""
+    sentry_sdk.flush(FLUSHED_WITHIN)
+
+
 def check_in(claim: Claim, **given: Any) -> None:
-    """A receiver of ``before_run``: the job of a slot begins."""
-    if (slot := _slot_of(claim)) is not None:
-        _tell(claim, slot, MonitorStatus.IN_PROGRESS, config=_monitor_of(slot))
+    """A receiver of ``before_run``: the job of a slot begins. It begins too where nobody could be told."""
+    try:
+        if (slot := _slot_of(claim)) is not None:
+            _tell(claim, slot, MonitorStatus.IN_PROGRESS, config=_monitor_of(slot, claim.job.backend))
+    except Exception:  # the store is away, or the headers are by another hand
+        logger.exception("Sentry could not be told that job %s begins", claim.job.id)
 
 
 def check_out(claim: Claim, outcome: Outcome, **given: Any) -> None:
@@ -74,9 +96,9 @@ def _slot_of(claim: Claim) -> dict[str, Any] | None:
     return slot if isinstance(slot, dict) and {"id", "name"} <= slot.keys() else None
 
 
-def _monitor_of(slot: dict[str, Any]) -> dict[str, Any] | None:
+def _monitor_of(slot: dict[str, Any], alias: str) -> dict[str, Any] | None:
     """What Sentry has to expect; None where it has no word for it."""
-    schedule = Schedule.objects.filter(pk=slot["id"]).first()
+    schedule = Schedule.objects.using(brokers_of((alias,))[alias].database).filter(pk=slot["id"]).first()
     if schedule is None:
         return None
     if schedule.kind == "cron" and len(schedule.spec.split()) == 5:
