@@ -21,7 +21,7 @@ from taskq_django.testing import run_all
 from tests.app import tasks
 from tests.support.schedule_pages import schedule, url
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.pages, pytest.mark.django_db]
 
 UNREADABLE = {
     "surrogate": r'[["\ud800"],{}]',

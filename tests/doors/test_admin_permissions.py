@@ -18,7 +18,7 @@ from taskq_django.testing import run_all
 from tests.app import signatures, tasks
 from tests.support.schedule_pages import schedule, sent, user
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.pages, pytest.mark.django_db]
 
 PERMISSIONS = (
     *("view_jobresult", "view_queuedjob", "view_schedule"),

@@ -26,7 +26,7 @@ from taskq_django.testing import run_all
 from tests.app import tasks
 from tests.support.schedule_pages import schedule, user
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.pages, pytest.mark.django_db]
 
 
 @task(max_attempts=5, backoff=Backoff(first=3600, factor=1, cap=3600, jitter=False))

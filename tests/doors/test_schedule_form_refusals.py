@@ -15,7 +15,7 @@ from taskq_django.models import Schedule
 from tests.app import signatures, tasks  # noqa: F401 - registered by that
 from tests.support.schedule_pages import ADD, PREFIX, add, change, errors_of, raw, schedule, sent, shown, url
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.pages, pytest.mark.django_db]
 
 ECHO = "tests.app.tasks.echo"
 

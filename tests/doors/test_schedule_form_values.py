@@ -16,7 +16,7 @@ from taskq_django.models import Schedule
 from tests.app import signatures, tasks
 from tests.support.schedule_pages import PREFIX, add, arguments, change, errors_of, raw, schedule, shown, url
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.pages, pytest.mark.django_db]
 
 BERLIN = ZoneInfo("Europe/Berlin")
 TYPED = {

@@ -11,7 +11,7 @@ from django.test import Client
 
 from tests.support.schedule_pages import raw, schedule, sent, url
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.pages, pytest.mark.django_db]
 
 BERLIN = {"timezone": "Europe/Berlin", "kind": "cron"}
 

@@ -22,7 +22,7 @@ from tests.support.schedule_pages import add, change, errors_of, raw, schedule, 
 from tests.support.schedule_pages import sent as form_sent
 from tests.support.schedule_pages import url as schedule_url
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.pages, pytest.mark.django_db]
 
 LATE = "tests.app.late"
 GONE = ["tests.app.gone.pay", "tests.app.tasks.gone", "elsewhere.tasks.pay", "tests..x", "nodots", "tests.app.\u00e9.x"]
