@@ -79,7 +79,7 @@ class Lease:
         self._disowned: set[str] = set()  # ids of its processes that have ended, and whose jobs are to be rescued
         self._written: set[str] = set()  # ids whose rows are there
         self._serving = 0  # of the processes, as was written last
-        self._renew_at = self.renewed_at = float("-inf")
+        self._renew_at = self.renewed_at = self._answered_at = float("-inf")
         # Since when every renewal came in time. After an outage others get as long to say that they live.
         self._steady_since = float("inf")
         self._failures = 0  # renewals in a row that were not answered
@@ -194,9 +194,12 @@ class Lease:
         )
 
     def _hold(self, sent_at: float) -> None:
-        if self._failures or sent_at - self.renewed_at > self._lasts - self._every:
-            self._steady_since = sent_at
+        answered_at = monotonic()
+        # From answer to answer: of a store that was mute before this was sent, and while it was, each part is short.
+        if self._failures or answered_at - self._answered_at > self._lasts - self._every:
+            self._steady_since = answered_at
             self._failures = 0
+        self._answered_at = answered_at
         self.renewed_at = sent_at
         self._renew_at = sent_at + self._every
 

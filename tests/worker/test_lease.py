@@ -165,6 +165,26 @@ def test_who_could_not_renew_for_a_lease_counts_nobody_as_lost(lease: Lease, clo
     assert other.rows == 2
 
 
+def test_a_store_that_was_mute_before_a_renewal_and_in_it_counts_nobody_as_lost(
+    lease: Lease, clock: Clock, other: Other
+) -> None:
+    """Neither part was long; together they were, and nobody else could give a sign of life meanwhile."""
+    pass_time(lease, clock, LASTS, other.renew)
+    clock.now += 0.55 * LASTS
+
+    def stall(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.lstrip().startswith("UPDATE"):
+            clock.now += 0.55 * LASTS
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(stall):
+        assert lease.renew(0)
+    lease.bury()
+    assert other.rows == 2
+    pass_time(lease, clock, LASTS)
+    assert other.rows == 0
+
+
 def test_an_answer_that_took_a_lease_counts_nobody_as_lost(lease: Lease, clock: Clock, other: Other) -> None:
     """A server that stalled as it was asked has taken no sign of life of anybody meanwhile."""
     pass_time(lease, clock, LASTS - EVERY)
