@@ -124,8 +124,9 @@ class TaskqBackend(BaseTaskBackend):
         from .client import enqueue
 
         __traceback_hide__ = True  # from error reports, because args and kwargs are here
-        send = unseen(enqueue) if task.sensitive else enqueue
-        result = send(self._validated_once(task), (args, kwargs), self.broker, self.taskq_options)
+        ours = self._validated_once(task)
+        send = unseen(enqueue) if ours.sensitive else enqueue
+        result = send(ours, (args, kwargs), self.broker, self.taskq_options)
         if compat.is_heard(compat.task_enqueued, logging.DEBUG):
             compat.announce(compat.task_enqueued, type(self), result)
         return result
@@ -136,8 +137,9 @@ class TaskqBackend(BaseTaskBackend):
         from .client import enqueue_many
 
         __traceback_hide__ = True  # as above
-        send = unseen(enqueue_many) if task.sensitive else enqueue_many
-        results = send(self._validated_once(task), calls, self.broker, self.taskq_options)
+        ours = self._validated_once(task)
+        send = unseen(enqueue_many) if ours.sensitive else enqueue_many
+        results = send(ours, calls, self.broker, self.taskq_options)
         if compat.is_heard(compat.task_enqueued, logging.DEBUG):
             for result in results:
                 compat.announce(compat.task_enqueued, type(self), result)

@@ -52,12 +52,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def _known_here_only() -> Iterator[None]:
-    """What a test declares ends with it, because another one counts on it that nobody has such a task."""
+    """What a test declares ends with it, because another one counts on it that nobody has such a task.
+
+    What a module of the project declares stays: it was imported meanwhile, and will not be again.
+    """
     from taskq_django.registry import registry
 
     known, duplicates = dict(registry._tasks), list(registry.duplicates)
     yield
-    registry._tasks, registry.duplicates = known, duplicates
+    of_project = {path: task for path, task in registry._tasks.items() if task.func.__module__.startswith("tests.app.")}
+    registry._tasks, registry.duplicates = known | of_project, duplicates
 
 
 @pytest.fixture

@@ -6,14 +6,13 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from time import monotonic
 from typing import Any
 from uuid import uuid4
 
 from django.db import connections
-from django.db.models import Q
 
 from ..backoff import wait_after
 from ..exceptions import clause, one_line
@@ -118,7 +117,7 @@ class Lease:
         ids = [self.worker_id, *self._pids, *self._disowned, *self._ended]
         try:
             with own_transaction(self.database):
-                WorkerProcess.objects.using(self.database).filter(id__in=ids)._raw_delete(self.database)
+                self._delete(ids)
         except OUTAGE as error:
             logger.warning("Rows of ended workers stay behind: %s", one_line(error))
 
@@ -169,7 +168,7 @@ class Lease:
         # A conflict: they had been written, though the answer never came.
         rows.bulk_create(map(self._row, new), ignore_conflicts=True)
         if self._ended:
-            rows.filter(id__in=self._ended)._raw_delete(self.database)
+            self._delete(self._ended)
         is_there = rows.filter(id=self.worker_id).update(seen_at=DatabaseNow(), serving=serving, **vitals)
         requests = WorkerRequest.objects.using(self.database)
         if self._id_before:
@@ -246,12 +245,20 @@ class Lease:
         """
         rows = WorkerProcess.objects.using(self.database)
         with own_transaction(self.database):
-            family = rows.filter(Q(id=id_) | Q(supervisor_id=id_))
-            free = dict(family.select_for_update(skip_locked=True).values_list("id", "seen_at"))
+            free: dict[str, datetime] = {}
+            own, children = rows.filter(id=id_), rows.filter(supervisor_id=id_)
+            # One after the other: for an OR MariaDB may merge two indexes, and then waits in spite of SKIP LOCKED.
+            for part in (children, own):
+                free |= part.select_for_update(skip_locked=True).values_list("id", "seen_at")
             if id_ in free and free[id_] != self._signs[id_][0]:
                 return  # it has given one meanwhile
-            if family.exclude(id__in=list(free)).exclude(id=id_).exists():
+            if children.exclude(id__in=list(free)).exists():
                 free.pop(id_, None)
-            rows.filter(id__in=list(free))._raw_delete(self.database)
+            self._delete(free)
         if free:
             logger.warning("Worker %s has given no sign of life for %g s and counts as lost", id_, self._lasts)
+
+    def _delete(self, ids: Iterable[str]) -> None:
+        """One by one: for several MariaDB may walk through all of a small table, and wait for rows of others."""
+        for id_ in ids:
+            WorkerProcess.objects.using(self.database).filter(id=id_)._raw_delete(self.database)

@@ -44,9 +44,10 @@ def tasks(**params: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def right_settings(settings: Settings) -> None:
-    # Without those that other tests declare, with their schedules. Given back by tests.conftest.
-    registry._tasks = {path: each for path, each in registry._tasks.items() if path.startswith("tests.app.tasks.")}
+def right_settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without those that other tests declare, with their schedules.
+    mine = {path: each for path, each in registry._tasks.items() if path.startswith("tests.app.tasks.")}
+    monkeypatch.setattr(registry, "_tasks", mine)
     settings.TASKQ = {}
     settings.TASKS = tasks()
 

@@ -227,10 +227,16 @@ def elsewhere() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("locked", ["other", "other/1"])
+@pytest.mark.parametrize("others", [0, 2000])  # with many, a server may find rows by two indexes at once
 def test_a_row_that_is_locked_holds_nobody_up_and_is_removed_later(
-    lease: Lease, clock: Clock, other: Other, elsewhere: Any, locked: str
+    lease: Lease, clock: Clock, other: Other, elsewhere: Any, locked: str, others: int
 ) -> None:
-    table = WorkerProcess._meta.db_table
+    table, now = WorkerProcess._meta.db_table, other.moment()
+    mine: dict[str, Any] = {"supervisor_id": "me/1", "host": "here", "pid": 1, "started_at": now, "seen_at": now}
+    WorkerProcess.objects.bulk_create(WorkerProcess(id=f"me/{n}", **mine) for n in range(2, others))
+    if others:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ANALYZE {'TABLE ' if connection.vendor == 'mysql' else ''}{table}")
     elsewhere.set_autocommit(False)
     with elsewhere.cursor() as cursor:
         cursor.execute(f"SELECT id FROM {table} WHERE id = %s FOR UPDATE", [locked])
