@@ -45,8 +45,8 @@ class Herald:
         if not is_heard():
             return
         self._untold += [each for each in outcomes if not isinstance(each, Released)]
-        if len(self._untold) > MOST_UNTOLD:
-            logger.error("Receivers are too slow to be told of %d more rescued jobs", len(self._untold) - MOST_UNTOLD)
+        if (beyond := len(self._untold) - MOST_UNTOLD) > 0:
+            logger.error("Receivers are too slow: they are not told of %s", counted(beyond, "rescued job"))
             del self._untold[MOST_UNTOLD:]
 
     def turn(self, alone: Callable[[], AbstractContextManager[None]]) -> None:
