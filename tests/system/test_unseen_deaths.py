@@ -21,6 +21,8 @@ from tests.app import tasks
 from tests.support.workers import RealWorker, cut_other_connections, nobody_writes, wait_for
 from tests.system.test_crashes import LOST, wait_for_end
 
+pytestmark = pytest.mark.processes
+
 Start = Callable[..., RealWorker]
 
 

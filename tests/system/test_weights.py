@@ -47,7 +47,7 @@ def many_light_ones(transactional_db: None) -> None:
 
 @pytest.mark.processes
 @pytest.mark.usefixtures("many_light_ones")
-@pytest.mark.parametrize("text", ["x", '"', "話", "🙂"])
+@pytest.mark.parametrize("text", ['"', "🙂"])  # the longest when written, and the widest in memory
 def test_a_worker_stays_small_whatever_its_tasks_return(start_worker: Start, text: str) -> None:
     length = 1_040_000 // {'"': 2}.get(text, len(text.encode()))
     large = tasks.repeat.enqueue_many([(text, length)] * 120)
@@ -58,7 +58,7 @@ def test_a_worker_stays_small_whatever_its_tasks_return(start_worker: Start, tex
 
 @pytest.mark.processes
 @pytest.mark.usefixtures("many_light_ones")
-@pytest.mark.parametrize("text", ["x", '"', "話", "🙂"])
+@pytest.mark.parametrize("text", ['"', "🙂"])  # the longest when written, and the widest in memory
 def test_a_worker_stays_small_whatever_its_tasks_are_given(start_worker: Start, text: str) -> None:
     length = 1_040_000 // {'"': 2}.get(text, len(text.encode()))
     for _ in range(10):
