@@ -10,6 +10,7 @@ from django.core.management import call_command
 
 from taskq_django import TaskContext, cron, every, task
 from taskq_django.registry import registry
+from tests.app import signatures  # noqa: F401 - whose tasks are listed
 
 
 def greet(context: TaskContext, name: str, *, loudly: bool = False) -> str:
