@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from uuid import UUID
@@ -232,6 +232,7 @@ def databases_of(brokers: Iterable[Broker]) -> list[str]:
     return list(dict.fromkeys(broker.database for broker in brokers))
 
 
+@lru_cache  # of two functions
 def unseen(function: Callable[P, R]) -> Callable[P, R]:
     """The same, but Django's error reports show no variable of it, or of what it calls: a driver's, say."""
     from django.views.decorators.debug import sensitive_variables  # it imports all of Django's views

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 import weakref
 from typing import Any
 
@@ -12,10 +11,9 @@ import pytest
 
 from taskq_django.management.starting import heeding_stops
 from taskq_django.worker.listening import listen, stop_listening
+from tests.support.workers import wait_for
 
 pytestmark = pytest.mark.once
-
-PATIENCE = 60.0
 
 
 class Thing:
@@ -41,11 +39,9 @@ def lost(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def test_a_stop_that_python_loses_comes_again(lost: list[Any]) -> None:
     def start() -> None:
-        until = time.monotonic() + PATIENCE
         with heeding_stops():
             stop_in_a_callback(lost)
-            while time.monotonic() < until:
-                time.sleep(0.01)
+            wait_for(lambda: False)  # the stop ends it
 
     with pytest.raises(SystemExit):
         start()
@@ -54,11 +50,9 @@ def test_a_stop_that_python_loses_comes_again(lost: list[Any]) -> None:
 
 def test_a_service_that_listens_meanwhile_hears_it(lost: list[Any]) -> None:
     heard: list[int] = []
-    until = time.monotonic() + PATIENCE
     with heeding_stops():
         stop_in_a_callback(lost)
         listen(dict.fromkeys((signal.SIGTERM, signal.SIGINT), lambda number, _: heard.append(number)))
-        while not heard and time.monotonic() < until:
-            time.sleep(0.01)
+        wait_for(lambda: heard)
         stop_listening()
     assert heard == [signal.SIGTERM]
